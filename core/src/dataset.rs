@@ -1,0 +1,312 @@
+//! Data sets: photos, and the sketches that were drawn from them.
+//!
+//! A data set is a folder with a `manifest.csv`, whose columns are `id,modality,instance,split,path`:
+//!
+//! | column | meaning |
+//! | --- | --- |
+//! | `id` | unique name of the image |
+//! | `modality` | `photo` or `sketch` |
+//! | `instance` | the object; a sketch depicts the photo of the same instance |
+//! | `split` | `train` or `test` |
+//! | `path` | the image file, relative to the manifest's folder |
+//!
+//! The laws that a [`Dataset`] has passed: ids are unique; an instance has exactly one photo and any number of
+//! sketches, all in the photo's split (so the splits are disjoint by photo); every file is there. Nothing is paired
+//! by guesswork. Photos and sketches are sorted by id.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, atomic};
+
+/// The name of the manifest in a data set's folder.
+pub const MANIFEST: &str = "manifest.csv";
+
+/// Whether an image is a photo or a sketch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Modality {
+    /// A photo: what a gallery holds.
+    Photo,
+    /// A sketch: what a query is.
+    Sketch,
+}
+
+/// The part of a data set that an instance belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// For training; a part of it is held out for validation by the trainer.
+    Train,
+    /// For evaluation only.
+    Test,
+}
+
+impl Split {
+    /// The name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Test => "test",
+        }
+    }
+}
+
+impl std::fmt::Display for Split {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for Split {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Split> {
+        match text {
+            "train" => Ok(Split::Train),
+            "test" => Ok(Split::Test),
+            other => Err(Error::OutOfRange {
+                what: "split",
+                value: format!("'{other}'"),
+                expected: "'train' or 'test'".into(),
+            }),
+        }
+    }
+}
+
+/// One row of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestRow {
+    /// Unique name of the image.
+    pub id: String,
+    /// Photo or sketch.
+    pub modality: Modality,
+    /// The object that is depicted.
+    pub instance: String,
+    /// The part of the data set.
+    pub split: Split,
+    /// The image file, relative to the manifest's folder.
+    pub path: PathBuf,
+}
+
+/// A photo of a data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Photo {
+    /// Unique name.
+    pub id: String,
+    /// The object.
+    pub instance: String,
+    /// The part of the data set.
+    pub split: Split,
+    /// The file, as it can be opened from here.
+    pub path: PathBuf,
+}
+
+/// A sketch of a data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sketch {
+    /// Unique name.
+    pub id: String,
+    /// The file, as it can be opened from here.
+    pub path: PathBuf,
+    /// Its photo, as an index into [`Dataset::photos`].
+    pub photo: usize,
+}
+
+/// Photos and the sketches drawn from them; see the module for the laws it has passed.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    manifest: PathBuf,
+    photos: Vec<Photo>,
+    sketches: Vec<Sketch>,
+}
+
+impl Dataset {
+    /// Reads a data set: `path` is its folder or its manifest. Image files are looked for, not decoded.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where there is no manifest; [`Error::Malformed`] with the line that cannot be read;
+    /// [`Error::Dataset`] with the entry that breaks a law.
+    pub fn load(path: &Path) -> Result<Dataset> {
+        let manifest = if path.is_dir() { path.join(MANIFEST) } else { path.to_owned() };
+        let rows = read_manifest(&manifest)?;
+        Dataset::from_rows(&manifest, rows)
+    }
+
+    fn from_rows(manifest: &Path, mut rows: Vec<ManifestRow>) -> Result<Dataset> {
+        let broken = |reason: String| Error::Dataset { path: manifest.to_owned(), reason };
+        let folder = manifest.parent().unwrap_or(Path::new(""));
+        rows.sort_by(|a, b| a.id.cmp(&b.id));
+        if let Some(pair) = rows.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            return Err(broken(format!("the id '{}' stands there twice", pair[0].id)));
+        }
+        if let Some(row) = rows.iter().find(|row| row.id.is_empty() || row.instance.is_empty()) {
+            return Err(broken(format!("an id or instance is empty, at path '{}'", row.path.display())));
+        }
+        let mut photos: Vec<Photo> = Vec::new();
+        let mut photo_of_instance: HashMap<String, usize> = HashMap::new();
+        for row in rows.iter().filter(|row| row.modality == Modality::Photo) {
+            let path = existing_file(manifest, folder, row)?;
+            if let Some(other) = photo_of_instance.insert(row.instance.clone(), photos.len()) {
+                return Err(broken(format!(
+                    "the instance '{}' has two photos, '{}' and '{}'; expected one",
+                    row.instance, photos[other].id, row.id
+                )));
+            }
+            let (id, instance) = (row.id.clone(), row.instance.clone());
+            photos.push(Photo { id, instance, split: row.split, path });
+        }
+        let mut sketches = Vec::new();
+        for row in rows.iter().filter(|row| row.modality == Modality::Sketch) {
+            let path = existing_file(manifest, folder, row)?;
+            let Some(&photo) = photo_of_instance.get(&row.instance) else {
+                return Err(broken(format!(
+                    "the sketch '{}' has no photo: none is of its instance '{}'",
+                    row.id, row.instance
+                )));
+            };
+            if photos[photo].split != row.split {
+                return Err(broken(format!(
+                    "the sketch '{}' is in the {} split, its photo '{}' in the {} split",
+                    row.id, row.split, photos[photo].id, photos[photo].split
+                )));
+            }
+            sketches.push(Sketch { id: row.id.clone(), path, photo });
+        }
+        if photos.is_empty() {
+            return Err(broken("it has no photo".into()));
+        }
+        Ok(Dataset { manifest: manifest.to_owned(), photos, sketches })
+    }
+
+    /// The manifest's path.
+    pub fn manifest(&self) -> &Path {
+        &self.manifest
+    }
+
+    /// All photos, sorted by id.
+    pub fn photos(&self) -> &[Photo] {
+        &self.photos
+    }
+
+    /// All sketches, sorted by id.
+    pub fn sketches(&self) -> &[Sketch] {
+        &self.sketches
+    }
+
+    /// The photo that a sketch depicts.
+    pub fn photo_of(&self, sketch: &Sketch) -> &Photo {
+        &self.photos[sketch.photo]
+    }
+
+    /// The photos of one split, sorted by id.
+    pub fn photos_in(&self, split: Split) -> impl Iterator<Item = &Photo> {
+        self.photos.iter().filter(move |photo| photo.split == split)
+    }
+
+    /// The sketches of one split, sorted by id.
+    pub fn sketches_in(&self, split: Split) -> impl Iterator<Item = &Sketch> {
+        self.sketches.iter().filter(move |sketch| self.photos[sketch.photo].split == split)
+    }
+
+    /// A fingerprint of the manifest and of every image file's bytes, in order of id: the same data, the same
+    /// text, wherever the folder lies.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a file cannot be read.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut text = String::new();
+        for photo in &self.photos {
+            let sha256 = crate::fingerprint::of_file(&photo.path)?;
+            text.push_str(&format!("photo\t{}\t{}\t{}\t{sha256}\n", photo.id, photo.instance, photo.split));
+        }
+        for sketch in &self.sketches {
+            let sha256 = crate::fingerprint::of_file(&sketch.path)?;
+            text.push_str(&format!("sketch\t{}\t{}\t{sha256}\n", sketch.id, self.photo_of(sketch).id));
+        }
+        Ok(crate::fingerprint::of_bytes(text.as_bytes()))
+    }
+}
+
+/// Reads the rows of a manifest as they stand, without applying the laws of a data set.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Malformed`] with the line.
+pub fn read_manifest(manifest: &Path) -> Result<Vec<ManifestRow>> {
+    let file = std::fs::File::open(manifest).map_err(Error::io("read", manifest))?;
+    let mut reader = csv::Reader::from_reader(std::io::BufReader::new(file));
+    let malformed = |e: csv::Error| Error::malformed(manifest, e.to_string());
+    let headers = reader.headers().map_err(malformed)?;
+    if headers != vec!["id", "modality", "instance", "split", "path"] {
+        let got = headers.iter().collect::<Vec<_>>().join(",");
+        return Err(Error::malformed(
+            manifest,
+            format!("the first line is '{got}', expected 'id,modality,instance,split,path'"),
+        ));
+    }
+    reader.deserialize().collect::<std::result::Result<_, _>>().map_err(malformed)
+}
+
+/// Writes a manifest, sorted by id, atomically.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_manifest(manifest: &Path, rows: &[ManifestRow]) -> Result<()> {
+    let mut rows: Vec<&ManifestRow> = rows.iter().collect();
+    rows.sort_by(|a, b| a.id.cmp(&b.id));
+    atomic::write_file(manifest, |out| {
+        let mut writer = csv::Writer::from_writer(out);
+        for row in rows {
+            writer.serialize(row).map_err(|e| Error::malformed(manifest, e.to_string()))?;
+        }
+        writer.flush().map_err(Error::io("write", manifest))
+    })
+}
+
+fn existing_file(manifest: &Path, folder: &Path, row: &ManifestRow) -> Result<PathBuf> {
+    let path = folder.join(&row.path);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Error::Dataset {
+        path: manifest.to_owned(),
+        reason: format!("the file of '{}' is missing: '{}'", row.id, path.display()),
+    })
+}
+
+/// Every image file below `folder`, by its ending (`jpg`, `jpeg`, `png`, `webp`, `gif`, `bmp`, in any case), as
+/// paths relative to it, sorted. Hidden files and folders are left out; links are followed only to files.
+///
+/// # Errors
+/// [`Error::Io`] where a folder cannot be read.
+pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut pending = vec![PathBuf::new()];
+    while let Some(relative) = pending.pop() {
+        let here = folder.join(&relative);
+        for entry in std::fs::read_dir(&here).map_err(Error::io("read", &here))? {
+            let entry = entry.map_err(Error::io("read", &here))?;
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with('.') {
+                continue;
+            }
+            let path = relative.join(&name);
+            let kind = entry.file_type().map_err(Error::io("read", &here))?;
+            if kind.is_dir() {
+                pending.push(path);
+            } else if has_image_ending(&path) && (kind.is_file() || folder.join(&path).is_file()) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn has_image_ending(path: &Path) -> bool {
+    const ENDINGS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "gif", "bmp"];
+    path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}

@@ -1,0 +1,323 @@
+//! From the bytes of an image file to the numbers that a network reads: the one path that training and serving
+//! share. Its parameters, [`Preprocess`], live in the model's card.
+
+use std::path::Path;
+
+use ::image as codec;
+use codec::{DynamicImage, ImageDecoder, ImageReader};
+use fast_image_resize as fir;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// An image of 8-bit red, green and blue, rows from the top, at least 1 x 1 pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rgb8Image {
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+}
+
+/// What a decoder may spend on one image.
+#[derive(Clone, Copy, Debug)]
+pub struct DecodeLimits {
+    /// The most pixels (width times height) that are decoded; a larger image is refused before its pixels are
+    /// allocated.
+    pub max_pixels: u64,
+}
+
+impl DecodeLimits {
+    /// 64 megapixels: any ordinary photograph; 192 MiB decoded.
+    pub const ORDINARY: DecodeLimits = DecodeLimits { max_pixels: 1 << 26 };
+}
+
+impl Rgb8Image {
+    /// An image of `pixels`, `[height, width, 3]` row-major.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] where the size is zero or does not fit the pixels.
+    pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb8Image> {
+        let expected = u64::from(width) * u64::from(height) * 3;
+        if expected == 0 || pixels.len() as u64 != expected {
+            return Err(Error::Mismatch {
+                what: "bytes of an RGB image",
+                expected: format!("{width} x {height} x 3, above 0"),
+                got: pixels.len().to_string(),
+            });
+        }
+        Ok(Rgb8Image { width, height, pixels })
+    }
+
+    /// Decodes a file: JPEG, PNG, WebP, GIF (first frame) or BMP, recognised by its content. EXIF orientation is
+    /// applied, transparency is laid over white, grey becomes RGB, 16 bits a channel become 8.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Image`] with the path where it is no such image, is damaged, or is over the limits.
+    pub fn open(path: &Path, limits: DecodeLimits) -> Result<Rgb8Image> {
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        Rgb8Image::decode(&bytes, &format!("'{}'", path.display()), limits)
+    }
+
+    /// Decodes `bytes` as [`Rgb8Image::open`] does; `origin` names them in errors.
+    ///
+    /// # Errors
+    /// [`Error::Image`].
+    pub fn decode(bytes: &[u8], origin: &str, limits: DecodeLimits) -> Result<Rgb8Image> {
+        let error = |reason: String| Error::Image { origin: origin.to_owned(), reason };
+        if bytes.is_empty() {
+            return Err(error("it is empty".into()));
+        }
+        let mut reader = ImageReader::new(std::io::Cursor::new(bytes))
+            .with_guessed_format()
+            .map_err(|e| error(e.to_string()))?;
+        let Some(format) = reader.format() else {
+            return Err(error("it is not a JPEG, PNG, WebP, GIF or BMP file".into()));
+        };
+        // Intermediate buffers of 16-bit RGBA take 8 bytes a pixel; twice that is room for any decoder.
+        let mut decoder_limits = codec::Limits::default();
+        decoder_limits.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 20));
+        reader.limits(decoder_limits);
+        let mut decoder = reader.into_decoder().map_err(|e| error(format!("as {format:?}: {e}")))?;
+        let (width, height) = decoder.dimensions();
+        let n_pixels = u64::from(width) * u64::from(height);
+        if n_pixels == 0 {
+            return Err(error(format!("its size is {width} x {height}")));
+        }
+        if n_pixels > limits.max_pixels {
+            return Err(error(format!(
+                "its size of {width} x {height} is over the limit of {} pixels",
+                limits.max_pixels
+            )));
+        }
+        // A broken orientation tag must not cost the image: it is decoration of the file, not its content.
+        let orientation = decoder.orientation().unwrap_or(codec::metadata::Orientation::NoTransforms);
+        let mut decoded =
+            DynamicImage::from_decoder(decoder).map_err(|e| error(format!("as {format:?}: {e}")))?;
+        decoded.apply_orientation(orientation);
+        let (width, height) = (decoded.width(), decoded.height());
+        let pixels = if decoded.color().has_alpha() {
+            over_white(&decoded.into_rgba8())
+        } else {
+            decoded.into_rgb8().into_raw()
+        };
+        Rgb8Image::new(width, height, pixels)
+    }
+
+    /// The width in pixels.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// The height in pixels.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The pixels, `[height, width, 3]` row-major.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The image as the bytes of a PNG file.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the encoder refuses.
+    pub fn to_png(&self) -> Result<Vec<u8>> {
+        use codec::ImageEncoder;
+        let mut bytes = Vec::new();
+        codec::codecs::png::PngEncoder::new(&mut bytes)
+            .write_image(&self.pixels, self.width, self.height, codec::ExtendedColorType::Rgb8)
+            .map_err(|e| Error::Image { origin: "to be written as PNG".into(), reason: e.to_string() })?;
+        Ok(bytes)
+    }
+}
+
+/// Lays RGBA over white: `out = (a * c + (255 - a) * 255) / 255`, rounded.
+fn over_white(rgba: &codec::RgbaImage) -> Vec<u8> {
+    let mut pixels = Vec::with_capacity(rgba.len() / 4 * 3);
+    for pixel in rgba.pixels() {
+        let alpha = u32::from(pixel.0[3]);
+        for &channel in &pixel.0[..3] {
+            let blended = alpha * u32::from(channel) + (255 - alpha) * 255;
+            pixels.push(((blended + 127) / 255) as u8);
+        }
+    }
+    pixels
+}
+
+/// How pixels are interpolated when an image is resized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// Bilinear with the kernel widened when shrinking, as PIL does (and torchvision with `antialias=True`).
+    BilinearAntialias,
+}
+
+/// The way from an image to a network's input: resize to a square, crop a square, scale to `[0, 1]`, normalise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocess {
+    /// Width and height in pixels that the whole image is resized to; the aspect ratio is not kept ('Photo
+    /// Pre-Training, But for Sketch', supplementary: 299 x 299).
+    pub resize: u32,
+    /// Width and height in pixels of the crop that the network sees; at most `resize` (there: 256 x 256).
+    pub crop: u32,
+    /// The interpolation of the resize.
+    pub interpolation: Interpolation,
+    /// Subtracted from each channel after scaling to `[0, 1]`, in the order R, G, B.
+    pub mean: [f32; 3],
+    /// Divides each channel after that.
+    pub std: [f32; 3],
+}
+
+/// Where the crop lies in the resized image, and whether it is mirrored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// Pixels left of the crop.
+    pub left: u32,
+    /// Pixels above the crop.
+    pub top: u32,
+    /// Whether the crop is flipped horizontally.
+    pub flip: bool,
+}
+
+impl Preprocess {
+    /// ImageNet's channel means, R, G, B, as torchvision's models expect them.
+    pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+    /// ImageNet's channel standard deviations, R, G, B.
+    pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+    /// Resize to `resize`, crop to `crop`, normalise with ImageNet's statistics.
+    ///
+    /// # Errors
+    /// Those of [`Preprocess::check`].
+    pub fn imagenet(resize: u32, crop: u32) -> Result<Preprocess> {
+        let preprocess = Preprocess {
+            resize,
+            crop,
+            interpolation: Interpolation::BilinearAntialias,
+            mean: Preprocess::IMAGENET_MEAN,
+            std: Preprocess::IMAGENET_STD,
+        };
+        preprocess.check()?;
+        Ok(preprocess)
+    }
+
+    /// Checks the parameters, which may come from a file.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where sizes are zero or above 8192, the crop is larger than the image, a mean is not
+    /// finite, or a standard deviation not above zero.
+    pub fn check(&self) -> Result<()> {
+        let out_of_range = |what, value: String, expected: &str| {
+            Err(Error::OutOfRange { what, value, expected: expected.to_owned() })
+        };
+        if self.resize == 0 || self.resize > 8192 {
+            return out_of_range("preprocess.resize", self.resize.to_string(), "1 to 8192 pixels");
+        }
+        if self.crop == 0 || self.crop > self.resize {
+            let expected = format!("1 to preprocess.resize ({})", self.resize);
+            return out_of_range("preprocess.crop", self.crop.to_string(), &expected);
+        }
+        if self.mean.iter().any(|m| !m.is_finite()) {
+            return out_of_range("preprocess.mean", format!("{:?}", self.mean), "finite numbers");
+        }
+        if self.std.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
+            return out_of_range("preprocess.std", format!("{:?}", self.std), "numbers above 0");
+        }
+        Ok(())
+    }
+
+    /// The image at `resize` x `resize` pixels.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the resizer refuses.
+    pub fn resized(&self, image: &Rgb8Image) -> Result<Rgb8Image> {
+        if image.width == self.resize && image.height == self.resize {
+            return Ok(image.clone());
+        }
+        let Interpolation::BilinearAntialias = self.interpolation;
+        let error = |reason: String| Error::Image { origin: "being resized".into(), reason };
+        let source =
+            fir::images::ImageRef::new(image.width, image.height, &image.pixels, fir::PixelType::U8x3)
+                .map_err(|e| error(e.to_string()))?;
+        let mut target = fir::images::Image::new(self.resize, self.resize, fir::PixelType::U8x3);
+        let options =
+            fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
+        fir::Resizer::new().resize(&source, &mut target, &options).map_err(|e| error(e.to_string()))?;
+        Rgb8Image::new(self.resize, self.resize, target.into_vec())
+    }
+
+    /// The crop that evaluation takes: the centre, `round((resize - crop) / 2)` from the left and the top, not
+    /// flipped. Halves round to even, as in torchvision's `CenterCrop`.
+    pub fn centre_crop(&self) -> Crop {
+        let margin = self.resize - self.crop;
+        let half = margin / 2;
+        let offset = if margin % 2 == 1 && half % 2 == 1 { half + 1 } else { half };
+        Crop { left: offset, top: offset, flip: false }
+    }
+
+    /// Writes a crop of a resized image as network input: channels first, normalised.
+    ///
+    /// # Shapes
+    /// `resized`: `resize` x `resize`; `out`: `[3, crop, crop]`.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] where `resized`, `crop` or `out` have other sizes.
+    pub fn write_tensor(&self, resized: &Rgb8Image, crop: Crop, out: &mut [f32]) -> Result<()> {
+        let side = self.crop as usize;
+        let fits = |offset: u32| offset <= self.resize - self.crop;
+        if (resized.width, resized.height) != (self.resize, self.resize)
+            || !fits(crop.left)
+            || !fits(crop.top)
+            || out.len() != 3 * side * side
+        {
+            return Err(Error::Mismatch {
+                what: "input of a crop",
+                expected: format!("an image of {0} x {0} and {1} values", self.resize, 3 * side * side),
+                got: format!(
+                    "{} x {} at ({}, {}) and {} values",
+                    resized.width,
+                    resized.height,
+                    crop.left,
+                    crop.top,
+                    out.len()
+                ),
+            });
+        }
+        for (channel, plane) in out.chunks_exact_mut(side * side).enumerate() {
+            let (mean, std) = (self.mean[channel], self.std[channel]);
+            // 256 possible values: looked up, so that training and serving cannot differ by a rounding.
+            let table: [f32; 256] = std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std);
+            for (y, row) in plane.chunks_exact_mut(side).enumerate() {
+                let start = ((crop.top as usize + y) * self.resize as usize + crop.left as usize) * 3;
+                let source = &resized.pixels[start..start + 3 * side];
+                let values = source.iter().skip(channel).step_by(3).map(|&value| table[usize::from(value)]);
+                if crop.flip {
+                    row.iter_mut().rev().zip(values).for_each(|(to, value)| *to = value);
+                } else {
+                    row.iter_mut().zip(values).for_each(|(to, value)| *to = value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole way of evaluation and serving: resize, centre crop, normalise.
+    ///
+    /// # Shapes
+    /// Returns `[3, crop, crop]`.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the resizer refuses.
+    pub fn tensor(&self, image: &Rgb8Image) -> Result<Vec<f32>> {
+        let mut out = vec![0.0; self.tensor_len()];
+        self.write_tensor(&self.resized(image)?, self.centre_crop(), &mut out)?;
+        Ok(out)
+    }
+
+    /// The number of values in one input, `3 * crop * crop`.
+    pub fn tensor_len(&self) -> usize {
+        3 * self.crop as usize * self.crop as usize
+    }
+}
