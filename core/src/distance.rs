@@ -46,7 +46,7 @@ impl Distance {
                 let dot = sum_lanes(a, b, |x, y| x * y);
                 let norms = (sum_lanes(a, a, |x, y| x * y) * sum_lanes(b, b, |x, y| x * y)).sqrt();
                 // Not `norms > 0.0`: a NaN must come out as NaN, not as orthogonal.
-                if norms == 0.0 { 1.0 } else { (1.0 - dot / norms).max(0.0).min(2.0) + 0.0 * norms }
+                if norms == 0.0 { 1.0 } else { (1.0 - dot / norms).clamp(0.0, 2.0) }
             }
         }
     }

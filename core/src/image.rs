@@ -238,14 +238,20 @@ impl Preprocess {
         }
         let Interpolation::BilinearAntialias = self.interpolation;
         let error = |reason: String| Error::Image { origin: "being resized".into(), reason };
-        let source =
-            fir::images::ImageRef::new(image.width, image.height, &image.pixels, fir::PixelType::U8x3)
-                .map_err(|e| error(e.to_string()))?;
-        let mut target = fir::images::Image::new(self.resize, self.resize, fir::PixelType::U8x3);
+        // The typed form: the dynamic one compiles every pixel type and filter of the library into this crate,
+        // which takes minutes.
+        let source = fir::images::TypedImageRef::<fir::pixels::U8x3>::from_buffer(
+            image.width,
+            image.height,
+            &image.pixels,
+        )
+        .map_err(|e| error(e.to_string()))?;
+        let mut target = fir::images::TypedImage::<fir::pixels::U8x3>::new(self.resize, self.resize);
         let options =
             fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
-        fir::Resizer::new().resize(&source, &mut target, &options).map_err(|e| error(e.to_string()))?;
-        Rgb8Image::new(self.resize, self.resize, target.into_vec())
+        fir::Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| error(e.to_string()))?;
+        let pixels = target.pixels().iter().flat_map(|pixel| pixel.0).collect();
+        Rgb8Image::new(self.resize, self.resize, pixels)
     }
 
     /// The crop that evaluation takes: the centre, `round((resize - crop) / 2)` from the left and the top, not
