@@ -179,6 +179,17 @@ impl Network {
         self.output_width
     }
 
+    /// The batch norm that may be folded into the convolution at `index`: the one node that reads its output.
+    pub fn norm_behind(&self, index: usize) -> Option<usize> {
+        if !matches!(self.nodes.get(index)?.op, Op::Conv2d { .. }) {
+            return None;
+        }
+        let mut readers = (0..self.nodes.len()).filter(|&reader| self.nodes[reader].inputs.contains(&index));
+        let reader = readers.next()?;
+        let is_norm = matches!(self.nodes[reader].op, Op::BatchNorm2d { .. });
+        (is_norm && readers.next().is_none()).then_some(reader)
+    }
+
     /// Every tensor that the network needs, in the order of its nodes.
     pub fn parameters(&self) -> Vec<ParameterSpec> {
         self.nodes.iter().flat_map(|node| node.op.parameters()).collect()

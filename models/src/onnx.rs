@@ -66,8 +66,6 @@ struct Writer<'a> {
     network: &'a Network,
     weights: &'a Weights,
     options: &'a ExportOptions<'a>,
-    /// How many nodes read each node's output.
-    n_readers: Vec<usize>,
     /// The name of each node's output in the graph.
     outputs: Vec<String>,
     nodes: Vec<proto::Node>,
@@ -76,17 +74,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(network: &'a Network, weights: &'a Weights, options: &'a ExportOptions<'a>) -> Writer<'a> {
-        let mut n_readers = vec![0; network.nodes().len()];
-        network.nodes().iter().flat_map(|node| &node.inputs).for_each(|&input| n_readers[input] += 1);
-        Writer {
-            network,
-            weights,
-            options,
-            n_readers,
-            outputs: Vec::new(),
-            nodes: Vec::new(),
-            initializers: Vec::new(),
-        }
+        Writer { network, weights, options, outputs: Vec::new(), nodes: Vec::new(), initializers: Vec::new() }
     }
 
     fn graph(mut self) -> proto::Graph {
@@ -124,7 +112,7 @@ impl<'a> Writer<'a> {
         match &node.op {
             Op::Input => return self.options.input.to_owned(),
             Op::Conv2d { name, kernel, stride, padding, groups, .. } => {
-                let (kernel_values, bias) = match self.norm_behind(index) {
+                let (kernel_values, bias) = match self.network.norm_behind(index) {
                     Some(norm) => self.folded(&node.op, &self.network.nodes()[norm].op),
                     None => (self.values(name, "weight"), self.optional_values(name, "bias")),
                 };
@@ -145,7 +133,7 @@ impl<'a> Writer<'a> {
                 self.node("Conv", inputs, &output, attributes);
             }
             Op::BatchNorm2d { name, channels, eps } => {
-                if self.norm_behind(node.inputs[0]) == Some(index) {
+                if self.network.norm_behind(node.inputs[0]) == Some(index) {
                     // Folded into the convolution before it. The last node keeps its name for the output.
                     return self.outputs[node.inputs[0]].clone();
                 }
@@ -202,16 +190,6 @@ impl<'a> Writer<'a> {
             }
         }
         output
-    }
-
-    /// The batch norm that can be folded into the convolution at `index`: the only reader of its output.
-    fn norm_behind(&self, index: usize) -> Option<usize> {
-        let nodes = self.network.nodes();
-        if !matches!(nodes[index].op, Op::Conv2d { .. }) || self.n_readers[index] != 1 {
-            return None;
-        }
-        let reader = nodes.iter().position(|node| node.inputs.contains(&index))?;
-        matches!(nodes[reader].op, Op::BatchNorm2d { .. }).then_some(reader)
     }
 
     /// A convolution's kernel and bias with the batch norm behind it: `w * g / sqrt(v + eps)` and

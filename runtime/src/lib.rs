@@ -1,1 +1,52 @@
-//! placeholder
+//! The library that products embed: a model folder and a folder of photos in, photos that match a sketch out.
+//!
+//! An [`Embedder`] runs a model's `model.onnx` through ONNX Runtime ([`native`] finds the library) and turns
+//! images into embeddings; everything it needs to know stands in the model's card. [`verify`] proves on any
+//! machine that it does so as the trainer did. An [`Index`] finds a query's nearest rows in a matrix of
+//! embeddings, exactly or approximately. A [`Gallery`] keeps such a matrix with its model on disk, and a
+//! [`Retriever`] joins all of them: a sketch in, [`Match`]es out.
+//!
+//! ```
+//! use std::{collections::BTreeMap, path::Path};
+//! use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+//! use sketchfind_runtime::{Embedder, EmbedderOptions, Gallery, GalleryOptions, OnBroken, Retriever};
+//!
+//! let model = Path::new("tests/fixtures/mean8"); // a tiny model: the mean of each colour channel
+//! let mut embedder = Embedder::open(model, EmbedderOptions::cpu())?;
+//! let photos: Vec<_> = ["blue", "red"]
+//!     .map(|id| (id.to_owned(), Path::new("tests/fixtures/photos").join(format!("{id}.png"))))
+//!     .to_vec();
+//! let embedded = embedder.embed_files(&photos, OnBroken::Refuse, &mut |_| (), &|| false)?;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("gallery");
+//! let sources: BTreeMap<_, _> = photos.into_iter().collect();
+//! Gallery::create(&path, model, &embedded.embeddings, Some(&sources), &GalleryOptions::exact("docs 1.0"))?;
+//!
+//! let mut retriever = Retriever::open(&path, EmbedderOptions::cpu())?;
+//! let sketch = Rgb8Image::open(Path::new("tests/fixtures/photos/red.png"), DecodeLimits::ORDINARY)?;
+//! let matches = retriever.query(&sketch, 1)?;
+//! assert_eq!(matches[0].id, "red");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Architecture invariants:** nothing here links libtorch or prints, exits or panics on user data. A
+//! distance that leaves this crate is [`Distance::between`](sketchfind_core::distance::Distance::between),
+//! whichever index found it.
+
+mod device;
+mod embedder;
+mod error;
+pub mod gallery;
+pub mod index;
+pub mod native;
+mod retriever;
+mod verify;
+
+pub use device::Device;
+pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
+pub use error::{Error, Result};
+pub use gallery::{Gallery, GalleryOptions};
+pub use index::{ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, recall_at_k};
+pub use retriever::{Match, Retriever};
+pub use verify::{TOLERANCE, Verification, verify};

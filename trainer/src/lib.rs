@@ -1,1 +1,26 @@
-//! placeholder
+//! Trains sketch-to-photo retrievers with libtorch.
+//!
+//! [`fit::fit`] reads a checked [`Config`](config::Config), loads a data set into memory
+//! ([`data`]), draws seeded batches of triplets ([`batches`]), and updates a network ([`network::TorchNetwork`])
+//! step by step ([`step`]), writing metrics and checkpoints as it goes. [`export::export`] turns a run into a
+//! model's folder: ONNX, card, probe.
+//!
+//! **Architecture invariant:** no ONNX Runtime and no index here; what a product ships never links libtorch.
+
+pub mod batches;
+pub mod checkpoint;
+pub mod config;
+pub mod data;
+pub mod device;
+mod error;
+pub mod export;
+pub mod fit;
+pub mod loss;
+pub mod metrics;
+pub mod network;
+pub mod optimiser;
+pub mod run;
+pub mod step;
+pub mod validation;
+
+pub use error::{Error, Result};

@@ -1,0 +1,124 @@
+//! What can go wrong in the runtime; each kind names the file or value and what was expected of it.
+
+use std::path::PathBuf;
+
+/// A result whose error is [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// How to get an ONNX Runtime library, appended to every message that lacks one.
+const PROVISION: &str = "run `cargo xtask provision onnxruntime` in a checkout, or set ORT_DYLIB_PATH to the \
+                         path of libonnxruntime (the PyPI package onnxruntime holds one under onnxruntime/capi)";
+
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An error of the values and files that `sketchfind-core` defines.
+    #[error(transparent)]
+    Core(#[from] sketchfind_core::Error),
+    /// No ONNX Runtime library was found.
+    #[error("found no ONNX Runtime library; looked at: {}. To get one, {PROVISION}", looked_at.join("; "))]
+    OrtMissing {
+        /// Every place that was looked at, in order.
+        looked_at: Vec<String>,
+    },
+    /// A library was found, but cannot be loaded as ONNX Runtime.
+    #[error("cannot load ONNX Runtime from '{}': {reason}. To get another, {PROVISION}", path.display())]
+    OrtUnusable {
+        /// The library.
+        path: PathBuf,
+        /// What the loader said, or what the library lacks.
+        reason: String,
+    },
+    /// A library was found, but is older than the version that this crate is built for.
+    #[error("found ONNX Runtime {found} at '{}', needs >= {needed}. To get a newer one, {PROVISION}", path.display())]
+    OrtTooOld {
+        /// The library.
+        path: PathBuf,
+        /// The version that it calls itself.
+        found: String,
+        /// The lowest version that works, such as `1.24`.
+        needed: String,
+    },
+    /// One process holds one ONNX Runtime, and another one was asked for.
+    #[error(
+        "ONNX Runtime is already loaded from '{}' in this process; cannot load '{}' as well",
+        loaded.display(),
+        asked.display()
+    )]
+    OrtAlreadyLoaded {
+        /// The library that is loaded.
+        loaded: PathBuf,
+        /// The library that was asked for.
+        asked: PathBuf,
+    },
+    /// A device was asked for that cannot be used. There is no silent fall-back to another.
+    #[error("the device {device} cannot be used: {reason}")]
+    Device {
+        /// The device, as [`Device`](crate::Device) is written.
+        device: String,
+        /// Why, and what to install.
+        reason: String,
+    },
+    /// ONNX Runtime refused to load or run a model.
+    #[error("cannot {action} '{}': {reason}", path.display())]
+    Inference {
+        /// What was tried: `load`, `run`.
+        action: &'static str,
+        /// The model's file.
+        path: PathBuf,
+        /// What ONNX Runtime said.
+        reason: String,
+    },
+    /// A model's graph is not the one that its card describes.
+    #[error("'{}': {what} is {got}, its card expects {expected}", path.display())]
+    Graph {
+        /// The model's file.
+        path: PathBuf,
+        /// Which part of the graph.
+        what: &'static str,
+        /// What the card says.
+        expected: String,
+        /// What the graph has.
+        got: String,
+    },
+    /// An image of a list cannot be embedded, and the list was to be refused then.
+    #[error("the image '{id}' cannot be embedded: {reason}")]
+    BrokenImage {
+        /// The image's id.
+        id: String,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it; names the file.
+        reason: String,
+    },
+    /// An id stands twice in a list of images.
+    #[error("the id '{id}' stands twice in the list: '{}' and '{}'", first.display(), second.display())]
+    RepeatedId {
+        /// The id.
+        id: String,
+        /// The first file under it.
+        first: PathBuf,
+        /// The second.
+        second: PathBuf,
+    },
+    /// The caller cancelled the work.
+    #[error("cancelled")]
+    Cancelled,
+    /// A gallery cannot be written or read.
+    #[error("gallery '{}': {reason}", path.display())]
+    Gallery {
+        /// The gallery's folder.
+        path: PathBuf,
+        /// What is wrong; names the file inside it where one is at fault.
+        reason: String,
+    },
+    /// The system refused a thread.
+    #[error("cannot start {n_threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        n_threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+}

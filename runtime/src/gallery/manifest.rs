@@ -1,0 +1,126 @@
+//! `gallery.json`: what a gallery is, and the fingerprints of its files.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use serde::{Deserialize, Serialize};
+use sketchfind_core::distance::Distance;
+use sketchfind_core::{Error as CoreError, atomic, fingerprint};
+
+use crate::{Error, IndexSpec, Result};
+
+/// The name of this file in a gallery's folder.
+pub const MANIFEST: &str = "gallery.json";
+/// The word that says that a folder is a gallery of ours.
+pub const MAGIC: &str = "sketchfind-gallery";
+/// The version of the format that this code writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// What a gallery is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The version of the format.
+    pub format: u32,
+    /// The program and version that made the gallery.
+    pub tool: String,
+    /// SHA-256 of the `model.onnx` that made the embeddings.
+    pub model_sha256: String,
+    /// The distance of that model.
+    pub distance: Distance,
+    /// The number of photos, N.
+    pub n: usize,
+    /// The width of an embedding, D.
+    pub width: usize,
+    /// The index to search it with.
+    pub index: IndexSpec,
+    /// SHA-256 of every other file, by its path in the gallery with `/` between folders.
+    pub files: BTreeMap<String, String>,
+}
+
+/// The file: the magic word, a checksum of the manifest, the manifest.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    magic: String,
+    /// Repeated here, so that a file of a newer format is called newer and not malformed.
+    format: u32,
+    /// SHA-256 of `gallery` as serde_json writes it without spaces.
+    sha256: String,
+    gallery: Manifest,
+}
+
+impl Manifest {
+    pub(super) fn save(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(MANIFEST);
+        let document = Document {
+            magic: MAGIC.to_owned(),
+            format: self.format,
+            sha256: self.checksum(&path)?,
+            gallery: self.clone(),
+        };
+        let mut text = serde_json::to_string_pretty(&document)
+            .map_err(|e| CoreError::malformed(&path, e.to_string()))?;
+        text.push('\n');
+        Ok(atomic::write_bytes(&path, text.as_bytes())?)
+    }
+
+    pub(super) fn load(folder: &Path) -> Result<Manifest> {
+        let path = folder.join(MANIFEST);
+        let refused = |reason: String| Error::Gallery { path: folder.to_owned(), reason };
+        if folder.is_dir() && !path.exists() {
+            return Err(refused(format!("it is no gallery: there is no '{MANIFEST}' in it")));
+        }
+        let bytes = std::fs::read(&path).map_err(CoreError::io("read", &path))?;
+        let header: Header = serde_json::from_slice(&bytes)
+            .map_err(|e| refused(format!("its '{MANIFEST}' cannot be read: {e}")))?;
+        if header.magic != MAGIC {
+            return Err(refused(format!("its '{MANIFEST}' says '{}', expected '{MAGIC}'", header.magic)));
+        }
+        if header.format == 0 || header.format > FORMAT {
+            return Err(refused(format!(
+                "its '{MANIFEST}' is of format {}; this version of sketchfind reads 1 to {FORMAT}. Update \
+                 sketchfind, or make the gallery again with this version",
+                header.format
+            )));
+        }
+        let document: Document = serde_json::from_slice(&bytes).map_err(|e| {
+            refused(format!("its '{MANIFEST}' of format {} cannot be read: {e}", header.format))
+        })?;
+        let manifest = document.gallery;
+        let sha256 = manifest.checksum(&path)?;
+        if sha256 != document.sha256 || manifest.format != document.format {
+            return Err(refused(format!(
+                "its '{MANIFEST}' is damaged or was changed: its sha256 is {sha256}, expected {}",
+                document.sha256
+            )));
+        }
+        // The names come from a file, and must not lead out of the gallery.
+        let leads_out =
+            |name: &String| !Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
+        if let Some(name) = manifest.files.keys().find(|name| leads_out(name)) {
+            return Err(refused(format!("its '{MANIFEST}' lists '{name}', which is not a file inside it")));
+        }
+        manifest.index.check()?;
+        Ok(manifest)
+    }
+
+    fn checksum(&self, path: &Path) -> Result<String> {
+        let text = serde_json::to_string(self).map_err(|e| CoreError::malformed(path, e.to_string()))?;
+        Ok(fingerprint::of_bytes(text.as_bytes()))
+    }
+}
+
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Header {
+    magic: String,
+    format: u32,
+}
+
+/// Whether the folder says that it is a gallery, of whatever version.
+pub(super) fn is_ours(folder: &Path) -> bool {
+    let header = std::fs::read(folder.join(MANIFEST)).ok();
+    let header = header.and_then(|bytes| serde_json::from_slice::<Header>(&bytes).ok());
+    header.is_some_and(|header| header.magic == MAGIC)
+}

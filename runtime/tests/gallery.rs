@@ -1,0 +1,187 @@
+//! Galleries on disk: what comes back, what is refused, and the first format.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sketchfind_core::distance::Distance;
+use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_runtime::{
+    EmbedderOptions, Error, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec, Retriever, verify,
+};
+
+use crate::{assert_says, copy_folder, fixture};
+
+/// The gallery of `fixtures/gallery-v1`: three colours as the model mean8 embeds them.
+pub(crate) fn colours() -> (Embeddings, BTreeMap<String, PathBuf>) {
+    let ids = ["blue", "green", "red, bright"].map(String::from);
+    let values = vec![0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0];
+    let sources = [("blue", "photos/blue.png"), ("red, bright", "photos/red.png")];
+    let sources = sources.map(|(id, path)| (id.to_owned(), PathBuf::from(path)));
+    (Embeddings::new(ids.to_vec(), 3, values).unwrap(), BTreeMap::from(sources))
+}
+
+/// Writes the gallery of [`colours`].
+pub(crate) fn create(path: &Path) {
+    let (embeddings, sources) = colours();
+    let index = IndexSpec::Hnsw(HnswParameters { m: 8, ef_construction: 32, ef_search: 16 });
+    let options = GalleryOptions { index, tool: "sketchfind 0.1.0".into() };
+    Gallery::create(path, &fixture("mean8"), &embeddings, Some(&sources), &options).unwrap();
+}
+
+#[track_caller]
+fn assert_holds_colours(path: &Path) {
+    let (embeddings, sources) = colours();
+    let gallery = Gallery::open(path).unwrap();
+    assert_eq!(**gallery.embeddings(), embeddings);
+    assert_eq!(gallery.source("red, bright"), sources.get("red, bright").map(PathBuf::as_path));
+    assert_eq!(gallery.source("green"), None);
+    let manifest = gallery.manifest();
+    assert_eq!((manifest.format, manifest.n, manifest.width), (1, 3, 3));
+    assert_eq!((manifest.distance, manifest.tool.as_str()), (Distance::Mse, "sketchfind 0.1.0"));
+    assert_eq!(manifest.model_sha256, gallery.card().onnx.sha256);
+    let index = gallery.build_index().unwrap();
+    assert_eq!((index.kind(), index.len()), (IndexKind::Hnsw, 3));
+    assert!(verify(&gallery.model_dir(), sketchfind_runtime::Device::Cpu).unwrap().passed);
+}
+
+#[test]
+fn a_gallery_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/gallery");
+    create(&path);
+    assert_holds_colours(&path);
+    // Again, in its place, and from the copy of the model inside it.
+    let (embeddings, _) = colours();
+    Gallery::create(&path, &path.join("model"), &embeddings, None, &GalleryOptions::exact("test")).unwrap();
+    let gallery = Gallery::open(&path).unwrap();
+    assert_eq!((gallery.source("blue"), gallery.manifest().tool.as_str()), (None, "test"));
+    assert_eq!(gallery.build_index().unwrap().kind(), IndexKind::Exact);
+    assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+}
+
+#[test]
+fn the_first_format_is_read_for_good() {
+    let path = fixture("gallery-v1");
+    if std::env::var_os("SKETCHFIND_WRITE_FIXTURES").is_some() {
+        create(&path);
+    }
+    assert_holds_colours(&path);
+    let mut retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
+    let sketch = Rgb8Image::open(&fixture("photos/red.png"), DecodeLimits::ORDINARY).unwrap();
+    assert_eq!(retriever.query(&sketch, 1).unwrap()[0].id, "red, bright");
+}
+
+#[test]
+fn a_retriever_finds_photos() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    create(&path);
+    let mut retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
+    let sketch = Rgb8Image::new(2, 2, [0, 51, 255].repeat(4)).unwrap();
+    let matches = retriever.query(&sketch, 10).unwrap();
+    let ids: Vec<&str> = matches.iter().map(|found| found.id.as_str()).collect();
+    assert_eq!(ids, ["blue", "green", "red, bright"]);
+    assert_eq!(matches.iter().map(|found| found.rank).collect::<Vec<_>>(), [1, 2, 3]);
+    // By hand: 51 / 255 = 0.2, and (0.2^2 + 0 + 0) / 3.
+    assert!((matches[0].distance - 0.04 / 3.0).abs() < 1e-7, "{}", matches[0].distance);
+    assert_eq!(matches[0].path.as_deref(), Some(Path::new("photos/blue.png")));
+    assert_eq!(matches[1].path, None);
+    assert!(retriever.query(&sketch, 0).unwrap().is_empty());
+    assert_says(retriever.query_embedding(&[0.0; 4], 1).unwrap_err(), &["width", "expected 3, got 4"]);
+}
+
+#[test]
+fn an_empty_gallery_is_a_gallery() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = Embeddings::new(vec![], 3, vec![]).unwrap();
+    for options in [GalleryOptions::exact("test"), GalleryOptions::hnsw("test")] {
+        let path = folder.path().join(options.index.kind().name());
+        Gallery::create(&path, &fixture("mean8"), &nothing, None, &options).unwrap();
+        let mut retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
+        let sketch = Rgb8Image::new(1, 1, vec![0; 3]).unwrap();
+        assert!(retriever.query(&sketch, 5).unwrap().is_empty() && retriever.index().is_empty());
+    }
+}
+
+#[test]
+fn a_model_without_a_probe_makes_a_gallery() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    let (embeddings, _) = colours();
+    Gallery::create(&path, &fixture("nan-output"), &embeddings, None, &GalleryOptions::exact("test"))
+        .unwrap();
+    assert_eq!(std::fs::read_dir(Gallery::open(&path).unwrap().model_dir()).unwrap().count(), 2);
+}
+
+#[test]
+fn nothing_but_a_gallery_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (embeddings, _) = colours();
+    let create = |path: &Path| {
+        Gallery::create(path, &fixture("mean8"), &embeddings, None, &GalleryOptions::exact("test"))
+    };
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"mine").unwrap();
+    let other = folder.path().join("folder");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("gallery.json"), br#"{"magic": "another program", "format": 1}"#).unwrap();
+    for path in [&file, &other] {
+        let error = create(path).unwrap_err();
+        assert!(matches!(error, Error::Gallery { .. }));
+        assert_says(error, &[&path.display().to_string(), "will not be overwritten"]);
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+    assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1);
+    // An empty folder holds nothing to lose, and a gallery of a newer version is still a gallery.
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    create(&empty).unwrap();
+    std::fs::write(empty.join("gallery.json"), br#"{"magic": "sketchfind-gallery", "format": 9}"#).unwrap();
+    create(&empty).unwrap();
+    Gallery::open(&empty).unwrap();
+}
+
+#[test]
+fn what_does_not_fit_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    let (embeddings, sources) = colours();
+    let options = GalleryOptions::exact("test");
+    let check = |model: &Path, embeddings: &Embeddings, sources, options: &GalleryOptions, parts: &[&str]| {
+        assert_says(Gallery::create(&path, model, embeddings, sources, options).unwrap_err(), parts);
+        assert!(!path.exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    };
+    let mean8 = fixture("mean8");
+    check(&fixture("conv16"), &embeddings, None, &options, &["3 wide", "conv16", "16"]);
+    let mut more = sources.clone();
+    more.insert("yellow".into(), "photos/yellow.png".into());
+    check(&mean8, &embeddings, Some(&more), &options, &["'yellow'", "no embedding"]);
+    let tiny = HnswParameters { m: 1, ..HnswParameters::ORDINARY };
+    let bad = GalleryOptions { index: IndexSpec::Hnsw(tiny), tool: "test".into() };
+    check(&mean8, &embeddings, None, &bad, &["m is 1"]);
+    check(Path::new("/nowhere"), &embeddings, None, &options, &["/nowhere/card.json"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStringExt;
+        let path = PathBuf::from(std::ffi::OsString::from_vec(b"caf\xe9.png".to_vec()));
+        let sources = BTreeMap::from([("blue".to_owned(), path)]);
+        check(&mean8, &embeddings, Some(&sources), &options, &["'blue'", "not UTF-8"]);
+    }
+}
+
+#[test]
+fn a_newer_format_is_called_newer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    copy_folder(&fixture("gallery-v1"), &path);
+    let newer = br#"{"magic": "sketchfind-gallery", "format": 2, "shape": "unheard of"}"#;
+    std::fs::write(path.join("gallery.json"), newer).unwrap();
+    assert_says(Gallery::open(&path).unwrap_err(), &["gallery.json", "format 2", "reads 1 to 1", "Update"]);
+    std::fs::write(path.join("gallery.json"), br#"{"magic": "other", "format": 1}"#).unwrap();
+    assert_says(Gallery::open(&path).unwrap_err(), &["'other'", "sketchfind-gallery"]);
+    std::fs::remove_file(path.join("gallery.json")).unwrap();
+    assert_says(Gallery::open(&path).unwrap_err(), &["no gallery", "gallery.json"]);
+    assert_says(Gallery::open(Path::new("/nowhere")).unwrap_err(), &["/nowhere/gallery.json"]);
+}

@@ -1,0 +1,44 @@
+//! The runtime's tests, a module per noun. Models and photos are in `fixtures`, beside the script that makes
+//! them.
+
+// A test that unwraps says what it expected by failing there.
+#![allow(clippy::unwrap_used)]
+
+mod embedder;
+mod embedder_files;
+mod example;
+mod gallery;
+mod gallery_damage;
+mod index;
+mod native;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+/// A file or folder of `tests/fixtures`.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// Copies a folder and what is in it.
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Asserts that a message has every part.
+#[track_caller]
+fn assert_says(error: impl std::fmt::Display, parts: &[&str]) {
+    let message = error.to_string();
+    for part in parts {
+        assert!(message.contains(part), "'{part}' is not in: {message}");
+    }
+}

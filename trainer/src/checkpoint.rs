@@ -1,0 +1,208 @@
+//! Checkpoints: weights, optimiser and position, in a folder that is written atomically. The random state is the
+//! position: every draw is a function of the seed, the epoch and the step.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sketchfind_core::{atomic, fingerprint};
+use sketchfind_models::weights::Weights;
+use tch::Tensor;
+
+use crate::network::{TorchNetwork, to_weight};
+use crate::optimiser::Sgd;
+use crate::{Error, Result};
+
+/// The version of the checkpoint's format.
+pub const FORMAT: u32 = 1;
+
+const STATE: &str = "state.json";
+const WEIGHTS: &str = "weights.safetensors";
+const VELOCITIES: &str = "velocities.safetensors";
+/// The folder of checkpoints in a run's folder.
+const CHECKPOINTS: &str = "checkpoints";
+/// The best checkpoint in a run's folder.
+const BEST: &str = "best";
+/// The last two: if the newest turned out to be damaged, there is another.
+const N_KEPT: usize = 2;
+
+/// Where training stands.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Epochs that are done.
+    pub epochs_done: u64,
+    /// Steps of the epoch after those that are done.
+    pub steps_into_epoch: u64,
+    /// Steps since training began.
+    pub steps_done: u64,
+    /// The best score on the held-out photos so far, and after how many epochs.
+    pub best: Option<Best>,
+}
+
+/// The best score on the held-out photos.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// acc@1 in `[0, 1]`.
+    pub acc1: f64,
+    /// Epochs done when it was measured.
+    pub epochs_done: u64,
+}
+
+impl Position {
+    /// Before the first step.
+    pub const START: Position = Position { epochs_done: 0, steps_into_epoch: 0, steps_done: 0, best: None };
+}
+
+/// What `state.json` holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    format: u32,
+    position: Position,
+    weights_sha256: String,
+    velocities_sha256: String,
+}
+
+/// A checkpoint that was read.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Where training stood.
+    pub position: Position,
+    /// The weights.
+    pub weights: Weights,
+    velocities: Weights,
+}
+
+/// Which checkpoint of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The newest.
+    Last,
+    /// The one that scored best on the held-out photos.
+    Best,
+}
+
+/// Writes a checkpoint of a run and removes all but the last two. Returns its folder.
+///
+/// # Errors
+/// [`Error::Core`] where it cannot be written.
+pub fn save(run: &Path, position: &Position, network: &TorchNetwork, optimiser: &Sgd) -> Result<PathBuf> {
+    let folder = run.join(CHECKPOINTS).join(format!("{:010}", position.steps_done));
+    write(&folder, position, network, optimiser)?;
+    let all = list(run)?;
+    for old in all.iter().rev().skip(N_KEPT) {
+        std::fs::remove_dir_all(old).map_err(sketchfind_core::Error::io("remove", old))?;
+    }
+    Ok(folder)
+}
+
+/// Writes the best checkpoint of a run in place of the one before.
+///
+/// # Errors
+/// [`Error::Core`] where it cannot be written.
+pub fn save_best(run: &Path, position: &Position, network: &TorchNetwork, optimiser: &Sgd) -> Result<()> {
+    write(&run.join(BEST), position, network, optimiser)
+}
+
+fn write(folder: &Path, position: &Position, network: &TorchNetwork, optimiser: &Sgd) -> Result<()> {
+    let mut velocities = BTreeMap::new();
+    for (index, velocity) in optimiser.velocities().iter().enumerate() {
+        velocities.insert(format!("{index:05}"), to_weight(velocity)?);
+    }
+    let weights = network.weights()?;
+    atomic::write_folder(folder, |new| {
+        weights.save(&new.join(WEIGHTS))?;
+        Weights::new(velocities).save(&new.join(VELOCITIES))?;
+        let state = State {
+            format: FORMAT,
+            position: *position,
+            weights_sha256: fingerprint::of_file(&new.join(WEIGHTS))?,
+            velocities_sha256: fingerprint::of_file(&new.join(VELOCITIES))?,
+        };
+        let text = serde_json::to_string_pretty(&state).map_err(|e| Error::run(folder, e))?;
+        Ok(atomic::write_bytes(&new.join(STATE), text.as_bytes())?)
+    })
+}
+
+/// Reads a checkpoint of a run; nothing where there is none yet. A damaged newest checkpoint is an error that names
+/// it, and not passed over: going back is the user's choice.
+///
+/// # Errors
+/// [`Error::Core`], [`Error::Models`], [`Error::Run`].
+pub fn load(run: &Path, which: Which) -> Result<Option<Checkpoint>> {
+    let folder = match which {
+        Which::Last => match list(run)?.pop() {
+            Some(folder) => folder,
+            None => return Ok(None),
+        },
+        Which::Best if run.join(BEST).is_dir() => run.join(BEST),
+        Which::Best => return Ok(None),
+    };
+    let path = folder.join(STATE);
+    let text = std::fs::read_to_string(&path).map_err(sketchfind_core::Error::io("read", &path))?;
+    let state: State =
+        serde_json::from_str(&text).map_err(|e| Error::run(&path, format!("not a checkpoint: {e}")))?;
+    if state.format != FORMAT {
+        let reason = format!("its format is {}, this version reads {FORMAT}", state.format);
+        return Err(Error::run(&path, reason));
+    }
+    for (file, expected) in [(WEIGHTS, &state.weights_sha256), (VELOCITIES, &state.velocities_sha256)] {
+        let path = folder.join(file);
+        let sha256 = fingerprint::of_file(&path)?;
+        if sha256 != *expected {
+            let reason = format!(
+                "damaged: its sha256 is {sha256}, expected {expected}; remove '{}' to go on from the checkpoint \
+                 before it",
+                folder.display()
+            );
+            return Err(Error::run(&path, reason));
+        }
+    }
+    Ok(Some(Checkpoint {
+        position: state.position,
+        weights: Weights::load(&folder.join(WEIGHTS))?,
+        velocities: Weights::load(&folder.join(VELOCITIES))?,
+    }))
+}
+
+impl Checkpoint {
+    /// Gives the checkpoint's velocities to an optimiser of the same network.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where they are not as many; [`Error::Torch`] where a shape differs.
+    pub fn restore(&self, optimiser: &mut Sgd, run: &Path) -> Result<()> {
+        if self.velocities.len() != optimiser.velocities().len() {
+            let (got, expected) = (self.velocities.len(), optimiser.velocities().len());
+            return Err(Error::run(run, format!("its checkpoint has {got} velocities, expected {expected}")));
+        }
+        let tensors = self
+            .velocities
+            .iter()
+            .map(|(_, tensor)| {
+                let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
+                Ok(Tensor::f_from_slice(&tensor.values)?.f_reshape(shape)?)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        optimiser.restore(&tensors)
+    }
+}
+
+/// The folders of a run's checkpoints, oldest first.
+fn list(run: &Path) -> Result<Vec<PathBuf>> {
+    let folder = run.join(CHECKPOINTS);
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(sketchfind_core::Error::io("read", &folder))? {
+        let path = entry.map_err(sketchfind_core::Error::io("read", &folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,172 @@
+//! The training split in memory: decoded once, resized once, kept as 8-bit pixels.
+
+use rayon::prelude::*;
+use sketchfind_core::dataset::{Dataset, Split};
+use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
+use sketchfind_core::random::Stream;
+
+use crate::config::Config;
+use crate::{Error, Result};
+
+/// An image and its id.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The id in the data set.
+    pub id: String,
+    /// The pixels, resized as the configuration says.
+    pub image: Rgb8Image,
+}
+
+/// Photos and the sketches of them.
+#[derive(Clone, Debug, Default)]
+pub struct Pairs {
+    /// Photos, sorted by id.
+    pub photos: Vec<Picture>,
+    /// Sketches, sorted by id, each with the index of its photo.
+    pub sketches: Vec<(Picture, usize)>,
+}
+
+/// The training split, divided by photo into what is trained on and what is held out.
+#[derive(Clone, Debug)]
+pub struct TrainingData {
+    /// What is trained on.
+    pub train: Pairs,
+    /// What is held out for validation, with all its sketches; may be empty.
+    pub held_out: Pairs,
+}
+
+impl TrainingData {
+    /// Decodes the training split of `dataset`. The test split is not opened. `progress` is told how many of how
+    /// many images are done.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where an image is broken (the first ones are named), there are too few photos or sketches,
+    /// or the images do not fit the memory that the configuration allows.
+    pub fn load(
+        dataset: &Dataset,
+        config: &Config,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<TrainingData> {
+        let refuse = |reason: String| Error::Data { path: dataset.manifest().to_owned(), reason };
+        let preprocess = config.preprocess()?;
+        let photos: Vec<_> = dataset.photos_in(Split::Train).collect();
+        let sketches: Vec<_> = dataset.sketches_in(Split::Train).collect();
+        let n_images = photos.len() + sketches.len();
+        let n_bytes = n_images as u64 * u64::from(preprocess.resize).pow(2) * 3;
+        if n_bytes > config.images.memory_mib << 20 {
+            return Err(refuse(format!(
+                "its {n_images} training images take {} MiB at {} x {} pixels, images.memory_mib allows {}",
+                n_bytes >> 20,
+                preprocess.resize,
+                preprocess.resize,
+                config.images.memory_mib
+            )));
+        }
+        let files: Vec<_> = photos
+            .iter()
+            .map(|photo| (&photo.id, &photo.path))
+            .chain(sketches.iter().map(|sketch| (&sketch.id, &sketch.path)))
+            .collect();
+        let n_done = std::sync::atomic::AtomicUsize::new(0);
+        let decoded: Vec<sketchfind_core::Result<Picture>> = files
+            .par_iter()
+            .map(|(id, path)| {
+                let picture = Rgb8Image::open(path, DecodeLimits::ORDINARY)
+                    .and_then(|image| preprocess.resized(&image))
+                    .map(|image| Picture { id: (*id).clone(), image });
+                progress(1 + n_done.fetch_add(1, std::sync::atomic::Ordering::Relaxed), n_images);
+                picture
+            })
+            .collect();
+        let broken: Vec<String> =
+            decoded.iter().filter_map(|d| d.as_ref().err().map(|e| e.to_string())).collect();
+        if !broken.is_empty() {
+            let shown = broken.iter().take(5).map(String::as_str).collect::<Vec<_>>().join("; ");
+            let more = if broken.len() > 5 { "; ..." } else { "" };
+            return Err(refuse(format!("{} of its images are broken: {shown}{more}", broken.len())));
+        }
+        let mut decoded = decoded.into_iter().flatten();
+        let photo_pictures: Vec<Picture> = decoded.by_ref().take(photos.len()).collect();
+        let photo_ids: Vec<&str> = photos.iter().map(|photo| photo.id.as_str()).collect();
+        let sketch_pictures: Vec<(Picture, usize)> = decoded
+            .zip(&sketches)
+            .filter_map(|(picture, sketch)| {
+                let photo = photo_ids.binary_search(&dataset.photo_of(sketch).id.as_str()).ok()?;
+                Some((picture, photo))
+            })
+            .collect();
+        let held_out = held_out_photos(photos.len(), config.validation.share, config.seed);
+        let all = Pairs { photos: photo_pictures, sketches: sketch_pictures };
+        let data = TrainingData { train: all.part(&held_out, false), held_out: all.part(&held_out, true) };
+        if data.train.photos.len() < 2 || data.train.sketches.is_empty() {
+            return Err(refuse(format!(
+                "{} photos and {} sketches are left to train on, expected at least 2 and 1",
+                data.train.photos.len(),
+                data.train.sketches.len()
+            )));
+        }
+        Ok(data)
+    }
+}
+
+impl Pairs {
+    /// The photos whose entry in `is_held_out` is `wanted`, with their sketches.
+    fn part(&self, is_held_out: &[bool], wanted: bool) -> Pairs {
+        let mut new_index = vec![None; self.photos.len()];
+        let mut photos = Vec::new();
+        for (index, photo) in self.photos.iter().enumerate() {
+            if is_held_out[index] == wanted {
+                new_index[index] = Some(photos.len());
+                photos.push(photo.clone());
+            }
+        }
+        let sketches = self
+            .sketches
+            .iter()
+            .filter_map(|(sketch, photo)| Some((sketch.clone(), new_index[*photo]?)))
+            .collect();
+        Pairs { photos, sketches }
+    }
+}
+
+/// Which of `n_photos` photos are held out: a share, rounded, drawn with the seed.
+fn held_out_photos(n_photos: usize, share: f64, seed: u64) -> Vec<bool> {
+    let n_held_out = (n_photos as f64 * share).round() as usize;
+    let mut order: Vec<usize> = (0..n_photos).collect();
+    Stream::new(seed, "held out", &[]).shuffle(&mut order);
+    let mut is_held_out = vec![false; n_photos];
+    order.iter().take(n_held_out).for_each(|&photo| is_held_out[photo] = true);
+    is_held_out
+}
+
+/// Writes the centre crops of `pictures` as one tensor's values, as evaluation sees them.
+///
+/// # Shapes
+/// Returns `[n, 3, crop, crop]`.
+///
+/// # Errors
+/// [`Error::Core`] where a picture was resized otherwise.
+pub fn centre_crops<'p>(
+    pictures: impl ExactSizeIterator<Item = &'p Picture>,
+    preprocess: &Preprocess,
+) -> Result<Vec<f32>> {
+    let mut values = vec![0.0; pictures.len() * preprocess.tensor_len()];
+    for (picture, out) in pictures.zip(values.chunks_exact_mut(preprocess.tensor_len())) {
+        preprocess.write_tensor(&picture.image, preprocess.centre_crop(), out)?;
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_held_out_share_is_seeded_and_right() {
+        let held_out = held_out_photos(200, 0.1, 1);
+        assert_eq!(held_out.iter().filter(|&&held_out| held_out).count(), 20);
+        assert_eq!(held_out, held_out_photos(200, 0.1, 1));
+        assert_ne!(held_out, held_out_photos(200, 0.1, 2));
+        assert!(held_out_photos(200, 0.0, 1).iter().all(|&held_out| !held_out));
+    }
+}

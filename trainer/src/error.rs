@@ -1,0 +1,74 @@
+//! What can go wrong in training and export; each kind names the file or value.
+
+use std::path::{Path, PathBuf};
+
+/// A result whose error is [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An error of `sketchfind-core`.
+    #[error(transparent)]
+    Core(#[from] sketchfind_core::Error),
+    /// An error of `sketchfind-models`.
+    #[error(transparent)]
+    Models(#[from] sketchfind_models::Error),
+    /// An error of `sketchfind-eval`.
+    #[error(transparent)]
+    Eval(#[from] sketchfind_eval::Error),
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// A configuration cannot be read or a value is outside its range.
+    #[error("config '{}': {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The key, its value, and what was expected.
+        reason: String,
+    },
+    /// The data set cannot be trained on.
+    #[error("data set '{}': {reason}", path.display())]
+    Data {
+        /// The manifest.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Training gave a loss that is not a number.
+    #[error(
+        "the loss of step {step} (epoch {epoch}) is {loss}; training stopped. A smaller learning rate helps most"
+    )]
+    NotFinite {
+        /// The step, from 1.
+        step: u64,
+        /// The epoch, from 1.
+        epoch: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// A run's folder is not what is expected.
+    #[error("run '{}': {reason}", path.display())]
+    Run {
+        /// The folder or a file in it.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A device cannot be used.
+    #[error("device '{device}': {reason}")]
+    Device {
+        /// The device that was asked for.
+        device: &'static str,
+        /// Why it cannot be used and what would help.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn run(path: &Path, reason: impl std::fmt::Display) -> Error {
+        Error::Run { path: path.to_owned(), reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,279 @@
+//! Training, from a data set and a configuration to a run's folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use sketchfind_core::dataset::Dataset;
+use sketchfind_models::network::Network;
+
+use crate::batches::Sampler;
+use crate::checkpoint::{self, Best, Position, Which};
+use crate::config::Config;
+use crate::data::TrainingData;
+use crate::device::TrainingDevice;
+use crate::metrics::{EPOCHS, EpochRow, Log, STEPS, StepRow};
+use crate::network::TorchNetwork;
+use crate::optimiser::Sgd;
+use crate::run::{self, Run};
+use crate::step::step;
+use crate::validation::held_out_acc1;
+use crate::{Error, Result};
+
+/// What to train.
+#[derive(Debug)]
+pub struct FitOptions<'a> {
+    /// The data set's folder or manifest.
+    pub data: &'a Path,
+    /// The checked configuration.
+    pub config: Config,
+    /// The run's folder.
+    pub out: &'a Path,
+    /// The device.
+    pub device: TrainingDevice,
+    /// Whether to go on where an interrupted run in `out` stopped. A run that is not there yet is begun.
+    pub resume: bool,
+    /// Set from elsewhere to stop after the step in progress, with a checkpoint.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// What training tells while it goes on.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Images are being decoded.
+    Decoded {
+        /// Images that are done.
+        n_done: usize,
+        /// All images.
+        n_images: usize,
+    },
+    /// Training begins or goes on.
+    Started {
+        /// Where it stands.
+        position: Position,
+        /// Photos and sketches that are trained on.
+        n_photos: usize,
+        /// See `n_photos`.
+        n_sketches: usize,
+        /// Photos that are held out.
+        n_held_out_photos: usize,
+        /// Steps in all.
+        n_steps: u64,
+    },
+    /// A step is done.
+    Step {
+        /// Its metrics.
+        row: StepRow,
+        /// Steps in all.
+        n_steps: u64,
+        /// Images that it passed through the network.
+        n_images: usize,
+    },
+    /// An epoch is done.
+    Epoch(EpochRow),
+    /// A checkpoint was written.
+    Checkpoint(PathBuf),
+}
+
+/// How training ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished(Position),
+    /// It was interrupted, and can be resumed.
+    Interrupted(Position),
+}
+
+/// Trains.
+///
+/// # Errors
+/// [`Error::Run`] where `out` holds another run or one that is not to be resumed; [`Error::Data`];
+/// [`Error::NotFinite`]; [`Error::Device`]; errors of files.
+pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<Outcome> {
+    let (config, out) = (&options.config, options.out);
+    if config.threads > 0 {
+        tch::set_num_threads(i32::try_from(config.threads).unwrap_or(i32::MAX));
+    }
+    let device = options.device.open()?;
+    refuse_to_overwrite(out, options.resume)?;
+
+    let dataset = Dataset::load(options.data)?;
+    let network = run::network_of(config)?;
+    let initial = run::initial_weights(config, &network)?;
+    let data = TrainingData::load(&dataset, config, &|n_done, n_images| {
+        observer(Event::Decoded { n_done, n_images })
+    })?;
+    begin_or_check(options, &dataset, &data, &initial)?;
+
+    let checkpoint = if options.resume { checkpoint::load(out, Which::Last)? } else { None };
+    let weights = checkpoint.as_ref().map_or(&initial.weights, |checkpoint| &checkpoint.weights);
+    let mut position = checkpoint.as_ref().map_or(Position::START, |checkpoint| checkpoint.position);
+    let mut torch = TorchNetwork::new(&network, weights, device)?;
+    let train = &config.train;
+    let mut optimiser = Sgd::new(torch.trained(), train.learning_rate, train.momentum, train.weight_decay)?;
+    if let Some(checkpoint) = &checkpoint {
+        checkpoint.restore(&mut optimiser, out)?;
+    }
+    drop((initial, checkpoint));
+
+    let (mut step_log, kept) = Log::open(&out.join(STEPS), |row: &StepRow| row.step <= position.steps_done)?;
+    let (mut epoch_log, _) =
+        Log::open(&out.join(EPOCHS), |row: &EpochRow| row.epoch <= position.epochs_done)?;
+    let mut epoch_rows: Vec<StepRow> =
+        kept.into_iter().filter(|row| row.epoch > position.epochs_done).collect();
+    let preprocess = config.preprocess()?;
+    let TrainingData { train: pairs, held_out } = data;
+    let (n_photos, n_sketches) = (pairs.photos.len(), pairs.sketches.len());
+    let sampler = Sampler::new(Arc::new(pairs), config)?;
+    let n_steps = train.epochs * sampler.steps_per_epoch();
+    let n_held_out_photos = held_out.photos.len();
+    observer(Event::Started { position, n_photos, n_sketches, n_held_out_photos, n_steps });
+
+    for epoch in position.epochs_done..train.epochs {
+        let batches = sampler.epoch(epoch, position.steps_into_epoch);
+        let mut step_started = Instant::now();
+        for batch in &batches {
+            let batch = batch?;
+            let wait_secs = step_started.elapsed().as_secs_f64();
+            let number = (epoch + 1, position.steps_done + 1);
+            let outcome = step(config, &mut torch, &mut optimiser, &batch, number)?;
+            position.steps_done += 1;
+            position.steps_into_epoch += 1;
+            let row = StepRow {
+                epoch: epoch + 1,
+                step: position.steps_done,
+                loss: outcome.loss,
+                active_share: outcome.active,
+                learning_rate: train.learning_rate,
+                step_secs: step_started.elapsed().as_secs_f64(),
+                wait_secs,
+            };
+            step_started = Instant::now();
+            step_log.append(&row)?;
+            observer(Event::Step { row: row.clone(), n_steps, n_images: 3 * batch.n_triplets });
+            epoch_rows.push(row);
+            if options.interrupted.load(Ordering::Relaxed) {
+                observer(Event::Checkpoint(checkpoint::save(out, &position, &torch, &optimiser)?));
+                return Ok(Outcome::Interrupted(position));
+            }
+        }
+        position.epochs_done = epoch + 1;
+        position.steps_into_epoch = 0;
+
+        let is_last = position.epochs_done == train.epochs;
+        let is_validated = is_last || position.epochs_done.is_multiple_of(config.validation.every_epochs);
+        let acc1 = if is_validated { held_out_acc1(&torch, &held_out, &preprocess)? } else { None };
+        if let Some(acc1) = acc1
+            && position.best.is_none_or(|best| acc1 > best.acc1)
+        {
+            position.best = Some(Best { acc1, epochs_done: position.epochs_done });
+            checkpoint::save_best(out, &position, &torch, &optimiser)?;
+        }
+        let row = EpochRow {
+            epoch: position.epochs_done,
+            steps: position.steps_done,
+            mean_loss: mean(&epoch_rows, |row| row.loss),
+            mean_active_share: mean(&epoch_rows, |row| row.active_share),
+            held_out_acc1: acc1,
+            n_held_out_sketches: acc1.map(|_| held_out.sketches.len()),
+            n_held_out_photos: acc1.map(|_| held_out.photos.len()),
+            train_secs: epoch_rows.iter().map(|row| row.step_secs).sum(),
+        };
+        epoch_log.append(&row)?;
+        observer(Event::Epoch(row));
+        epoch_rows.clear();
+        if is_last || position.epochs_done.is_multiple_of(config.checkpoint.every_epochs) {
+            observer(Event::Checkpoint(checkpoint::save(out, &position, &torch, &optimiser)?));
+        }
+    }
+    Ok(Outcome::Finished(position))
+}
+
+fn refuse_to_overwrite(out: &Path, resume: bool) -> Result<()> {
+    if out.join(run::RUN).exists() {
+        return if resume {
+            Ok(())
+        } else {
+            Err(Error::run(out, "there is a run already; give --resume to go on with it, or another --out"))
+        };
+    }
+    let is_empty = match std::fs::read_dir(out) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Err(error) => return Err(sketchfind_core::Error::io("read", out)(error).into()),
+    };
+    if is_empty { Ok(()) } else { Err(Error::run(out, "the folder is not empty and holds no run")) }
+}
+
+/// Writes the run's facts, or checks them against those of the run that is resumed.
+fn begin_or_check(
+    options: &FitOptions<'_>,
+    dataset: &Dataset,
+    data: &TrainingData,
+    initial: &run::InitialWeights,
+) -> Result<()> {
+    let manifest = std::path::absolute(dataset.manifest())
+        .map_err(sketchfind_core::Error::io("read", dataset.manifest()))?;
+    let run = Run {
+        format: run::FORMAT,
+        tool: concat!("sketchfind-train ", env!("CARGO_PKG_VERSION")).into(),
+        manifest,
+        dataset_sha256: dataset.fingerprint()?,
+        n_photos: data.train.photos.len(),
+        n_sketches: data.train.sketches.len(),
+        weights_path: options.config.weights_path(),
+        weights_sha256: initial.sha256.clone(),
+        weights_source: initial.source.clone(),
+        config: run::portable(&options.config)?,
+    };
+    if options.out.join(run::RUN).exists() {
+        Run::load(options.out)?.check_same(&run, options.out)
+    } else {
+        run.save(options.out)
+    }
+}
+
+fn mean(rows: &[StepRow], of: impl Fn(&StepRow) -> f64) -> f64 {
+    rows.iter().map(of).sum::<f64>() / rows.len().max(1) as f64
+}
+
+/// The network of a run at one of its checkpoints or before training, with the position.
+///
+/// # Errors
+/// [`Error::Run`] where there is no such checkpoint; errors of files.
+pub(crate) fn network_at(
+    folder: &Path,
+    config: &Config,
+    run: &Run,
+    which: Option<Which>,
+) -> Result<(Network, sketchfind_models::weights::Weights, Position)> {
+    let network = run::network_of(config)?;
+    match which {
+        None => {
+            let initial = run::initial_weights(config, &network)?;
+            if initial.sha256 != run.weights_sha256 {
+                let reason = format!(
+                    "the initial weights have changed since: their sha256 is {}, expected {}",
+                    initial.sha256, run.weights_sha256
+                );
+                return Err(Error::run(folder, reason));
+            }
+            Ok((network, initial.weights, Position::START))
+        }
+        Some(which) => {
+            let checkpoint = checkpoint::load(folder, which)?.ok_or_else(|| {
+                Error::run(
+                    folder,
+                    match which {
+                        Which::Last => "it has no checkpoint yet",
+                        Which::Best => {
+                            "it has no best checkpoint: no photos were held out, or no epoch is done"
+                        }
+                    },
+                )
+            })?;
+            Ok((network, checkpoint.weights, checkpoint.position))
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! `sketchfind-train`: trains a retriever and exports it.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+use sketchfind_trainer::checkpoint::{Position, Which};
+use sketchfind_trainer::config::Config;
+use sketchfind_trainer::device::TrainingDevice;
+use sketchfind_trainer::export::{ExportOptions, export};
+use sketchfind_trainer::fit::{Event, FitOptions, Outcome, fit};
+
+/// Trains sketch-to-photo retrievers and exports them as ONNX.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train on a data set's training split; its test split is not opened.
+    ///
+    /// Metrics go to OUT/steps.csv and OUT/epochs.csv, checkpoints to OUT/checkpoints. Ctrl-C finishes the step in
+    /// progress, writes a checkpoint and stops; --resume goes on as if training had never stopped.
+    Fit {
+        /// The data set: a folder with a manifest.csv, or the manifest.
+        #[arg(long)]
+        data: PathBuf,
+        /// The configuration, TOML (see trainer/configs).
+        #[arg(long)]
+        config: PathBuf,
+        /// The run's folder, new or empty.
+        #[arg(long)]
+        out: PathBuf,
+        /// Where to train. cuda needs a CUDA build of libtorch on LD_LIBRARY_PATH (see docs/gpu.md).
+        #[arg(long, value_enum, default_value_t = DeviceArgument::Cpu)]
+        device: DeviceArgument,
+        /// Go on with an interrupted run in OUT; one that is not there yet is begun.
+        #[arg(long)]
+        resume: bool,
+    },
+    /// Write a run's network as a model: model.onnx, card.json and a probe to verify it by.
+    Export {
+        /// The run's folder.
+        run: PathBuf,
+        /// The model's folder.
+        #[arg(long)]
+        out: PathBuf,
+        /// Which weights: the last checkpoint, the best on held-out photos, or those that training began with.
+        #[arg(long, value_enum, default_value_t = CheckpointArgument::Last)]
+        checkpoint: CheckpointArgument,
+        /// The data set, if it is no longer where the run found it.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// A name for people.
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DeviceArgument {
+    Cpu,
+    Cuda,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CheckpointArgument {
+    Last,
+    Best,
+    Initial,
+}
+
+/// Exit codes, which scripts may rely on.
+#[derive(Clone, Copy)]
+enum Exit {
+    Success = 0,
+    Failure = 1,
+    BadInput = 3,
+    Interrupted = 130,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  failed for a reason outside the input: disk, device, libtorch
+    2  wrong usage
+    3  the input is not what it should be: config, data set, weights, run
+  130  interrupted; a checkpoint was written, --resume goes on from it";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let exit = match run(arguments) {
+        Ok(exit) => exit,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            of_error(&error)
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn run(arguments: Arguments) -> Result<Exit> {
+    match arguments.command {
+        Command::Fit { data, config, out, device, resume } => {
+            let interrupted = Arc::new(AtomicBool::new(false));
+            for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+                // A second signal ends the program at once.
+                signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone())?;
+                signal_hook::flag::register(signal, interrupted.clone())?;
+            }
+            let options = FitOptions {
+                data: &data,
+                config: Config::load(&config)?,
+                out: &out,
+                device: match device {
+                    DeviceArgument::Cpu => TrainingDevice::Cpu,
+                    DeviceArgument::Cuda => TrainingDevice::Cuda,
+                },
+                resume,
+                interrupted: &interrupted,
+            };
+            let progress = Mutex::new(Progress::new(interrupted.clone()));
+            let outcome = fit(&options, &|event| {
+                if let Ok(mut progress) = progress.lock() {
+                    progress.show(&event);
+                }
+            })?;
+            Ok(match outcome {
+                Outcome::Finished(position) => {
+                    say(&format!("done: {}; the run lies in '{}'", describe(&position), out.display()));
+                    Exit::Success
+                }
+                Outcome::Interrupted(position) => {
+                    say(&format!(
+                        "interrupted: {}; the same command with --resume goes on from here",
+                        describe(&position)
+                    ));
+                    Exit::Interrupted
+                }
+            })
+        }
+        Command::Export { run, out, checkpoint, data, name } => {
+            let card = export(&ExportOptions {
+                run: &run,
+                out: &out,
+                checkpoint: match checkpoint {
+                    CheckpointArgument::Last => Some(Which::Last),
+                    CheckpointArgument::Best => Some(Which::Best),
+                    CheckpointArgument::Initial => None,
+                },
+                data: data.as_deref(),
+                name: name.as_deref(),
+            })?;
+            say(&format!(
+                "exported '{}' to '{}' (sha256 {})",
+                card.name,
+                out.display(),
+                &card.onnx.sha256[..12]
+            ));
+            Ok(Exit::Success)
+        }
+    }
+}
+
+fn of_error(error: &anyhow::Error) -> Exit {
+    use sketchfind_trainer::Error;
+    match error.downcast_ref::<Error>() {
+        Some(Error::Core(sketchfind_core::Error::Io { source, .. }))
+            if source.kind() != std::io::ErrorKind::NotFound =>
+        {
+            Exit::Failure
+        }
+        Some(Error::Torch(_) | Error::Device { .. } | Error::NotFinite { .. }) | None => Exit::Failure,
+        Some(_) => Exit::BadInput,
+    }
+}
+
+fn describe(position: &Position) -> String {
+    format!("{} epochs, {} steps", position.epochs_done, position.steps_done)
+}
+
+/// Shows progress on standard error: one line that is rewritten on a terminal, a line now and then elsewhere.
+struct Progress {
+    interrupted: Arc<AtomicBool>,
+    is_terminal: bool,
+    last_shown: Option<Instant>,
+    started: Instant,
+    first_step: Option<u64>,
+}
+
+impl Progress {
+    fn new(interrupted: Arc<AtomicBool>) -> Progress {
+        let is_terminal = std::io::stderr().is_terminal();
+        Progress { interrupted, is_terminal, last_shown: None, started: Instant::now(), first_step: None }
+    }
+
+    fn show(&mut self, event: &Event) {
+        match event {
+            Event::Decoded { n_done, n_images } => {
+                self.passing(&format!("decoding images: {n_done} of {n_images}"), n_done == n_images);
+            }
+            Event::Started { position, n_photos, n_sketches, n_held_out_photos, n_steps } => {
+                self.started = Instant::now();
+                say(&format!(
+                    "training on {n_sketches} sketches of {n_photos} photos ({n_held_out_photos} photos held out), \
+                     {n_steps} steps; {} done before",
+                    describe(position)
+                ));
+            }
+            Event::Step { row, n_steps, n_images } => {
+                let first = *self.first_step.get_or_insert(row.step);
+                let secs_per_step = self.started.elapsed().as_secs_f64() / (row.step - first + 1) as f64;
+                let left = Duration::from_secs_f64(secs_per_step * n_steps.saturating_sub(row.step) as f64);
+                let line = format!(
+                    "epoch {} step {}/{n_steps} loss {:.5} active {:.0} % {:.1} images/s, {} left",
+                    row.epoch,
+                    row.step,
+                    row.loss,
+                    100.0 * row.active_share,
+                    *n_images as f64 / secs_per_step,
+                    minutes(left),
+                );
+                self.passing(&line, row.step == *n_steps);
+                if self.interrupted.load(Ordering::Relaxed) {
+                    say("interrupted: writing a checkpoint");
+                }
+            }
+            Event::Epoch(row) => {
+                self.clear();
+                let validated = match (row.held_out_acc1, row.n_held_out_sketches) {
+                    (Some(acc1), Some(n)) => format!(", held-out acc@1 {:.2} % (n = {n})", 100.0 * acc1),
+                    _ => String::new(),
+                };
+                say(&format!(
+                    "epoch {} done: mean loss {:.5}, active {:.0} %{validated}, {:.0} s",
+                    row.epoch,
+                    row.mean_loss,
+                    100.0 * row.mean_active_share,
+                    row.train_secs
+                ));
+            }
+            Event::Checkpoint(path) => {
+                self.clear();
+                say(&format!("checkpoint: {}", path.display()));
+            }
+        }
+    }
+
+    /// Shows a line that the next one replaces.
+    fn passing(&mut self, line: &str, is_last: bool) {
+        let pause = Duration::from_secs_f64(if self.is_terminal { 0.2 } else { 10.0 });
+        if !is_last && self.last_shown.is_some_and(|last| last.elapsed() < pause) {
+            return;
+        }
+        self.last_shown = Some(Instant::now());
+        if self.is_terminal {
+            let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
+            if is_last {
+                say("");
+            }
+        } else {
+            say(line);
+        }
+    }
+
+    fn clear(&self) {
+        if self.is_terminal {
+            let _ = write!(std::io::stderr(), "\r\x1b[2K");
+        }
+    }
+}
+
+fn minutes(duration: Duration) -> String {
+    let secs = duration.as_secs();
+    match secs {
+        0..60 => format!("{secs} s"),
+        60..3600 => format!("{} min {:02} s", secs / 60, secs % 60),
+        _ => format!("{} h {:02} min", secs / 3600, secs / 60 % 60),
+    }
+}
+
+/// Writes a line to standard error; one that is closed is no reason to stop training.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

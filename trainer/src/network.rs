@@ -1,0 +1,286 @@
+//! Runs a described network with libtorch.
+
+use std::collections::BTreeMap;
+
+use sketchfind_models::network::{Network, Op, ParameterKind};
+use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
+use tch::Tensor;
+
+use crate::Result;
+use crate::config::BatchNorm;
+
+/// How batch norms' running statistics follow batches: torch's and torchvision's default.
+const STATISTICS_MOMENTUM: f64 = 0.1;
+
+/// A network whose tensors live on a device.
+#[derive(Debug)]
+pub struct TorchNetwork {
+    network: Network,
+    device: tch::Device,
+    /// Trained tensors, leaves of the gradient graph, in the order of the network's parameters.
+    trained: Vec<Tensor>,
+    /// Running means and variances, in that order.
+    statistics: Vec<Tensor>,
+    /// Where each parameter's tensor stands.
+    places: BTreeMap<String, (ParameterKind, usize)>,
+    /// For each node, the batch norm that may be folded into it.
+    norms_behind: Vec<Option<usize>>,
+}
+
+impl TorchNetwork {
+    /// A network with `weights` on `device`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Models`] where the weights do not fit; [`crate::Error::Torch`].
+    pub fn new(network: &Network, weights: &Weights, device: tch::Device) -> Result<TorchNetwork> {
+        let weights = weights.for_network(network)?;
+        let (mut trained, mut statistics, mut places) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for parameter in network.parameters() {
+            let Some(tensor) = weights.get(&parameter.name) else {
+                continue; // for_network has found every one
+            };
+            let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
+            let tensor = Tensor::f_from_slice(&tensor.values)?.f_reshape(shape)?.f_to_device(device)?;
+            let list = match parameter.kind {
+                ParameterKind::Trained => &mut trained,
+                ParameterKind::Statistic => &mut statistics,
+            };
+            places.insert(parameter.name, (parameter.kind, list.len()));
+            list.push(match parameter.kind {
+                ParameterKind::Trained => tensor.f_set_requires_grad(true)?,
+                ParameterKind::Statistic => tensor,
+            });
+        }
+        let norms_behind = (0..network.nodes().len()).map(|node| network.norm_behind(node)).collect();
+        Ok(TorchNetwork { network: network.clone(), device, trained, statistics, places, norms_behind })
+    }
+
+    /// The description.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The device.
+    pub fn device(&self) -> tch::Device {
+        self.device
+    }
+
+    /// The trained tensors.
+    pub fn trained(&self) -> &[Tensor] {
+        &self.trained
+    }
+
+    /// The trained tensors, to be updated in place.
+    pub fn trained_mut(&mut self) -> &mut [Tensor] {
+        &mut self.trained
+    }
+
+    /// Embeds a batch.
+    ///
+    /// With [`BatchNorm::Frozen`], which is also how a network is evaluated, a batch norm behind a convolution is
+    /// multiplied into its kernel and bias first: the same function and the same gradients, without passing over
+    /// the feature map again. With [`BatchNorm::Training`] the running statistics are updated.
+    ///
+    /// # Shapes
+    /// `images`: `[n, 3, h, w]`; returns `[n, output_width]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`].
+    pub fn forward(&self, images: &Tensor, batch_norm: BatchNorm) -> Result<Tensor> {
+        let nodes = self.network.nodes();
+        let mut outputs: Vec<Option<Tensor>> = Vec::with_capacity(nodes.len());
+        // An output is dropped after its last reader, so that inference does not hold every map.
+        let mut last_reader = vec![0; nodes.len()];
+        for (index, node) in nodes.iter().enumerate() {
+            node.inputs.iter().for_each(|&input| last_reader[input] = index);
+        }
+        for (index, node) in nodes.iter().enumerate() {
+            let input = |position: usize| -> &Tensor {
+                // Network::new has checked that inputs are earlier nodes, and last_reader keeps them until here.
+                outputs[node.inputs[position]].as_ref().unwrap_or(images)
+            };
+            let output = match &node.op {
+                Op::Input => images.shallow_clone(),
+                Op::Conv2d { name, stride, padding, groups, .. } => {
+                    let norm = self.norms_behind[index].filter(|_| batch_norm == BatchNorm::Frozen);
+                    let (kernel, bias) = match norm {
+                        Some(norm) => self.folded(name, &nodes[norm].op)?,
+                        None => (self.get(name, "weight").shallow_clone(), self.optional(name, "bias")),
+                    };
+                    let pair = |values: &[usize; 2]| values.map(|value| value as i64);
+                    input(0).f_conv2d(&kernel, bias, pair(stride), pair(padding), [1, 1], *groups as i64)?
+                }
+                Op::BatchNorm2d { name, eps, .. } => {
+                    let is_folded = self.norms_behind[node.inputs[0]] == Some(index);
+                    if is_folded && batch_norm == BatchNorm::Frozen {
+                        input(0).shallow_clone()
+                    } else {
+                        input(0).f_batch_norm(
+                            Some(self.get(name, "weight")),
+                            Some(self.get(name, "bias")),
+                            Some(self.get(name, "running_mean")),
+                            Some(self.get(name, "running_var")),
+                            batch_norm == BatchNorm::Training,
+                            STATISTICS_MOMENTUM,
+                            *eps,
+                            true,
+                        )?
+                    }
+                }
+                Op::Relu => input(0).f_relu()?,
+                Op::Relu6 => input(0).f_relu6()?,
+                Op::MaxPool2d { kernel, stride, padding, ceil_mode } => {
+                    let pair = |values: &[usize; 2]| values.map(|value| value as i64);
+                    input(0).f_max_pool2d(pair(kernel), pair(stride), pair(padding), [1, 1], *ceil_mode)?
+                }
+                Op::GlobalAvgPool => input(0).f_mean_dim(&[2_i64, 3][..], false, None)?,
+                Op::Add => input(0).f_add(input(1))?,
+                Op::Linear { name, .. } => {
+                    input(0).f_linear(self.get(name, "weight"), self.optional(name, "bias"))?
+                }
+            };
+            outputs.push(Some(output));
+            for &read in &node.inputs {
+                if last_reader[read] == index {
+                    outputs[read] = None;
+                }
+            }
+        }
+        Ok(outputs.pop().flatten().unwrap_or_else(|| images.shallow_clone()))
+    }
+
+    /// The weights as they are now.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`].
+    pub fn weights(&self) -> Result<Weights> {
+        let mut tensors = BTreeMap::new();
+        for (name, &(kind, index)) in &self.places {
+            let tensor = match kind {
+                ParameterKind::Trained => &self.trained[index],
+                ParameterKind::Statistic => &self.statistics[index],
+            };
+            tensors.insert(name.clone(), to_weight(tensor)?);
+        }
+        Ok(Weights::new(tensors))
+    }
+
+    /// A convolution's kernel and bias with the batch norm behind it, as functions of all their parameters:
+    /// `w * g / sqrt(v + eps)` and `beta + (b - mean) * g / sqrt(v + eps)`.
+    fn folded(&self, conv: &str, norm: &Op) -> Result<(Tensor, Option<Tensor>)> {
+        let Op::BatchNorm2d { name, eps, .. } = norm else {
+            return Ok((self.get(conv, "weight").shallow_clone(), self.optional(conv, "bias")));
+        };
+        let scale = self.get(name, "running_var").f_add_scalar(*eps)?.f_rsqrt()?;
+        let scale = scale.f_mul(self.get(name, "weight"))?;
+        let mean = self.get(name, "running_mean");
+        let shift = match self.optional(conv, "bias") {
+            Some(bias) => bias.f_sub(mean)?,
+            None => mean.f_neg()?,
+        };
+        let bias = shift.f_mul(&scale)?.f_add(self.get(name, "bias"))?;
+        let kernel = self.get(conv, "weight").f_mul(&scale.f_reshape([-1, 1, 1, 1])?)?;
+        Ok((kernel, Some(bias)))
+    }
+
+    fn get(&self, name: &str, part: &str) -> &Tensor {
+        let (kind, index) = self.places[&format!("{name}.{part}")];
+        match kind {
+            ParameterKind::Trained => &self.trained[index],
+            ParameterKind::Statistic => &self.statistics[index],
+        }
+    }
+
+    fn optional(&self, name: &str, part: &str) -> Option<Tensor> {
+        let &(_, index) = self.places.get(&format!("{name}.{part}"))?;
+        Some(self.trained[index].shallow_clone())
+    }
+}
+
+/// A tensor's values and shape.
+///
+/// # Errors
+/// [`crate::Error::Torch`].
+pub fn to_weight(tensor: &Tensor) -> Result<WeightTensor> {
+    let shape: Vec<usize> = tensor.size().iter().map(|&size| size as usize).collect();
+    let values = to_values(tensor)?;
+    Ok(WeightTensor::new(shape, values)?)
+}
+
+/// A tensor's values, row-major.
+///
+/// # Errors
+/// [`crate::Error::Torch`].
+pub fn to_values(tensor: &Tensor) -> Result<Vec<f32>> {
+    let flat =
+        tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(tch::Kind::Float)?.f_contiguous()?;
+    let mut values = vec![0.0; flat.numel()];
+    flat.f_copy_data(&mut values, flat.numel())?;
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sketchfind_models::network::builder::Builder;
+
+    /// Every operation that has parameters, a batch norm that cannot be folded, and a shortcut.
+    pub(crate) fn small_network() -> Network {
+        let mut b = Builder::new();
+        let x = b.conv("conv1", b.input(), 3, 8, 3, 2, 1, 1, true);
+        let x = b.batch_norm("bn1", x, 8);
+        let x = b.relu6(x);
+        let y = b.conv("conv2", x, 8, 8, 3, 1, 1, 8, false);
+        let y = b.batch_norm("bn2", y, 8);
+        let x = b.sum(x, y);
+        let x = b.batch_norm("bn3", x, 8);
+        let x = b.relu(x);
+        let x = b.max_pool(x, 3, 2, 1);
+        let x = b.global_avg_pool(x);
+        b.linear("head", x, 8, 5);
+        Network::new("small", b.finish()).unwrap()
+    }
+
+    fn images(n: i64) -> Tensor {
+        tch::manual_seed(1);
+        Tensor::randn([n, 3, 16, 16], (tch::Kind::Float, tch::Device::Cpu))
+    }
+
+    /// Folding is not an approximation: outputs and gradients equal those of separate batch norms, which
+    /// BatchNorm::Training uses. Its statistics are made equal to the batch's first.
+    #[test]
+    fn folded_batch_norms_give_the_same_outputs_and_gradients() {
+        let network = small_network();
+        let weights = Weights::random(&network, 1);
+        let torch = TorchNetwork::new(&network, &weights, tch::Device::Cpu).unwrap();
+        let mut separate = TorchNetwork::new(&network, &weights, tch::Device::Cpu).unwrap();
+        separate.norms_behind.iter_mut().for_each(|norm| *norm = None);
+        let images = images(4);
+        let run = |torch: &TorchNetwork| {
+            let output = torch.forward(&images, BatchNorm::Frozen).unwrap();
+            let gradients =
+                Tensor::run_backward(&[output.square().sum(tch::Kind::Float)], torch.trained(), false, false);
+            (output, gradients)
+        };
+        let ((ours, our_gradients), (theirs, their_gradients)) = (run(&torch), run(&separate));
+        assert_eq!(ours.size(), [4, 5]);
+        let difference = |a: &Tensor, b: &Tensor| ((a - b).abs().max() / b.abs().max()).double_value(&[]);
+        assert!(difference(&ours, &theirs) < 1e-5);
+        assert_eq!(our_gradients.len(), their_gradients.len());
+        for (ours, theirs) in our_gradients.iter().zip(&their_gradients) {
+            assert!(difference(ours, theirs) < 1e-4, "{ours} {theirs}");
+        }
+    }
+
+    #[test]
+    fn training_mode_moves_the_running_statistics_and_frozen_does_not() {
+        let network = small_network();
+        let weights = Weights::random(&network, 1);
+        let torch = TorchNetwork::new(&network, &weights, tch::Device::Cpu).unwrap();
+        torch.forward(&images(4), BatchNorm::Frozen).unwrap();
+        assert_eq!(torch.weights().unwrap().get("bn1.running_mean"), weights.get("bn1.running_mean"));
+        torch.forward(&images(4), BatchNorm::Training).unwrap();
+        assert_ne!(torch.weights().unwrap().get("bn1.running_mean"), weights.get("bn1.running_mean"));
+        assert_eq!(torch.weights().unwrap().get("conv1.weight"), weights.get("conv1.weight"));
+    }
+}

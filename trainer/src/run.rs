@@ -1,0 +1,176 @@
+//! A run's folder: what was trained, on what, from which weights.
+//!
+//! ```text
+//! RUN/run.json                     what this module holds
+//! RUN/config.toml                  the checked configuration
+//! RUN/steps.csv, RUN/epochs.csv    metrics
+//! RUN/checkpoints/<steps>/         the last two checkpoints
+//! RUN/best/                        the one that scored best on the held-out photos
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sketchfind_core::{atomic, fingerprint};
+use sketchfind_models::network::{Head, Network};
+use sketchfind_models::weights::Weights;
+
+use crate::config::Config;
+use crate::{Error, Result};
+
+/// The file of a [`Run`].
+pub const RUN: &str = "run.json";
+/// The configuration, for people.
+pub const CONFIG: &str = "config.toml";
+/// The version of the run folder's format.
+pub const FORMAT: u32 = 1;
+
+/// What a run trains, on what, from which weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// The version of the folder's format.
+    pub format: u32,
+    /// The program and version that began it.
+    pub tool: String,
+    /// The data set's manifest.
+    pub manifest: PathBuf,
+    /// The data set's fingerprint.
+    pub dataset_sha256: String,
+    /// Training photos and sketches, without those held out.
+    pub n_photos: usize,
+    /// See `n_photos`.
+    pub n_sketches: usize,
+    /// The initial weights' file; nothing for random ones.
+    pub weights_path: Option<PathBuf>,
+    /// Their SHA-256 (of the file, or of random values).
+    pub weights_sha256: String,
+    /// Where they come from, in words.
+    pub weights_source: String,
+    /// The configuration as TOML; `weights` is reduced to the file's name.
+    pub config: String,
+}
+
+impl Run {
+    /// Reads the run in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Core`] where there is none; [`Error::Run`] where it is of another format.
+    pub fn load(folder: &Path) -> Result<Run> {
+        let path = folder.join(RUN);
+        let text = std::fs::read_to_string(&path).map_err(sketchfind_core::Error::io("read", &path))?;
+        let run: Run = serde_json::from_str(&text)
+            .map_err(|e| Error::run(&path, format!("not a run of sketchfind-train: {e}")))?;
+        if run.format != FORMAT {
+            let reason = format!("its format is {}, this version reads {FORMAT}", run.format);
+            return Err(Error::run(&path, reason));
+        }
+        Ok(run)
+    }
+
+    /// Writes the run into `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Core`].
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        atomic::write_bytes(&folder.join(CONFIG), self.config.as_bytes())?;
+        let path = folder.join(RUN);
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::run(&path, e))?;
+        Ok(atomic::write_bytes(&path, format!("{text}\n").as_bytes())?)
+    }
+
+    /// The checked configuration.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn checked_config(&self, folder: &Path) -> Result<Config> {
+        let mut config = Config::parse(&self.config, &folder.join(RUN))?;
+        if let Some(path) = &self.weights_path {
+            config.weights = path.to_string_lossy().into_owned();
+        }
+        Ok(config)
+    }
+
+    /// Checks that `other`, which the user asks for now, is the run that was begun here.
+    ///
+    /// # Errors
+    /// [`Error::Run`] with everything that differs.
+    pub fn check_same(&self, other: &Run, folder: &Path) -> Result<()> {
+        let mut differences = Vec::new();
+        for (what, ours, theirs) in [
+            ("data set", &self.dataset_sha256, &other.dataset_sha256),
+            ("initial weights", &self.weights_sha256, &other.weights_sha256),
+        ] {
+            if ours != theirs {
+                differences.push(format!("{what}: it has {ours}, now {theirs}"));
+            }
+        }
+        let theirs: Vec<&str> = other.config.lines().collect();
+        for (ours, theirs) in self.config.lines().zip(theirs) {
+            if ours != theirs {
+                differences.push(format!("config: it has '{ours}', now '{theirs}'"));
+            }
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let reason = format!("it cannot be resumed, it is another run: {}", differences.join("; "));
+        Err(Error::run(folder, reason))
+    }
+}
+
+/// The weights that training begins with.
+#[derive(Debug)]
+pub struct InitialWeights {
+    /// The tensors of the network.
+    pub weights: Weights,
+    /// See [`Run::weights_sha256`].
+    pub sha256: String,
+    /// See [`Run::weights_source`].
+    pub source: String,
+}
+
+/// Reads or draws the weights that training begins with.
+///
+/// # Errors
+/// [`Error::Models`] where they cannot be read or do not fit.
+pub fn initial_weights(config: &Config, network: &Network) -> Result<InitialWeights> {
+    match config.weights_path() {
+        Some(path) => {
+            let all = Weights::load(&path)?;
+            let weights = all.for_network(network)?;
+            weights.check_finite()?;
+            let source =
+                all.metadata().get("source").cloned().unwrap_or_else(|| file_name(&path).unwrap_or_default());
+            Ok(InitialWeights { weights, sha256: fingerprint::of_file(&path)?, source })
+        }
+        None => {
+            let weights = Weights::random(network, config.seed);
+            let bytes: Vec<u8> =
+                weights.iter().flat_map(|(_, tensor)| &tensor.values).flat_map(|v| v.to_le_bytes()).collect();
+            let source = format!("random, seed {}", config.seed);
+            Ok(InitialWeights { weights, sha256: fingerprint::of_bytes(&bytes), source })
+        }
+    }
+}
+
+/// The network that a configuration trains.
+///
+/// # Errors
+/// [`Error::Models`] where no network has its name.
+pub fn network_of(config: &Config) -> Result<Network> {
+    Ok(Network::by_name(&config.network, Head::Embedding)?)
+}
+
+/// The configuration as a run keeps it: without the folders of this machine.
+pub(crate) fn portable(config: &Config) -> Result<String> {
+    let mut config = config.clone();
+    if let Some(name) = config.weights_path().and_then(|path| file_name(&path)) {
+        config.weights = name;
+    }
+    config.to_toml()
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_string_lossy().into_owned())
+}

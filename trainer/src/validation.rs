@@ -1,0 +1,64 @@
+//! Validation on training photos that were held out, never on the test split.
+
+use std::collections::BTreeMap;
+
+use sketchfind_core::distance::Distance;
+use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::image::Preprocess;
+use sketchfind_eval::accuracy::accuracy_at;
+use sketchfind_eval::rank_queries;
+use tch::Tensor;
+
+use crate::Result;
+use crate::config::BatchNorm;
+use crate::data::{Pairs, Picture, centre_crops};
+use crate::network::{TorchNetwork, to_values};
+
+/// Images that are embedded at once: enough to keep the cores busy, little memory.
+const BATCH: usize = 32;
+
+/// The share of held-out sketches whose photo is ranked first among the held-out photos, in `[0, 1]`; nothing where
+/// none is held out.
+///
+/// # Errors
+/// [`crate::Error::Torch`]; [`crate::Error::Core`] where an embedding is not finite.
+pub fn held_out_acc1(
+    network: &TorchNetwork,
+    held_out: &Pairs,
+    preprocess: &Preprocess,
+) -> Result<Option<f64>> {
+    if held_out.sketches.is_empty() {
+        return Ok(None);
+    }
+    let photos: Vec<&Picture> = held_out.photos.iter().collect();
+    let sketches: Vec<&Picture> = held_out.sketches.iter().map(|(sketch, _)| sketch).collect();
+    let truth: BTreeMap<String, String> = held_out
+        .sketches
+        .iter()
+        .map(|(sketch, photo)| (sketch.id.clone(), held_out.photos[*photo].id.clone()))
+        .collect();
+    let gallery = embed(network, &photos, preprocess)?;
+    let queries = embed(network, &sketches, preprocess)?;
+    Ok(Some(accuracy_at(&rank_queries(&queries, &gallery, &truth, Distance::Mse)?, 1)))
+}
+
+/// Embeds pictures as evaluation does: centre crops, frozen batch norms.
+///
+/// # Errors
+/// [`crate::Error::Torch`]; [`crate::Error::Core`] where an embedding is not finite.
+pub fn embed(network: &TorchNetwork, pictures: &[&Picture], preprocess: &Preprocess) -> Result<Embeddings> {
+    let side = i64::from(preprocess.crop);
+    let mut values = Vec::new();
+    for chunk in pictures.chunks(BATCH) {
+        let crops = centre_crops(chunk.iter().copied(), preprocess)?;
+        let embedded = tch::no_grad(|| -> Result<Tensor> {
+            let images = Tensor::f_from_slice(&crops)?
+                .f_reshape([chunk.len() as i64, 3, side, side])?
+                .f_to_device(network.device())?;
+            network.forward(&images, BatchNorm::Frozen)
+        })?;
+        values.extend(to_values(&embedded)?);
+    }
+    let ids = pictures.iter().map(|picture| picture.id.clone()).collect();
+    Ok(Embeddings::new(ids, network.network().output_width(), values)?)
+}
