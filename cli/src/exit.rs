@@ -69,3 +69,16 @@ fn of_core(error: &sketchfind_core::Error) -> Exit {
         _ => Exit::BadInput,
     }
 }
+
+fn of_runtime(error: &sketchfind_runtime::Error) -> Exit {
+    use sketchfind_runtime::Error;
+    match error {
+        Error::Core(core) => of_core(core),
+        Error::Cancelled => Exit::Interrupted,
+        Error::Graph { .. }
+        | Error::BrokenImage { .. }
+        | Error::RepeatedId { .. }
+        | Error::Gallery { .. } => Exit::BadInput,
+        _ => Exit::Failure,
+    }
+}

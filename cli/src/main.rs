@@ -1,2 +1,302 @@
-//! placeholder
-fn main() {}
+//! `sketchfind`: index galleries, answer sketches, evaluate retrievers. Glue: what was typed becomes one library
+//! call, and its result is rendered. Standard output is data, standard error is everything else.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use sketchfind_core::dataset::Split;
+use sketchfind_runtime::{Device, IndexKind};
+
+use exit::Exit;
+
+mod compare;
+mod data;
+mod embed;
+mod evaluate;
+mod exit;
+mod index;
+mod info;
+mod interrupt;
+mod output;
+mod progress;
+mod query;
+mod verify;
+mod weights;
+
+/// Finds the photo that somebody drew.
+///
+/// Index a folder of photos with a trained model, then ask it with a sketch. Models come from sketchfind-train.
+#[derive(Parser)]
+#[command(version, after_help = exit::HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look at data sets.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Bring weights into the project's form.
+    #[command(subcommand)]
+    Weights(WeightsCommand),
+    /// Make galleries.
+    #[command(subcommand)]
+    Index(IndexCommand),
+    /// Rank a gallery's photos for sketches.
+    Query {
+        /// The gallery, made by `index build`.
+        #[arg(long)]
+        gallery: PathBuf,
+        /// Image files of sketches: JPEG, PNG, WebP, GIF or BMP.
+        #[arg(required = true)]
+        sketches: Vec<PathBuf>,
+        /// How many photos to show for each sketch.
+        #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        k: u32,
+        /// The form of the answer.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+        #[command(flatten)]
+        compute: Compute,
+    },
+    /// Write the embeddings of a data set's split as a NumPy file, with their ids in a CSV file beside it.
+    Embed {
+        /// The model's folder.
+        #[arg(long)]
+        model: PathBuf,
+        /// The data set: a folder with a manifest.csv, or the manifest.
+        #[arg(long)]
+        data: PathBuf,
+        /// The split.
+        #[arg(long, default_value = "test")]
+        split: Split,
+        /// Which of its images.
+        #[arg(long, value_enum, default_value_t = Which::Both)]
+        modality: Which,
+        /// The file, *.npy.
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        compute: Compute,
+    },
+    /// Rank a split's photos for each of its sketches and report acc@k and more, each with n and an interval.
+    Eval {
+        /// The model's folder.
+        #[arg(long)]
+        model: PathBuf,
+        /// The data set: a folder with a manifest.csv, or the manifest.
+        #[arg(long)]
+        data: PathBuf,
+        /// The split.
+        #[arg(long, default_value = "test")]
+        split: Split,
+        /// The report's folder: summary.csv, queries.csv, report.html.
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        resampling: Resampling,
+        #[command(flatten)]
+        compute: Compute,
+    },
+    /// Compare two reports on the same queries: the difference of acc@1 and McNemar's test.
+    Compare {
+        /// The first report's folder, such as of a baseline.
+        a: PathBuf,
+        /// The second report's folder.
+        b: PathBuf,
+        /// Also write comparison.csv into this folder.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        resampling: Resampling,
+    },
+    /// Check that this machine computes a model's embeddings as the machine that trained it did.
+    Verify {
+        /// The model's folder.
+        model: PathBuf,
+        /// Where to compute: cpu, cuda or cuda:N.
+        #[arg(long, default_value = "cpu")]
+        device: Device,
+    },
+    /// Tell what a model, a gallery or a file of weights is; without a path, what this program is.
+    Info {
+        /// A model's or gallery's folder, or a safetensors file.
+        path: Option<PathBuf>,
+    },
+    /// Print the completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum DataCommand {
+    /// Check a data set: its manifest's laws and every image. Prints counts, and a row for each broken image.
+    Check {
+        /// The data set: a folder with a manifest.csv, or the manifest.
+        data: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum WeightsCommand {
+    /// Convert weights to safetensors with torchvision's names.
+    Import {
+        /// A safetensors file, a PyTorch file in the legacy format, or the folder of a tfjs layers model of ResNet50.
+        from: PathBuf,
+        /// The network they are of (see `sketchfind info`).
+        #[arg(long)]
+        network: String,
+        /// Where they come from: package, version, licence. Kept in the file and in cards.
+        #[arg(long)]
+        source: String,
+        /// The file, *.safetensors.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum IndexCommand {
+    /// Embed photos and keep them as a gallery.
+    Build {
+        /// The model's folder.
+        #[arg(long)]
+        model: PathBuf,
+        /// A folder of images, searched below, or a data set's manifest.
+        #[arg(long)]
+        photos: PathBuf,
+        /// Of a manifest, only this split.
+        #[arg(long)]
+        split: Option<Split>,
+        /// The gallery's folder; a gallery there is replaced once the new one is whole.
+        #[arg(long)]
+        out: PathBuf,
+        /// The index: exact ranks by comparing with every photo, hnsw by a graph, approximately.
+        #[arg(long, default_value = "exact")]
+        index: IndexKind,
+        /// Leave out images that cannot be read, and name them, instead of stopping at the first.
+        #[arg(long)]
+        skip_broken: bool,
+        #[command(flatten)]
+        compute: Compute,
+    },
+}
+
+/// Where and how to compute.
+#[derive(clap::Args, Clone, Copy)]
+struct Compute {
+    /// Where to compute: cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
+    /// Threads of ONNX Runtime; by default all cores.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+impl Compute {
+    fn options(self) -> sketchfind_runtime::EmbedderOptions {
+        let mut options = sketchfind_runtime::EmbedderOptions::on(self.device);
+        options.n_threads = self.threads.map(usize::from);
+        options
+    }
+}
+
+/// How intervals are made.
+#[derive(clap::Args, Clone, Copy)]
+struct Resampling {
+    /// Resamples of the bootstrap.
+    #[arg(long, default_value_t = sketchfind_eval::Bootstrap::ORDINARY.samples)]
+    samples: usize,
+    /// Its seed.
+    #[arg(long, default_value_t = sketchfind_eval::Bootstrap::ORDINARY.seed)]
+    seed: u64,
+}
+
+impl Resampling {
+    fn bootstrap(self) -> sketchfind_eval::Bootstrap {
+        sketchfind_eval::Bootstrap {
+            samples: self.samples,
+            seed: self.seed,
+            ..sketchfind_eval::Bootstrap::ORDINARY
+        }
+    }
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// One JSON array.
+    Json,
+    /// CSV with a header.
+    Csv,
+}
+
+/// Which images of a split.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    Photos,
+    Sketches,
+    Both,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.command) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            // A reader that has seen enough, such as `head`, is no failure.
+            if output::is_closed_pipe(&error) {
+                return Exit::Success.into();
+            }
+            progress::say(&format!("error: {error:#}"));
+            exit::of_error(&error).into()
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Data(DataCommand::Check { data }) => data::check(&data),
+        Command::Weights(WeightsCommand::Import { from, network, source, out }) => {
+            weights::import(&from, &network, &source, &out)
+        }
+        Command::Index(IndexCommand::Build { model, photos, split, out, index, skip_broken, compute }) => {
+            index::build(&index::Options { model, photos, split, out, index, skip_broken, compute })
+        }
+        Command::Query { gallery, sketches, k, format, compute } => {
+            query::query(&gallery, &sketches, k as usize, format, compute)
+        }
+        Command::Embed { model, data, split, modality, out, compute } => {
+            embed::embed(&model, &data, split, modality, &out, compute)
+        }
+        Command::Eval { model, data, split, out, resampling, compute } => {
+            evaluate::evaluate(&model, &data, split, &out, &resampling.bootstrap(), compute)
+        }
+        Command::Compare { a, b, out, resampling } => {
+            compare::compare(&a, &b, out.as_deref(), &resampling.bootstrap())
+        }
+        Command::Verify { model, device } => verify::verify(&model, device),
+        Command::Info { path } => info::info(path.as_deref()),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "sketchfind", &mut std::io::stdout());
+            Ok(Exit::Success)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

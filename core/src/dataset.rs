@@ -14,11 +14,14 @@
 //! sketches, all in the photo's split (so the splits are disjoint by photo); every file is there. Nothing is paired
 //! by guesswork. Photos and sketches are sorted by id.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::{DecodeLimits, Rgb8Image};
 use crate::{Error, Result, atomic};
 
 /// The name of the manifest in a data set's folder.
@@ -212,6 +215,77 @@ impl Dataset {
         self.sketches.iter().filter(move |sketch| self.photos[sketch.photo].split == split)
     }
 
+    /// Decodes every image, on all cores, and returns those that are broken, photos first, each sorted by id.
+    /// `progress` is told how many images are done; `cancelled` is asked before each and ends the check early.
+    pub fn check_images(
+        &self,
+        limits: DecodeLimits,
+        progress: &(dyn Fn(usize) + Sync),
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Vec<BrokenFile> {
+        let photos = self.photos.iter().map(|photo| (&photo.id, &photo.path));
+        let files: Vec<(&String, &PathBuf)> =
+            photos.chain(self.sketches.iter().map(|sketch| (&sketch.id, &sketch.path))).collect();
+        let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let (next, n_done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let broken = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..n_threads {
+                scope.spawn(|| {
+                    while let Some(&(id, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if cancelled() {
+                            return;
+                        }
+                        if let Err(error) = Rgb8Image::open(path, limits) {
+                            let file =
+                                BrokenFile { id: id.clone(), path: path.clone(), reason: error.to_string() };
+                            broken.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+                        }
+                        progress(1 + n_done.fetch_add(1, Ordering::Relaxed));
+                    }
+                });
+            }
+        });
+        let mut broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        broken.sort_by(|a, b| a.id.cmp(&b.id));
+        broken
+    }
+
+    /// What the data set holds, in numbers.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a file cannot be read.
+    pub fn stats(&self) -> Result<Stats> {
+        let of_split = |split| {
+            let mut per_photo = vec![0_usize; self.photos.len()];
+            self.sketches.iter().for_each(|sketch| per_photo[sketch.photo] += 1);
+            let counts: Vec<usize> = (0..self.photos.len())
+                .filter(|&photo| self.photos[photo].split == split)
+                .map(|photo| per_photo[photo])
+                .collect();
+            SplitStats {
+                split,
+                n_photos: counts.len(),
+                n_sketches: counts.iter().sum(),
+                n_photos_without_sketch: counts.iter().filter(|&&count| count == 0).count(),
+                max_sketches_per_photo: counts.iter().copied().max().unwrap_or(0),
+            }
+        };
+        let mut by_content: BTreeMap<String, Vec<&Photo>> = BTreeMap::new();
+        for photo in &self.photos {
+            by_content.entry(crate::fingerprint::of_file(&photo.path)?).or_default().push(photo);
+        }
+        let same_photos = by_content
+            .into_values()
+            .filter(|photos| photos.len() > 1)
+            .map(|photos| SamePhotos {
+                ids: photos.iter().map(|photo| photo.id.clone()).collect(),
+                is_across_splits: photos.iter().any(|photo| photo.split != photos[0].split),
+            })
+            .collect();
+        Ok(Stats { splits: [of_split(Split::Train), of_split(Split::Test)], same_photos })
+    }
+
     /// A fingerprint of the manifest and of every image file's bytes, in order of id: the same data, the same
     /// text, wherever the folder lies.
     ///
@@ -229,6 +303,51 @@ impl Dataset {
         }
         Ok(crate::fingerprint::of_bytes(text.as_bytes()))
     }
+}
+
+/// An image of a data set that cannot be decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenFile {
+    /// Its id.
+    pub id: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// What the decoder said.
+    pub reason: String,
+}
+
+/// What a data set holds, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// The training split, then the test split.
+    pub splits: [SplitStats; 2],
+    /// Photos whose files are the same to the byte. Within a split they make acc@1 ambiguous, across splits they
+    /// leak test photos into training.
+    pub same_photos: Vec<SamePhotos>,
+}
+
+/// What one split holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitStats {
+    /// The split.
+    pub split: Split,
+    /// Photos.
+    pub n_photos: usize,
+    /// Sketches.
+    pub n_sketches: usize,
+    /// Photos that no sketch depicts: they are ranked, and drawn as negatives, all the same.
+    pub n_photos_without_sketch: usize,
+    /// The most sketches that one photo has.
+    pub max_sketches_per_photo: usize,
+}
+
+/// Photos of the same content under several ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SamePhotos {
+    /// Their ids, sorted.
+    pub ids: Vec<String>,
+    /// Whether they are in both splits.
+    pub is_across_splits: bool,
 }
 
 /// Reads the rows of a manifest as they stand, without applying the laws of a data set.

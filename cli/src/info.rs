@@ -1,0 +1,84 @@
+//! `sketchfind info`.
+
+use std::path::Path;
+
+use anyhow::Result;
+use sketchfind_core::card::{CARD, Card};
+use sketchfind_models::network::Network;
+use sketchfind_models::weights::Weights;
+use sketchfind_runtime::{Gallery, gallery, native};
+
+use crate::exit::Exit;
+use crate::output;
+
+pub(crate) fn info(path: Option<&Path>) -> Result<Exit> {
+    let lines = match path {
+        None => program(),
+        Some(path) if path.join(gallery::MANIFEST).is_file() => of_gallery(&Gallery::open(path)?),
+        Some(path) if path.join(CARD).is_file() => of_card(&Card::load_with_model(path)?),
+        Some(path) if path.is_file() => of_weights(&Weights::load(path)?),
+        Some(path) => {
+            let reason =
+                format!("neither a model's folder ({CARD}), a gallery ({}) nor a file", gallery::MANIFEST);
+            return Err(sketchfind_core::Error::malformed(path, reason).into());
+        }
+    };
+    output::lines(lines)?;
+    Ok(Exit::Success)
+}
+
+fn program() -> Vec<String> {
+    let onnx_runtime = match native::init(None) {
+        Ok(found) => format!("{} ('{}')", found.version, found.path.display()),
+        Err(error) => format!("not usable: {error}"),
+    };
+    vec![
+        format!("sketchfind     {}", env!("CARGO_PKG_VERSION")),
+        format!("ONNX Runtime   {onnx_runtime}"),
+        format!("networks       {}", Network::names().join(", ")),
+    ]
+}
+
+fn of_card(card: &Card) -> Vec<String> {
+    let preprocess = &card.preprocess;
+    let mut lines = vec![
+        format!("model          {}", card.name),
+        format!("network        {} ({} parameters)", card.network, card.onnx.n_parameters),
+        format!("sha256         {}", card.onnx.sha256),
+        format!("embedding      {} numbers, compared by {}", card.embedding_width, card.distance),
+        format!("images         resized to {0} x {0}, centre {1} x {1}", preprocess.resize, preprocess.crop),
+        format!("onnx           opset {}, IR version {}", card.onnx.opset, card.onnx.ir_version),
+        format!("weights from   {}", card.provenance.initial_weights_source),
+    ];
+    lines.push(match &card.provenance.training {
+        None => "training       none".into(),
+        Some(training) => format!(
+            "training       {}, {} epochs ({} steps) on {} sketches of {} photos, seed {}",
+            training.method,
+            training.epochs,
+            training.steps,
+            training.n_sketches,
+            training.n_photos,
+            training.seed
+        ),
+    });
+    lines.push(format!("exported by    {}", card.provenance.tool));
+    lines
+}
+
+fn of_gallery(gallery: &Gallery) -> Vec<String> {
+    let manifest = gallery.manifest();
+    let mut lines = vec![
+        format!("gallery        {} photos, format {}", gallery.embeddings().len(), manifest.format),
+        format!("index          {}", manifest.index.kind()),
+    ];
+    lines.extend(of_card(gallery.card()));
+    lines
+}
+
+fn of_weights(weights: &Weights) -> Vec<String> {
+    let n_values: usize = weights.iter().map(|(_, tensor)| tensor.values.len()).sum();
+    let mut lines = vec![format!("weights        {} tensors, {n_values} values", weights.len())];
+    lines.extend(weights.metadata().iter().map(|(key, value)| format!("{key:<14} {value}")));
+    lines
+}
