@@ -16,6 +16,7 @@ mod error;
 pub mod export;
 pub mod fit;
 pub mod loss;
+pub mod memory;
 pub mod metrics;
 pub mod network;
 pub mod optimiser;

@@ -97,6 +97,7 @@ Exit codes:
   130  interrupted; a checkpoint was written, --resume goes on from it";
 
 fn main() -> ExitCode {
+    sketchfind_trainer::memory::keep_freed_memory();
     let arguments = Arguments::parse();
     let exit = match run(arguments) {
         Ok(exit) => exit,

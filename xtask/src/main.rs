@@ -1,2 +1,99 @@
-//! placeholder
-fn main() {}
+//! The chores of this repository: provisioning, demo, tests. Depends on nothing of ours, so that it builds before
+//! any native library is there.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+mod checkout;
+mod demo;
+mod emoji;
+mod fetch;
+mod provision;
+mod say;
+mod stage;
+mod test;
+mod tidy;
+mod weights;
+
+/// The chores of this repository.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train, export, index, query and evaluate on a data set that the registries hold. Finished stages are kept.
+    Demo {
+        /// Do every stage again.
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Provision what is missing and run every test, doctest, lint and check.
+    Test,
+    /// Put the native libraries into the checkout.
+    Provision {
+        /// What to provision; without it libtorch and onnxruntime.
+        what: Vec<Native>,
+    },
+    /// Provide photo-pre-trained weights as safetensors.
+    Weights {
+        /// The network.
+        network: weights::Known,
+    },
+    /// Provide a data set.
+    Data {
+        /// The data set.
+        name: DataSet,
+    },
+    /// Check the rules of the house: dependency edges, headers, forbidden words.
+    Tidy,
+}
+
+/// A thing that can be provisioned.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Native {
+    /// For the trainer.
+    Libtorch,
+    /// For the runtime.
+    Onnxruntime,
+    /// A virtual environment with packages that tests compare with.
+    Python,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DataSet {
+    /// Line drawings of emoji, and renderings of them by other artists.
+    Emoji,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::line(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Demo { fresh } => demo::run(fresh),
+        Command::Test => test::run(),
+        Command::Provision { what } => {
+            let what = if what.is_empty() { vec![Native::Libtorch, Native::Onnxruntime] } else { what };
+            what.into_iter().try_for_each(|what| match what {
+                Native::Libtorch => provision::libtorch(),
+                Native::Onnxruntime => provision::onnxruntime(),
+                Native::Python => provision::python().map(drop),
+            })
+        }
+        Command::Weights { network } => weights::provide(network, weights::Profile::Release).map(drop),
+        Command::Data { name: DataSet::Emoji } => emoji::provide().map(drop),
+        Command::Tidy => tidy::run(),
+    }
+}

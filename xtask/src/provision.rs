@@ -1,0 +1,140 @@
+//! Native libraries out of the registries' packages, into the checkout.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::checkout::{self, provisioned};
+use crate::{fetch, say, stage};
+
+/// libtorch for the trainer: the CPU libraries and headers of PyTorch's wheel. The wheel is a CUDA build, whose CPU
+/// library needs two small CUDA libraries on any machine.
+pub(crate) fn libtorch() -> Result<()> {
+    if let Some(folder) = set_by_user("LIBTORCH", &provisioned("libtorch")) {
+        let version = fs::read_to_string(folder.join("build-version")).unwrap_or_default();
+        let version = version.trim();
+        if !version.is_empty() && !version.starts_with("2.11.") {
+            bail!("LIBTORCH is '{}' with version {version}, expected 2.11", folder.display());
+        }
+        say::line(&format!("libtorch: LIBTORCH is set to '{}', which is used", folder.display()));
+        return Ok(());
+    }
+    let (torch, runtime, cupti) = (
+        fetch::package("torch")?,
+        fetch::package("nvidia-cuda-runtime")?,
+        fetch::package("nvidia-cuda-cupti")?,
+    );
+    let key = stage::key(&["libtorch 1", &torch.sha256, &runtime.sha256, &cupti.sha256]);
+    if stage::is_current(&provisioned("libtorch"), &key) {
+        return Ok(());
+    }
+    fetch::check_machine()?;
+    stage::folder(
+        &provisioned("libtorch"),
+        &key,
+        "libtorch 2.11.0 (530 MB to fetch, 500 MB on disk)",
+        |new| {
+            torch.unpack(new, |member| match member {
+                "torch/lib/libtorch_cpu.so" | "torch/lib/libc10.so" | "torch/lib/libgomp.so.1" => {
+                    member.strip_prefix("torch/").map(PathBuf::from)
+                }
+                _ if member.starts_with("torch/include/") => member.strip_prefix("torch/").map(PathBuf::from),
+                _ => None,
+            })?;
+            runtime.unpack(new, |member| file_called(member, "libcudart.so.13", "lib"))?;
+            cupti.unpack(new, |member| file_called(member, "libcupti.so.13", "lib"))?;
+            link("libtorch_cpu.so", &new.join("lib/libtorch.so"))?;
+            // tch's build script compares this with the version that it was made for.
+            Ok(fs::write(new.join("build-version"), format!("{}\n", torch.version))?)
+        },
+    )
+}
+
+/// ONNX Runtime for the runtime: one library.
+pub(crate) fn onnxruntime() -> Result<()> {
+    let library = provisioned("onnxruntime/lib/libonnxruntime.so");
+    if let Some(path) = set_by_user("ORT_DYLIB_PATH", &library) {
+        say::line(&format!("onnxruntime: ORT_DYLIB_PATH is set to '{}', which is used", path.display()));
+        return Ok(());
+    }
+    let package = fetch::package("onnxruntime")?;
+    let key = stage::key(&["onnxruntime 1", &package.sha256]);
+    if stage::is_current(&provisioned("onnxruntime"), &key) {
+        return Ok(());
+    }
+    fetch::check_machine()?;
+    let file = format!("libonnxruntime.so.{}", package.version);
+    stage::folder(&provisioned("onnxruntime"), &key, "ONNX Runtime 1.30.0 (24 MB to fetch)", |new| {
+        package.unpack(new, |member| file_called(member, &file, "lib"))?;
+        link(&file, &new.join("lib/libonnxruntime.so"))
+    })
+}
+
+/// A virtual environment with the packages that tests compare with. Returns its Python.
+pub(crate) fn python() -> Result<PathBuf> {
+    let folder = provisioned("venv");
+    let version = checkout::output(checkout::command("python3").arg("--version")).context(
+        "Python 3 is missing. On Debian or Ubuntu: apt-get install python3 python3-pip python3-venv",
+    )?;
+    let requirements = include_str!("../requirements.txt");
+    // The path is in the key because a virtual environment cannot be moved.
+    let key = stage::key(&["venv 1", &version, requirements, &folder.to_string_lossy()]);
+    let python = folder.join("bin/python");
+    if stage::is_current(&folder, &key) {
+        return Ok(python);
+    }
+    fetch::check_machine()?;
+    say::line("== Python packages that tests compare with");
+    // A virtual environment knows its own path, so it is made in place; the key comes last.
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(provisioned(""))?;
+    checkout::run(checkout::command("python3").args(["-m", "venv"]).arg(&folder)).context(
+        "cannot make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv; Python 3.11 or later",
+    )?;
+    checkout::run(
+        checkout::command(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"])
+            .args(["--only-binary=:all:", "--requirement", "xtask/requirements.txt"]),
+    )?;
+    fs::write(folder.join(".key"), key)?;
+    Ok(python)
+}
+
+/// Photographs for the test that networks classify rightly.
+pub(crate) fn photographs() -> Result<()> {
+    let package = fetch::package("scikit-image")?;
+    let key = stage::key(&["photographs 1", &package.sha256]);
+    stage::folder(&provisioned("photographs"), &key, "photographs of known classes", |new| {
+        package.unpack(new, |member| match member {
+            "skimage/data/chelsea.png" | "skimage/data/coffee.png" => {
+                member.strip_prefix("skimage/data/").map(PathBuf::from)
+            }
+            _ => None,
+        })
+    })
+}
+
+/// The variable's path, if it is set to something else than what cargo's configuration sets it to.
+fn set_by_user(variable: &str, ours: &Path) -> Option<PathBuf> {
+    let value = PathBuf::from(std::env::var_os(variable).filter(|value| !value.is_empty())?);
+    (value != ours && value.canonicalize().ok() != ours.canonicalize().ok()).then_some(value)
+}
+
+fn file_called(member: &str, name: &str, folder: &str) -> Option<PathBuf> {
+    (member.rsplit('/').next() == Some(name)).then(|| Path::new(folder).join(name))
+}
+
+#[cfg(unix)]
+fn link(target: &str, link: &Path) -> Result<()> {
+    Ok(std::os::unix::fs::symlink(target, link)?)
+}
+
+#[cfg(not(unix))]
+fn link(target: &str, link: &Path) -> Result<()> {
+    let folder = link.parent().context("a link lies in a folder")?;
+    fs::copy(folder.join(target), link)?;
+    Ok(())
+}

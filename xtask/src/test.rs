@@ -1,0 +1,65 @@
+//! Every test, doctest, lint and check. What is missing is provisioned first.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::weights::{Known, Profile};
+use crate::{checkout, emoji, fetch, provision, say, tidy, weights};
+
+/// Runs everything and stops at the first failure.
+pub(crate) fn run() -> Result<()> {
+    let started = Instant::now();
+    step("provisioning", || {
+        fetch::check_machine()?;
+        provision::libtorch()?;
+        provision::onnxruntime()?;
+        provision::photographs()
+    })?;
+    let python = provision::python()?;
+    step("formatting", || checkout::run(checkout::cargo().args(["fmt", "--all", "--check"])))?;
+    step("rules of the house", tidy::run)?;
+    step("lints", || {
+        let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+        checkout::run(checkout::cargo().args(lints))
+    })?;
+    step("building the programs", || {
+        let programs = ["build", "--package", "sketchfind", "--package", "sketchfind-trainer"];
+        checkout::run(checkout::cargo().args(programs))
+    })?;
+    step("weights and data", || {
+        weights::provide(Known::MobilenetV2, Profile::Dev)?;
+        weights::provide(Known::Resnet50, Profile::Dev)?;
+        emoji::provide().map(drop)
+    })?;
+    step("tests", || {
+        let mut tests = checkout::cargo();
+        with_surroundings(&mut tests, &python);
+        checkout::run(tests.args(["test", "--workspace"]))
+    })?;
+    step("documentation", || {
+        let mut docs = checkout::cargo();
+        docs.env("RUSTDOCFLAGS", "--deny warnings");
+        checkout::run(docs.args(["doc", "--workspace", "--no-deps", "--quiet"]))
+    })?;
+    say::line(&format!("all is well: {}", say::duration(started.elapsed().as_secs_f64())));
+    Ok(())
+}
+
+/// What tests are told of their surroundings. On a CI machine the slow ones run too.
+fn with_surroundings(tests: &mut Command, python: &std::path::Path) {
+    tests.env("SKETCHFIND_PYTHON", python);
+    tests.env("SKETCHFIND_BIN_DIR", checkout::target("debug"));
+    if std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false") {
+        tests.env("SKETCHFIND_SLOW_TESTS", "1");
+    }
+}
+
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    say::line(&format!("== {name}"));
+    let started = Instant::now();
+    work().with_context(|| format!("{name} failed"))?;
+    say::line(&format!("   {name}: {}", say::duration(started.elapsed().as_secs_f64())));
+    Ok(())
+}

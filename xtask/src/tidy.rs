@@ -1,0 +1,156 @@
+//! The rules of the house that no compiler checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{checkout, say};
+
+/// What a package may never depend on, however far away.
+const FORBIDDEN: [(&str, &[&str]); 7] = [
+    (
+        "sketchfind-core",
+        &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-eval", "sketchfind-runtime"],
+    ),
+    ("sketchfind-models", &["tch", "ort", "hnsw_rs", "sketchfind-eval", "sketchfind-runtime"]),
+    ("sketchfind-eval", &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-runtime"]),
+    ("sketchfind-runtime", &["tch", "sketchfind-models", "sketchfind-eval"]),
+    ("sketchfind-trainer", &["ort", "hnsw_rs", "sketchfind-runtime"]),
+    ("sketchfind", &["tch", "sketchfind-trainer"]),
+    (
+        "xtask",
+        &["tch", "ort", "sketchfind-core", "sketchfind-models", "sketchfind-eval", "sketchfind-runtime"],
+    ),
+];
+
+/// The largest file that may be tracked, in bytes.
+const MAX_FILE: u64 = 4 << 20;
+
+/// Runs every check and lists all that is wrong.
+pub(crate) fn run() -> Result<()> {
+    let mut wrong = dependency_edges()?;
+    for file in tracked_files()? {
+        let path = checkout::root().join(&file);
+        let Ok(metadata) = fs::metadata(&path) else {
+            continue; // deleted, not yet committed
+        };
+        if metadata.len() > MAX_FILE {
+            wrong.push(format!("{file}: {} bytes, at most {MAX_FILE} are allowed", metadata.len()));
+        }
+        if let Ok(text) = fs::read_to_string(&path) {
+            wrong.extend(text_rules(&file, &text));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    wrong.iter().for_each(|line| say::line(line));
+    bail!("{} rules are broken", wrong.len())
+}
+
+/// Direct and indirect dependencies, as cargo resolves them for normal and build use.
+fn dependency_edges() -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for (package, forbidden) in FORBIDDEN {
+        let mut tree = checkout::cargo();
+        tree.args(["tree", "--quiet", "--package", package, "--edges", "normal,build"]);
+        let tree = checkout::output(tree.args(["--prefix", "none", "--format", "{p}"]))?;
+        let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        for name in forbidden {
+            if names.contains(name) {
+                wrong.push(format!("{package} depends on {name}, which ARCHITECTURE.md forbids"));
+            }
+        }
+    }
+    let metadata =
+        checkout::output(checkout::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata")?;
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let name = package["name"].as_str().unwrap_or_default();
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            if dependency["name"] == "sketchfind" {
+                wrong.push(format!("{name} depends on the command line, on which nothing may"));
+            }
+        }
+        let manifest = package["manifest_path"].as_str().unwrap_or_default();
+        if !fs::read_to_string(manifest)?.contains("[lints]\nworkspace = true") {
+            wrong.push(format!("{manifest}: it does not take the workspace's lints"));
+        }
+    }
+    Ok(wrong)
+}
+
+fn tracked_files() -> Result<Vec<String>> {
+    let mut list = checkout::command("git");
+    let list = checkout::output(list.args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
+    Ok(list.lines().map(str::to_owned).collect())
+}
+
+/// The rules that a file's own text can break.
+fn text_rules(file: &str, text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if file.ends_with(".rs") {
+        if !text.starts_with("//!") {
+            wrong.push(format!("{file}:1: it does not begin with a line that says what it is (//!)"));
+        }
+        let name = file.rsplit('/').next().unwrap_or(file);
+        if ["utils.rs", "util.rs", "common.rs", "helpers.rs", "base.rs", "misc.rs"].contains(&name) {
+            wrong.push(format!("{file}: a file is named for its noun"));
+        }
+        for (number, line) in text.lines().enumerate() {
+            for (word, reason) in unfinished_words() {
+                if line.contains(&word) {
+                    wrong.push(format!("{file}:{}: '{word}' {reason}", number + 1));
+                }
+            }
+        }
+    }
+    if file != "Cargo.lock" {
+        for (number, line) in text.lines().enumerate() {
+            for word in machine_words() {
+                if line.contains(&word) {
+                    wrong.push(format!("{file}:{}: it names '{word}', a place of one machine", number + 1));
+                }
+            }
+        }
+    }
+    wrong
+}
+
+/// Words of unfinished work, put together here so that this file does not hold them.
+fn unfinished_words() -> BTreeMap<String, &'static str> {
+    let join = |a: &str, b: &str| format!("{a}{b}");
+    BTreeMap::from([
+        (join("#[ig", "nore"), "hides a test; a slow one asks SKETCHFIND_SLOW_TESTS"),
+        (join("to", "do!("), "is not finished"),
+        (join("unimple", "mented!("), "is not finished"),
+        (join("db", "g!("), "is for debugging"),
+        (join("// TO", "DO"), "is not finished"),
+        (join("FIX", "ME"), "is not finished"),
+    ])
+}
+
+/// Folders of one machine and hosts of registries.
+fn machine_words() -> Vec<String> {
+    [("/wo", "rk/"), ("pypi", ".org"), ("npmjs", ".org"), ("static.crates", ".io"), ("pythonhosted", ".org")]
+        .iter()
+        .map(|(a, b)| format!("{a}{b}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_finds_what_it_is_for() {
+        let finds = |file: &str, text: &str| text_rules(file, text).len();
+        assert_eq!(finds("a/b.rs", "//! Fine.\nfn x() {}\n"), 0);
+        assert_eq!(finds("a/b.rs", "fn x() {}\n"), 1);
+        assert_eq!(finds("a/utils.rs", "//! Fine.\n"), 1);
+        assert_eq!(finds("a/b.rs", &format!("//! Fine.\n{}]\n", "#[ig".to_owned() + "nore")), 1);
+        assert_eq!(finds("README.md", &format!("see {}x\n", "/wo".to_owned() + "rk/")), 1);
+        assert_eq!(finds("Cargo.lock", &format!("see {}x\n", "/wo".to_owned() + "rk/")), 0);
+    }
+}

