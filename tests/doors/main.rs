@@ -1,2 +1,13 @@
-//! placeholder
-fn main() {}
+//! One binary, a module per doorway. Fast tests by default; slow ones where SKETCHFIND_SLOW_TESTS is 1.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says what it expected by failing there")]
+
+/// A network's description against its ONNX file.
+mod export;
+/// Photographs of known classes through real weights.
+mod photographs;
+/// The whole way: train, export, verify, index, query, evaluate.
+mod pipeline;
+/// What each program says of bad input, and with which exit code.
+mod refusals;
+/// Training as a process: repeatable, interrupted, resumed.
+mod training;

@@ -1,1 +1,6 @@
-//! placeholder
+//! What the tests share: programs, provisioned files, a data set that is drawn on the spot, naive oracles.
+
+pub mod naive;
+pub mod programs;
+pub mod surroundings;
+pub mod toy;

@@ -336,7 +336,7 @@ impl<'a> Machine<'a> {
     }
 
     fn set_items(&mut self, stack: &[Value], items: Vec<Value>, at: usize) -> PickleResult<()> {
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return Err(format!("a key without a value at byte {at}"));
         }
         if let Value::Dict(index) = top(stack, at)?

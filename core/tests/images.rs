@@ -1,0 +1,156 @@
+//! The pixel path against Pillow, and against damage.
+
+use std::path::{Path, PathBuf};
+
+use sketchfind_core::Error;
+use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
+use sketchfind_core::random::Stream;
+
+fn reference(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name)
+}
+
+fn listed(name: &str) -> Vec<String> {
+    std::fs::read_to_string(reference(name)).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn open(name: &str) -> Rgb8Image {
+    Rgb8Image::open(&reference(name), DecodeLimits::ORDINARY).unwrap()
+}
+
+/// Lossless formats to the bit; JPEG and lossy WebP within 3 of 255 a channel, as their decoders may round
+/// differently.
+#[test]
+fn every_format_decodes_as_in_pillow() {
+    let names = listed("decode.txt");
+    assert_eq!(names.len(), 23);
+    for name in names {
+        let image = open(&name);
+        let expected = std::fs::read(reference(&format!("{name}.rgb"))).unwrap();
+        let (size, expected) = expected.split_at(8);
+        let size: Vec<u32> = size.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
+        assert_eq!([image.width(), image.height()], [size[0], size[1]], "{name}");
+        let tolerance = if name.ends_with(".jpg") || name == "lossy.webp" { 3 } else { 0 };
+        let largest = image.pixels().iter().zip(expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(largest <= tolerance, "{name}: {largest} apart, at most {tolerance} is allowed");
+    }
+}
+
+/// The whole way from a file to the network's input. Pillow's resize and ours both round to 8 bits after each of two
+/// passes; they may differ by one level, which is 1 / (255 * 0.224) after normalising.
+#[test]
+fn the_whole_path_is_within_one_level_of_pillow() {
+    for line in listed("resize.txt") {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let preprocess =
+            Preprocess::imagenet(fields[2].parse().unwrap(), fields[3].parse().unwrap()).unwrap();
+        let ours = preprocess.tensor(&open(fields[0])).unwrap();
+        let bytes = std::fs::read(reference(fields[1])).unwrap();
+        let expected: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        assert_eq!(ours.len(), expected.len());
+        let plane = ours.len() / 3;
+        for (index, (a, b)) in ours.iter().zip(&expected).enumerate() {
+            let levels = (a - b).abs() * 255.0 * preprocess.std[index / plane];
+            assert!(levels < 1.01, "{line}: {levels} levels apart at {index}");
+        }
+    }
+}
+
+#[test]
+fn only_the_first_frame_of_a_gif_is_read() {
+    assert_eq!((open("frames.gif").width(), open("frames.gif").height()), (21, 13));
+}
+
+/// Every format, cut at every byte and with bytes changed: an image or an error, never a panic; an error names the
+/// origin.
+#[test]
+fn damage_never_panics() {
+    let limits = DecodeLimits { max_pixels: 1 << 16 };
+    let mut stream = Stream::new(1, "damage", &[]);
+    for name in listed("decode.txt") {
+        let whole = std::fs::read(reference(&name)).unwrap();
+        let check = |bytes: &[u8]| {
+            if let Err(error) = Rgb8Image::decode(bytes, &format!("'{name}'"), limits) {
+                assert!(error.to_string().contains(&name), "{error}");
+            }
+        };
+        (0..whole.len()).step_by(3).for_each(|end| check(&whole[..end]));
+        for _ in 0..200 {
+            let mut bytes = whole.clone();
+            for _ in 0..=stream.below(4) {
+                let position = stream.below(bytes.len());
+                bytes[position] = stream.bits() as u8;
+            }
+            check(&bytes);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_image_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes, part) in [
+        ("empty.png", &b""[..], "it is empty"),
+        ("text.jpg", b"hello, I am a text", "not a JPEG, PNG, WebP, GIF or BMP"),
+        ("cut.png", &std::fs::read(reference("rgb.png")).unwrap()[..40], "as Png"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let error = Rgb8Image::open(&path, DecodeLimits::ORDINARY).unwrap_err();
+        assert!(matches!(error, Error::Image { .. }));
+        let message = error.to_string();
+        assert!(message.contains(name) && message.contains(part), "{message}");
+    }
+    assert!(matches!(
+        Rgb8Image::open(&folder.path().join("nowhere.png"), DecodeLimits::ORDINARY).unwrap_err(),
+        Error::Io { .. }
+    ));
+}
+
+/// A file of a few bytes that claims 60,000 x 60,000 pixels is refused for its size, before they are allocated.
+#[test]
+fn a_decompression_bomb_is_refused_by_its_header() {
+    let mut bmp = b"BM".to_vec();
+    bmp.extend([0; 8]);
+    bmp.extend(54_u32.to_le_bytes());
+    bmp.extend(40_u32.to_le_bytes());
+    bmp.extend(60_000_i32.to_le_bytes());
+    bmp.extend(60_000_i32.to_le_bytes());
+    bmp.extend([1, 0, 24, 0]);
+    bmp.extend([0; 24]);
+    let message = Rgb8Image::decode(&bmp, "'bomb'", DecodeLimits::ORDINARY).unwrap_err().to_string();
+    assert!(message.contains("60000 x 60000") && message.contains("limit"), "{message}");
+    let limits = DecodeLimits { max_pixels: 100 };
+    let png = std::fs::read(reference("rgb.png")).unwrap();
+    let message = Rgb8Image::decode(&png, "'rgb.png'", limits).unwrap_err().to_string();
+    assert!(message.contains("21 x 13") && message.contains("100 pixels"), "{message}");
+}
+
+/// torchvision's CenterCrop takes `int(round((size - crop) / 2.0))`, and Python rounds halves to even.
+#[test]
+fn the_centre_crop_is_torchvisions() {
+    for (resize, crop, offset) in
+        [(299, 256, 22), (150, 128, 11), (10, 7, 2), (10, 9, 0), (7, 2, 2), (9, 2, 4), (5, 5, 0)]
+    {
+        assert_eq!(Preprocess::imagenet(resize, crop).unwrap().centre_crop().left, offset, "{resize} {crop}");
+    }
+}
+
+#[test]
+fn a_flipped_crop_is_mirrored() {
+    let preprocess = Preprocess::imagenet(4, 3).unwrap();
+    let pixels = (0..48).collect();
+    let image = Rgb8Image::new(4, 4, pixels).unwrap();
+    let tensor = |flip| {
+        let mut out = vec![0.0; 27];
+        let crop = sketchfind_core::image::Crop { left: 1, top: 0, flip };
+        preprocess.write_tensor(&image, crop, &mut out).unwrap();
+        out
+    };
+    let (straight, flipped) = (tensor(false), tensor(true));
+    for (a, b) in straight.chunks(3).zip(flipped.chunks(3)) {
+        assert_eq!([a[0], a[1], a[2]], [b[2], b[1], b[0]]);
+    }
+    // By hand: the first red value of the crop is pixel 1's, 3 of 255.
+    assert_eq!(straight[0], (3.0 / 255.0 - 0.485) / 0.229);
+}

@@ -1,0 +1,138 @@
+//! A network's description, its ONNX file in ONNX Runtime, and the naive interpreter agree.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use sketchfind_core::card::{self, Card, OnnxFacts, Provenance};
+use sketchfind_core::distance::Distance;
+use sketchfind_core::fingerprint;
+use sketchfind_core::image::Preprocess;
+use sketchfind_core::random::Stream;
+use sketchfind_models::network::builder::Builder;
+use sketchfind_models::network::{Head, Network, Op};
+use sketchfind_models::onnx::{self, ExportOptions};
+use sketchfind_models::weights::Weights;
+use sketchfind_runtime::{Embedder, EmbedderOptions};
+use sketchfind_tests::programs::succeed;
+use sketchfind_tests::{naive, surroundings};
+
+/// Writes a model's folder without a probe.
+pub(crate) fn write_model(folder: &Path, network: &Network, weights: &Weights, preprocess: Preprocess) {
+    let metadata = BTreeMap::from([("purpose".to_owned(), "a test".to_owned())]);
+    let options = ExportOptions {
+        input: "image",
+        output: "embedding",
+        metadata: &metadata,
+        image_side: Some(preprocess.crop as usize),
+    };
+    let bytes = onnx::export(network, weights, &options).unwrap();
+    std::fs::write(folder.join(card::MODEL), &bytes).unwrap();
+    let card = Card {
+        format: card::FORMAT,
+        name: network.name().into(),
+        network: network.name().into(),
+        preprocess,
+        embedding_width: network.output_width(),
+        distance: Distance::Mse,
+        onnx: OnnxFacts {
+            sha256: fingerprint::of_bytes(&bytes),
+            input: "image".into(),
+            output: "embedding".into(),
+            opset: onnx::OPSET,
+            ir_version: onnx::IR_VERSION,
+            n_parameters: network.n_parameters(),
+        },
+        provenance: Provenance {
+            tool: "test".into(),
+            initial_weights_sha256: String::new(),
+            initial_weights_source: "random".into(),
+            training: None,
+        },
+    };
+    card.save(folder).unwrap();
+}
+
+/// Every operation, a batch norm that cannot be folded, uneven strides, and pooling that rounds up.
+fn every_operation() -> Network {
+    let mut b = Builder::new();
+    let x = b.conv("conv1", b.input(), 3, 8, 3, 2, 1, 1, true);
+    let x = b.batch_norm("bn1", x, 8);
+    let x = b.relu6(x);
+    let y = b.conv("conv2", x, 8, 8, 3, 1, 1, 8, false);
+    let y = b.batch_norm("bn2", y, 8);
+    let x = b.sum(x, y);
+    let x = b.batch_norm("bn3", x, 8);
+    let x = b.relu(x);
+    let pool = Op::MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ceil_mode: true };
+    let x = b.add_op(pool, vec![x]);
+    let uneven = Op::Conv2d {
+        name: "conv3".into(),
+        in_channels: 8,
+        out_channels: 6,
+        kernel: [1, 3],
+        stride: [2, 1],
+        padding: [0, 1],
+        groups: 2,
+        bias: false,
+    };
+    let x = b.add_op(uneven, vec![x]);
+    let x = b.global_avg_pool(x);
+    b.linear("head", x, 6, 5);
+    Network::new("every_operation", b.finish()).unwrap()
+}
+
+/// The largest difference between ONNX Runtime and the naive interpreter, over the largest component.
+fn disagreement(network: &Network, weights: &Weights, side: u32) -> f64 {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path(), network, weights, Preprocess::imagenet(side, side).unwrap());
+    let mut embedder = Embedder::open(folder.path(), EmbedderOptions::cpu()).unwrap();
+    let mut stream = Stream::new(1, "images", &[]);
+    let len = 3 * (side * side) as usize;
+    let images: Vec<f32> = (0..2 * len).map(|_| (4.0 * stream.unit() - 2.0) as f32).collect();
+    let ours = embedder.embed_tensors(2, images.clone()).unwrap();
+    let naive: Vec<f64> =
+        images.chunks(len).flat_map(|image| naive::forward(network, weights, image, side as usize)).collect();
+    assert_eq!(ours.len(), naive.len());
+    let largest = naive.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+    let difference = ours.iter().zip(&naive).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+    assert!(largest > 0.0);
+    difference / largest
+}
+
+#[test]
+fn onnx_runtime_computes_what_the_description_says() {
+    let network = every_operation();
+    for side in [15, 16, 21] {
+        let found = disagreement(&network, &Weights::random(&network, 7), side);
+        assert!(found < 1e-5, "{found} at {side} pixels");
+    }
+}
+
+#[test]
+fn the_described_networks_run_as_described() {
+    // The smallest of each kind, at the smallest side that leaves something to pool.
+    for name in ["resnet18", "mobilenet_v2"] {
+        let network = Network::by_name(name, Head::Embedding).unwrap();
+        let found = disagreement(&network, &Weights::random(&network, 3), 33);
+        assert!(found < 1e-4, "{name}: {found}");
+    }
+}
+
+#[test]
+fn onnx_checker_accepts_what_is_written() {
+    let Some(python) = surroundings::python() else { return };
+    let script = surroundings::checkout().join("tests/reference/check_onnx.py");
+    for name in ["every_operation", "mobilenet_v2", "resnet50", "resnet50_v1"] {
+        let network = match name {
+            "every_operation" => every_operation(),
+            name => Network::by_name(name, Head::Embedding).unwrap(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let preprocess = Preprocess::imagenet(64, 64).unwrap();
+        write_model(folder.path(), &network, &Weights::random(&network, 1), preprocess);
+        let said = succeed(Command::new(&python).arg(&script).arg(folder.path().join(card::MODEL)));
+        let expected = format!("n x {}; opset 17, IR 8; purpose=a test", network.output_width());
+        assert_eq!(said.trim(), expected, "{name}");
+    }
+}

@@ -1,0 +1,48 @@
+//! What a machine may or may not have. A test that needs something that is absent says so and passes over.
+
+use std::path::{Path, PathBuf};
+
+/// The checkout's folder.
+pub fn checkout() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// A path that `cargo xtask` provisions, or nothing where it has not.
+pub fn provisioned(relative: &str) -> Option<PathBuf> {
+    there(checkout().join(".provision").join(relative), "cargo xtask test provides it")
+}
+
+/// Real sketch-photo sets beside the checkout, or in the folder that `SKETCHFIND_SHARED_DATA` names.
+pub fn shared_data(relative: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("SKETCHFIND_SHARED_DATA")
+        .map_or_else(|| checkout().join("../shared/data"), PathBuf::from);
+    there(folder.join(relative), "SKETCHFIND_SHARED_DATA names its folder")
+}
+
+/// A Python with NumPy and onnx, which `cargo xtask test` provides.
+pub fn python() -> Option<PathBuf> {
+    match std::env::var_os("SKETCHFIND_PYTHON") {
+        Some(python) => Some(PathBuf::from(python)),
+        None => skip("SKETCHFIND_PYTHON is not set (cargo xtask test sets it)"),
+    }
+}
+
+/// Whether slow tests are asked for.
+pub fn is_slow_asked_for() -> bool {
+    let asked = std::env::var_os("SKETCHFIND_SLOW_TESTS").is_some_and(|value| value == "1");
+    if !asked {
+        skip::<()>("SKETCHFIND_SLOW_TESTS is not 1");
+    }
+    asked
+}
+
+fn there(path: PathBuf, hint: &str) -> Option<PathBuf> {
+    if path.exists() { Some(path) } else { skip(&format!("'{}' is not there ({hint})", path.display())) }
+}
+
+#[allow(clippy::print_stderr, reason = "a skipped test says so where test output goes")]
+fn skip<T>(reason: &str) -> Option<T> {
+    eprintln!("skipped: {reason}");
+    None
+}
