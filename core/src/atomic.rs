@@ -43,7 +43,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Builds the folder `path` atomically: `fill` fills a temporary folder beside it, which then becomes `path`.
-/// An existing folder at `path` is replaced, and is only removed once the new one is in place.
+/// An existing folder at `path` is replaced in one step where the system can, and only removed afterwards.
 ///
 /// # Errors
 /// [`Error::Io`]; any error of `fill`. Either way an existing folder at `path` stays as it was.
@@ -62,18 +62,32 @@ pub fn write_folder<T, E: From<Error>>(
     let value = fill(&filled)?;
     sync_tree(&filled)?;
     if path.exists() {
-        let old = temporary.path().join("old");
-        fs::rename(path, &old).map_err(Error::io("replace", path))?;
-        if let Err(source) = fs::rename(&filled, path) {
-            // Put the old folder back: it held what the user had.
-            fs::rename(&old, path).map_err(Error::io("restore", path))?;
-            return Err(Error::Io { action: "write", path: path.to_owned(), source }.into());
-        }
+        replace_folder(path, &filled, &temporary.path().join("old"))?;
     } else {
         fs::rename(&filled, path).map_err(Error::io("write", path))?;
     }
     sync_folder(&parent)?;
     Ok(value)
+}
+
+/// Puts the folder `new` in the place of `path`. Linux exchanges the two in one step; elsewhere the old folder is moved
+/// to `old` first, and a crash between the two moves leaves it there.
+fn replace_folder(path: &Path, new: &Path, old: &Path) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        if renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE).is_ok() {
+            return Ok(());
+        }
+        // Some file systems cannot exchange.
+    }
+    fs::rename(path, old).map_err(Error::io("replace", path))?;
+    if let Err(source) = fs::rename(new, path) {
+        // Put the old folder back: it held what the user had.
+        fs::rename(old, path).map_err(Error::io("restore", path))?;
+        return Err(Error::Io { action: "write", path: path.to_owned(), source });
+    }
+    Ok(())
 }
 
 fn parent_of(path: &Path) -> PathBuf {

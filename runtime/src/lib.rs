@@ -34,6 +34,11 @@
 //! distance that leaves this crate is [`Distance::between`](sketchfind_core::distance::Distance::between),
 //! whichever index found it.
 
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod device;
 mod embedder;
 mod error;

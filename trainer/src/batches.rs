@@ -157,6 +157,7 @@ mod tests {
         let text = include_str!("../configs/demo.toml");
         let mut config = Config::parse(text, Path::new("demo.toml")).unwrap();
         (config.images.resize, config.images.crop, config.train.batch) = (10, 8, 4);
+        config.images.pairs = PairMode::Independent;
         edit(&mut config);
         config
     }

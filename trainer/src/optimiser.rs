@@ -82,7 +82,7 @@ mod tests {
             let start = Tensor::from_slice(&[1.0_f32, -2.0, 3.0, 0.5]);
             let target = Tensor::from_slice(&[0.3_f32, 0.1, -1.0, 2.0]);
             let store = nn::VarStore::new(tch::Device::Cpu);
-            let mut theirs = store.root().var_copy("p", &start);
+            let theirs = store.root().var_copy("p", &start);
             let mut oracle = nn::Sgd { momentum, dampening: 0.0, wd: weight_decay, nesterov: false }
                 .build(&store, 0.05)
                 .unwrap();
@@ -97,8 +97,6 @@ mod tests {
             }
             let difference = (&theirs - &ours[0]).abs().max().double_value(&[]);
             assert!(difference < 1e-6, "{difference} with momentum {momentum}, decay {weight_decay}");
-            theirs = Tensor::new();
-            drop(theirs);
         }
     }
 }
