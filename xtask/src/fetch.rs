@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::{checkout, say};
+use crate::{checkout, say, stage};
 
 /// A row of `packages.csv`.
 #[derive(Clone, Debug, Deserialize)]
@@ -63,12 +63,13 @@ impl Package {
         }
         fs::create_dir_all(&downloads).with_context(|| format!("cannot create '{}'", downloads.display()))?;
         say::line(&format!("   fetching {} {}", self.package, self.version));
+        stage::sweep(&downloads, ".partial-")?;
         let partial = tempfile::Builder::new().prefix(".partial-").tempdir_in(&downloads)?;
         let requirement = |separator| format!("{}{separator}{}", self.package, self.version);
         let mut client = match self.registry {
             Registry::Pip => {
                 let mut pip = checkout::command("python3");
-                pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+                pip.args(["-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]);
                 // Always the same wheel, whatever Python runs pip: only the native libraries inside are used.
                 pip.args([
                     "--only-binary=:all:",
@@ -88,7 +89,8 @@ impl Package {
                 npm
             }
         };
-        client.current_dir(partial.path()).stdout(std::process::Stdio::null());
+        // A client's progress is for people, as all that goes to standard error.
+        client.current_dir(partial.path()).stdout(std::io::stderr());
         checkout::run(&mut client).with_context(|| format!("cannot fetch {}", self.described()))?;
         let fetched = partial.path().join(&self.file);
         if !fetched.is_file() {

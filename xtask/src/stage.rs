@@ -55,8 +55,8 @@ pub(crate) fn folder(
     Ok(())
 }
 
-/// Removes what killed runs have left.
-fn sweep(parent: &Path, prefix: &str) -> Result<()> {
+/// Removes what killed runs have left: folders in `parent` whose names begin with `prefix`.
+pub(crate) fn sweep(parent: &Path, prefix: &str) -> Result<()> {
     for entry in fs::read_dir(parent)? {
         let path = entry?.path();
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)) {
