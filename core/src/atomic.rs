@@ -70,6 +70,19 @@ pub fn write_folder<T, E: From<Error>>(
     Ok(value)
 }
 
+/// Whether a folder may be written at `path`: nothing is there, or an empty folder, or one that holds a file called
+/// `marker` and so is of the kind that is to be written. Anything else is somebody's.
+///
+/// # Errors
+/// [`Error::Io`] where `path` cannot be looked at; it is an error too where it is a file.
+pub fn is_free_for(path: &Path, marker: &str) -> Result<bool> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => Ok(path.join(marker).is_file() || entries.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(Error::io("read the folder", path)(error)),
+    }
+}
+
 /// Puts the folder `new` in the place of `path`. Linux exchanges the two in one step; elsewhere the old folder is moved
 /// to `old` first, and a crash between the two moves leaves it there.
 fn replace_folder(path: &Path, new: &Path, old: &Path) -> Result<()> {
@@ -140,6 +153,20 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_what_is_ours_or_empty_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        assert!(is_free_for(&path, "marker").unwrap());
+        fs::create_dir(&path).unwrap();
+        assert!(is_free_for(&path, "marker").unwrap());
+        write_bytes(&path.join("thesis.tex"), b"years of work").unwrap();
+        assert!(!is_free_for(&path, "marker").unwrap());
+        write_bytes(&path.join("marker"), b"").unwrap();
+        assert!(is_free_for(&path, "marker").unwrap());
+        assert!(is_free_for(&path.join("thesis.tex"), "marker").is_err());
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Report {
     /// # Errors
     /// [`Error::Core`] where the folder cannot be written, [`Error::ReportFile`] where something else is there.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        if folder.exists() && !folder.join(QUERIES).is_file() {
+        if !atomic::is_free_for(folder, QUERIES)? {
             return Err(Error::report_file(folder, "is there and is no report; it is left as it is"));
         }
         atomic::write_folder(folder, |new| {

@@ -48,7 +48,7 @@ pub struct ExportOptions<'a> {
 /// is not the run's; errors of files.
 pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
     let out = options.out;
-    if out.exists() && !out.join(card::CARD).is_file() {
+    if !atomic::is_free_for(out, card::CARD)? {
         return Err(Error::run(out, "is there and is no model's folder; it is left as it is"));
     }
     let run = Run::load(options.run)?;

@@ -198,12 +198,11 @@ fn refuse_to_overwrite(out: &Path, resume: bool) -> Result<()> {
             Err(Error::run(out, "there is a run already; give --resume to go on with it, or another --out"))
         };
     }
-    let is_empty = match std::fs::read_dir(out) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-        Err(error) => return Err(sketchfind_core::Error::io("read", out)(error).into()),
-    };
-    if is_empty { Ok(()) } else { Err(Error::run(out, "the folder is not empty and holds no run")) }
+    if sketchfind_core::atomic::is_free_for(out, run::RUN)? {
+        Ok(())
+    } else {
+        Err(Error::run(out, "the folder is not empty and holds no run"))
+    }
 }
 
 /// Writes the run's facts, or checks them against those of the run that is resumed.
