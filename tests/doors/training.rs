@@ -13,6 +13,8 @@ network = "resnet18"
 weights = "random"
 seed = 5
 threads = 1
+precision = "fp32"
+channels_last = false
 [images]
 resize = 40
 crop = 32
@@ -26,14 +28,34 @@ batch = 6
 margin = 0.1
 batch_norm = "training"
 learning_rate = 0.01
-momentum = 0.9
+warmup_steps = 0
 weight_decay = 0.0001
+clip_norm = 0.0
+[optimiser]
+kind = "sgd"
+momentum = 0.9
+[schedule]
+kind = "constant"
 [validation]
 share = 0.2
 every_epochs = 1
 [checkpoint]
 every_epochs = 1
 "#;
+
+/// The same with what else has a state or depends on the step.
+fn meta_config() -> String {
+    let config = CONFIG
+        .replace("method = \"baseline\"", "method = \"meta\"")
+        .replace("kind = \"sgd\"\nmomentum = 0.9", "kind = \"adamw\"\nbetas = [0.9, 0.999]\neps = 1e-8")
+        .replace("kind = \"constant\"", "kind = \"cosine\"\nend = 0.1")
+        .replace("learning_rate = 0.01\nwarmup_steps = 0", "learning_rate = 0.001\nwarmup_steps = 4")
+        .replace("clip_norm = 0.0", "clip_norm = 1.0");
+    format!(
+        "{config}[neighbourhood]\nmargin = 0.01\npairs = 10\nalpha = 1.0\nbeta = 1.0\neta_s = 0.001\neta_t = 0.001\n\
+         anchor = \"sketch\"\nsampling = \"random\"\nfeatures = \"pooled\"\nnetwork = \"resnet18\"\nweights = \"random\"\n"
+    )
+}
 
 pub(crate) struct Scene {
     folder: tempfile::TempDir,
@@ -83,7 +105,24 @@ fn timeless(path: &Path) -> Vec<Vec<String>> {
 
 #[test]
 fn the_same_seed_gives_the_same_weights_and_resuming_equals_never_having_stopped() {
-    let scene = Scene::new(CONFIG);
+    resuming_equals_never_having_stopped(CONFIG);
+}
+
+#[test]
+fn so_it_is_with_the_meta_objective_adam_and_a_schedule() {
+    let config = meta_config();
+    for changed in ["\"adamw\"", "\"cosine\"", "warmup_steps = 4", "clip_norm = 1.0", "\"meta\""] {
+        assert!(config.contains(changed), "{changed}");
+    }
+    let scene = resuming_equals_never_having_stopped(&config);
+    // The distances between photos were computed once and kept.
+    assert_eq!(std::fs::read_dir(scene.path("stopped/neighbourhood")).unwrap().count(), 1);
+    let steps = timeless(&scene.path("straight/steps.csv"));
+    assert!(steps.iter().all(|row| row.iter().all(|value| !value.is_empty())), "{:?}", steps[0]);
+}
+
+fn resuming_equals_never_having_stopped(config: &str) -> Scene {
+    let scene = Scene::new(config);
     succeed(&mut scene.fit("straight"));
     succeed(&mut scene.fit("again"));
     let straight = last_weights(&scene.path("straight"));
@@ -125,6 +164,7 @@ fn the_same_seed_gives_the_same_weights_and_resuming_equals_never_having_stopped
     // Nothing is left to do, and nothing is done.
     succeed(scene.fit("stopped").arg("--resume"));
     assert!(straight == last_weights(&stopped));
+    scene
 }
 
 #[test]

@@ -8,8 +8,10 @@ use rayon::prelude::*;
 use sketchfind_core::image::{Crop, Preprocess};
 use sketchfind_core::random::Stream;
 
-use crate::config::{Config, Pairs as PairMode};
+use crate::config::{Config, Pairs as PairMode, Sampling};
 use crate::data::Pairs;
+use crate::loss::TopologyPairs;
+use crate::neighbourhood::Neighbourhood;
 use crate::{Error, Result};
 
 /// Batches that wait for the step; more only take memory.
@@ -24,6 +26,8 @@ pub struct Batch {
     pub n_triplets: usize,
     /// `[3 * B, 3, crop, crop]`: the B sketches, then their photos, then the negatives.
     pub values: Vec<f32>,
+    /// What L_NT asks about, for the methods that have it. Anchors are triplets, photos are the batch's 2 * B.
+    pub topology: Option<TopologyPairs>,
 }
 
 /// The entries of one triplet.
@@ -48,6 +52,15 @@ pub struct Sampler {
     batch: usize,
     flip: bool,
     pair_mode: PairMode,
+    topology: Option<Topology>,
+}
+
+/// How the pairs of L_NT are drawn.
+#[derive(Clone, Debug)]
+struct Topology {
+    neighbourhood: Arc<Neighbourhood>,
+    n_pairs: usize,
+    sampling: Sampling,
 }
 
 impl Sampler {
@@ -63,7 +76,19 @@ impl Sampler {
             flip: config.images.flip,
             pair_mode: config.images.pairs,
             pairs,
+            topology: None,
         })
+    }
+
+    /// Has batches come with pairs of L_NT, as many as the configuration says. `neighbourhood` is of the training
+    /// photos, in their order.
+    pub fn with_topology(mut self, neighbourhood: Arc<Neighbourhood>, config: &Config) -> Sampler {
+        self.topology = config.topology().map(|settings| Topology {
+            neighbourhood,
+            n_pairs: settings.pairs,
+            sampling: settings.sampling,
+        });
+        self
     }
 
     /// Steps in an epoch: the training sketches over the batch, rounded down. An epoch passes over the sketches in
@@ -98,6 +123,58 @@ impl Sampler {
             .collect()
     }
 
+    /// The pairs of L_NT for one step's triplets. For a sketch of photo i, K pairs of photos of the batch, each of two
+    /// photos that are neither each other nor i; whether i itself may be in a pair is left open by the source, and
+    /// here it may not, so that L_NT never asks what L_FG asks. A sketch whose batch has no two other photos has no
+    /// pairs.
+    fn topology_pairs(
+        &self,
+        topology: &Topology,
+        triplets: &[Triplet],
+        (epoch, step): (u64, u64),
+    ) -> TopologyPairs {
+        let mut pairs = TopologyPairs::default();
+        // In the order of the batch's values behind the sketches.
+        let photos: Vec<usize> = triplets
+            .iter()
+            .map(|triplet| triplet.positive)
+            .chain(triplets.iter().map(|triplet| triplet.negative))
+            .collect();
+        for (slot, triplet) in triplets.iter().enumerate() {
+            let own = triplet.positive;
+            // The same photo may be in the batch several times, cropped differently.
+            let others: Vec<usize> = (0..photos.len()).filter(|&place| photos[place] != own).collect();
+            if others.iter().all(|&place| photos[place] == photos[others[0]]) {
+                continue;
+            }
+            let distance = |place: usize| topology.neighbourhood.distance(own, photos[place]);
+            let nearest = others
+                .iter()
+                .copied()
+                .min_by(|&a, &b| distance(a).total_cmp(&distance(b)))
+                .unwrap_or_default();
+            let mut stream = Stream::new(self.seed, "topology", &[epoch, step, slot as u64]);
+            for _ in 0..topology.n_pairs {
+                let first = match topology.sampling {
+                    Sampling::Random => others[stream.below(others.len())],
+                    Sampling::Nearest => nearest,
+                };
+                // Another photo is there, so this ends.
+                let second = loop {
+                    let place = others[stream.below(others.len())];
+                    if photos[place] != photos[first] {
+                        break place;
+                    }
+                };
+                pairs.anchors.push(slot as i64);
+                pairs.first.push(first as i64);
+                pairs.second.push(second as i64);
+                pairs.signs.push(topology.neighbourhood.sign(own, photos[first], photos[second]));
+            }
+        }
+        pairs
+    }
+
     fn draw_crop(&self, stream: &mut Stream) -> Crop {
         let n_offsets = (self.preprocess.resize - self.preprocess.crop + 1) as usize;
         let (left, top) = (stream.below(n_offsets) as u32, stream.below(n_offsets) as u32);
@@ -127,7 +204,9 @@ impl Sampler {
                 self.preprocess.write_tensor(&picture.image, triplet.crops[role], out)
             })
             .map_err(Error::from)?;
-        Ok(Batch { step, n_triplets, values })
+        let topology =
+            self.topology.as_ref().map(|topology| self.topology_pairs(topology, &triplets, (epoch, step)));
+        Ok(Batch { step, n_triplets, values, topology })
     }
 
     /// The batches of an epoch from `first_step` on, made on a worker thread ahead of their use. Dropping the
@@ -239,5 +318,55 @@ mod tests {
     fn a_batch_larger_than_the_data_is_all_of_it() {
         let sampler = Sampler::new(pairs(), &config(|config| config.train.batch = 64)).unwrap();
         assert_eq!((sampler.steps_per_epoch(), sampler.triplets(0, 0).len()), (1, 10));
+    }
+
+    fn topology_config(sampling: &str) -> Config {
+        let text = include_str!("../configs/paper/chair-v1-meta.toml")
+            .replace("sampling = \"random\"", &format!("sampling = \"{sampling}\""));
+        let mut config = Config::parse(&text, Path::new("meta.toml")).unwrap();
+        (config.images.resize, config.images.crop, config.train.batch) = (10, 8, 4);
+        config
+    }
+
+    /// Photo i at i on a line: distances without ties.
+    fn line() -> Arc<Neighbourhood> {
+        Arc::new(Neighbourhood::from_features(&[0.0, 1.0, 2.1, 3.3, 4.6], 1))
+    }
+
+    #[test]
+    fn topology_pairs_are_of_other_photos_with_the_sign_of_their_distances() {
+        let config = topology_config("random");
+        let sampler = Sampler::new(pairs(), &config).unwrap().with_topology(line(), &config);
+        let mut seen = std::collections::BTreeSet::new();
+        for epoch in 0..40 {
+            let triplets = sampler.triplets(epoch, 0);
+            let photo = |place: i64| {
+                let (place, n) = (place as usize, triplets.len());
+                if place < n { triplets[place].positive } else { triplets[place - n].negative }
+            };
+            let pairs = sampler.batch(epoch, 0).unwrap().topology.unwrap();
+            assert_eq!(pairs, sampler.batch(epoch, 0).unwrap().topology.unwrap());
+            for z in 0..pairs.signs.len() {
+                let own = triplets[pairs.anchors[z] as usize].positive;
+                let (first, second) = (photo(pairs.first[z]), photo(pairs.second[z]));
+                assert!(first != second && first != own && second != own);
+                let at = [0.0_f32, 1.0, 2.1, 3.3, 4.6];
+                let is_first_nearer = (at[own] - at[first]).abs() < (at[own] - at[second]).abs();
+                assert_eq!(pairs.signs[z], if is_first_nearer { 1.0 } else { -1.0 });
+                seen.insert((own, first, second));
+            }
+        }
+        assert_eq!(seen.len(), 5 * 4 * 3, "every triplet is drawn");
+    }
+
+    #[test]
+    fn nearest_sampling_takes_the_nearest_photo_of_the_batch() {
+        let config = topology_config("nearest");
+        let sampler = Sampler::new(pairs(), &config).unwrap().with_topology(line(), &config);
+        for epoch in 0..20 {
+            let pairs = sampler.batch(epoch, 0).unwrap().topology.unwrap();
+            assert!(!pairs.signs.is_empty());
+            assert!(pairs.signs.iter().all(|&sign| sign == 1.0));
+        }
     }
 }

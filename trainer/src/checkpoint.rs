@@ -10,15 +10,15 @@ use sketchfind_models::weights::Weights;
 use tch::Tensor;
 
 use crate::network::{TorchNetwork, to_weight};
-use crate::optimiser::Sgd;
+use crate::optimiser::Optimiser;
 use crate::{Error, Result};
 
 /// The version of the checkpoint's format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const STATE: &str = "state.json";
 const WEIGHTS: &str = "weights.safetensors";
-const VELOCITIES: &str = "velocities.safetensors";
+const OPTIMISER: &str = "optimiser.safetensors";
 /// The folder of checkpoints in a run's folder.
 const CHECKPOINTS: &str = "checkpoints";
 /// The best checkpoint in a run's folder.
@@ -62,7 +62,8 @@ struct State {
     format: u32,
     position: Position,
     weights_sha256: String,
-    velocities_sha256: String,
+    optimiser_sha256: String,
+    n_updates: u64,
 }
 
 /// A checkpoint that was read.
@@ -72,7 +73,8 @@ pub struct Checkpoint {
     pub position: Position,
     /// The weights.
     pub weights: Weights,
-    velocities: Weights,
+    optimiser: Weights,
+    n_updates: u64,
 }
 
 /// Which checkpoint of a run.
@@ -88,7 +90,12 @@ pub enum Which {
 ///
 /// # Errors
 /// [`Error::Core`] where it cannot be written.
-pub fn save(run: &Path, position: &Position, network: &TorchNetwork, optimiser: &Sgd) -> Result<PathBuf> {
+pub fn save(
+    run: &Path,
+    position: &Position,
+    network: &TorchNetwork,
+    optimiser: &Optimiser,
+) -> Result<PathBuf> {
     let folder = run.join(CHECKPOINTS).join(format!("{:010}", position.steps_done));
     write(&folder, position, network, optimiser)?;
     let all = list(run)?;
@@ -102,24 +109,30 @@ pub fn save(run: &Path, position: &Position, network: &TorchNetwork, optimiser: 
 ///
 /// # Errors
 /// [`Error::Core`] where it cannot be written.
-pub fn save_best(run: &Path, position: &Position, network: &TorchNetwork, optimiser: &Sgd) -> Result<()> {
+pub fn save_best(
+    run: &Path,
+    position: &Position,
+    network: &TorchNetwork,
+    optimiser: &Optimiser,
+) -> Result<()> {
     write(&run.join(BEST), position, network, optimiser)
 }
 
-fn write(folder: &Path, position: &Position, network: &TorchNetwork, optimiser: &Sgd) -> Result<()> {
-    let mut velocities = BTreeMap::new();
-    for (index, velocity) in optimiser.velocities().iter().enumerate() {
-        velocities.insert(format!("{index:05}"), to_weight(velocity)?);
+fn write(folder: &Path, position: &Position, network: &TorchNetwork, optimiser: &Optimiser) -> Result<()> {
+    let mut state = BTreeMap::new();
+    for (name, tensor) in optimiser.state() {
+        state.insert(name, to_weight(tensor)?);
     }
     let weights = network.weights()?;
     atomic::write_folder(folder, |new| {
         weights.save(&new.join(WEIGHTS))?;
-        Weights::new(velocities).save(&new.join(VELOCITIES))?;
+        Weights::new(state).save(&new.join(OPTIMISER))?;
         let state = State {
             format: FORMAT,
             position: *position,
             weights_sha256: fingerprint::of_file(&new.join(WEIGHTS))?,
-            velocities_sha256: fingerprint::of_file(&new.join(VELOCITIES))?,
+            optimiser_sha256: fingerprint::of_file(&new.join(OPTIMISER))?,
+            n_updates: optimiser.n_updates(),
         };
         let text = serde_json::to_string_pretty(&state).map_err(|e| Error::run(folder, e))?;
         Ok(atomic::write_bytes(&new.join(STATE), text.as_bytes())?)
@@ -148,7 +161,7 @@ pub fn load(run: &Path, which: Which) -> Result<Option<Checkpoint>> {
         let reason = format!("its format is {}, this version reads {FORMAT}", state.format);
         return Err(Error::run(&path, reason));
     }
-    for (file, expected) in [(WEIGHTS, &state.weights_sha256), (VELOCITIES, &state.velocities_sha256)] {
+    for (file, expected) in [(WEIGHTS, &state.weights_sha256), (OPTIMISER, &state.optimiser_sha256)] {
         let path = folder.join(file);
         let sha256 = fingerprint::of_file(&path)?;
         if sha256 != *expected {
@@ -163,29 +176,24 @@ pub fn load(run: &Path, which: Which) -> Result<Option<Checkpoint>> {
     Ok(Some(Checkpoint {
         position: state.position,
         weights: Weights::load(&folder.join(WEIGHTS))?,
-        velocities: Weights::load(&folder.join(VELOCITIES))?,
+        optimiser: Weights::load(&folder.join(OPTIMISER))?,
+        n_updates: state.n_updates,
     }))
 }
 
 impl Checkpoint {
-    /// Gives the checkpoint's velocities to an optimiser of the same network.
+    /// Gives the checkpoint's state to an optimiser of the same network.
     ///
     /// # Errors
-    /// [`Error::Run`] where they are not as many; [`Error::Torch`] where a shape differs.
-    pub fn restore(&self, optimiser: &mut Sgd, run: &Path) -> Result<()> {
-        if self.velocities.len() != optimiser.velocities().len() {
-            let (got, expected) = (self.velocities.len(), optimiser.velocities().len());
-            return Err(Error::run(run, format!("its checkpoint has {got} velocities, expected {expected}")));
-        }
-        let tensors = self
-            .velocities
-            .iter()
-            .map(|(_, tensor)| {
-                let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
-                Ok(Tensor::f_from_slice(&tensor.values)?.f_reshape(shape)?)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        optimiser.restore(&tensors)
+    /// [`Error::Optimiser`] where a tensor is missing; [`Error::Torch`] where a shape differs.
+    pub fn restore(&self, optimiser: &mut Optimiser) -> Result<()> {
+        optimiser.restore(self.n_updates, |name| {
+            let Some(tensor) = self.optimiser.get(name) else {
+                return Ok(None);
+            };
+            let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
+            Ok(Some(Tensor::f_from_slice(&tensor.values)?.f_reshape(shape)?))
+        })
     }
 }
 

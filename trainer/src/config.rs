@@ -21,10 +21,21 @@ pub struct Config {
     pub seed: u64,
     /// Threads of libtorch; 0 for all cores. The last bits of results may depend on it.
     pub threads: usize,
+    /// The arithmetic of the network's maps.
+    pub precision: Precision,
+    /// Whether maps lie in memory with the channels of a pixel beside each other, which some processors and GPUs
+    /// run faster. The same function; the last bits may differ.
+    pub channels_last: bool,
     /// Images and their augmentation.
     pub images: Images,
-    /// The optimisation.
+    /// The objective.
     pub train: Train,
+    /// What turns gradients into updates.
+    pub optimiser: Optimiser,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// The neighbourhood topology, which every method but the baseline trains.
+    pub neighbourhood: Option<Neighbourhood>,
     /// Validation on photos held out of the training split.
     pub validation: Validation,
     /// Checkpoints.
@@ -58,7 +69,17 @@ pub enum Pairs {
     Alike,
 }
 
-/// The optimisation.
+/// The arithmetic of the network's maps. Parameters, batch norms' statistics, losses and updates are 32-bit always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats.
+    Fp32,
+    /// bfloat16 maps and kernels, accumulated in 32 bits: faster on processors with AVX512-BF16 or AMX and on GPUs.
+    Bf16,
+}
+
+/// The objective.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
@@ -72,12 +93,14 @@ pub struct Train {
     pub margin: f64,
     /// Whether batch norms use and update the statistics of batches, or keep those of pre-training.
     pub batch_norm: BatchNorm,
-    /// The learning rate, eta_s.
+    /// The learning rate before the schedule, eta_s.
     pub learning_rate: f64,
-    /// The momentum of SGD.
-    pub momentum: f64,
-    /// Added to gradients as `weight_decay * parameter`.
+    /// Steps at the beginning over which the learning rate grows in equal parts; 0 for none.
+    pub warmup_steps: u64,
+    /// SGD and Adam add `weight_decay * parameter` to gradients; AdamW shrinks parameters by it.
     pub weight_decay: f64,
+    /// A gradient whose Euclidean norm over all parameters is larger is scaled to this; 0 for never.
+    pub clip_norm: f64,
 }
 
 /// The kinds of step.
@@ -86,6 +109,12 @@ pub struct Train {
 pub enum Method {
     /// The triplet loss alone.
     Baseline,
+    /// The triplet loss and the neighbourhood topology, one gradient of their weighted sum (equation 5).
+    Multitask,
+    /// The topology as a meta-objective, first order (Algorithm 1, equation 9).
+    Meta,
+    /// The topology as a meta-objective with the second-order term (equation 8).
+    MetaFull,
 }
 
 impl Method {
@@ -93,8 +122,120 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Method::Baseline => "baseline",
+            Method::Multitask => "multitask",
+            Method::Meta => "meta",
+            Method::MetaFull => "meta_full",
         }
     }
+
+    /// Whether the neighbourhood topology is a part of it.
+    pub fn has_topology(self) -> bool {
+        self != Method::Baseline
+    }
+}
+
+/// What turns gradients into updates; formulas in [`crate::optimiser`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Optimiser {
+    /// Stochastic gradient descent with momentum.
+    Sgd {
+        /// The momentum, from 0 to below 1.
+        momentum: f64,
+    },
+    /// Adam (Kingma and Ba 2015).
+    Adam {
+        /// The decay rates of the two moments.
+        betas: [f64; 2],
+        /// Added to the second moment's root.
+        eps: f64,
+    },
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    AdamW {
+        /// The decay rates of the two moments.
+        betas: [f64; 2],
+        /// Added to the second moment's root.
+        eps: f64,
+    },
+}
+
+/// How the learning rate changes, by a factor from 0 to 1; formulas in [`crate::schedule`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Schedule {
+    /// One learning rate throughout.
+    Constant {},
+    /// Multiplied by `factor` after every `every_epochs` epochs.
+    Step {
+        /// Epochs between.
+        every_epochs: u64,
+        /// The factor, above 0 and at most 1.
+        factor: f64,
+    },
+    /// Half a cosine from 1 to `end` over all steps.
+    Cosine {
+        /// The factor at the end, from 0 to 1.
+        end: f64,
+    },
+}
+
+/// The neighbourhood topology: how photos lie to each other in a photo-pre-trained space, R, and how L_NT asks for
+/// it ('Photo Pre-Training, But for Sketch', CVPR 2023, section 3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbourhood {
+    /// The margin of L_NT, Delta_NT.
+    pub margin: f64,
+    /// Pairs of photos that are drawn for each sketch of a batch, K.
+    pub pairs: usize,
+    /// The weight of L_FG in the multi-task objective.
+    pub alpha: f64,
+    /// The weight of L_NT in the multi-task objective.
+    pub beta: f64,
+    /// The meta methods' virtual step on L_FG. The source uses the learning rate itself.
+    pub eta_s: f64,
+    /// The meta methods' step on L_NT; it enters the update as eta_t / eta_s.
+    pub eta_t: f64,
+    /// Where the triplets of L_NT are seen from.
+    pub anchor: Anchor,
+    /// How the pairs are drawn.
+    pub sampling: Sampling,
+    /// What R is computed from.
+    pub features: Features,
+    /// The network that R comes from; it may be another than the one that is trained.
+    pub network: String,
+    /// Its photo-pre-trained weights: a safetensors file, relative to the configuration's folder; or `random`.
+    pub weights: String,
+}
+
+/// Where the triplets of L_NT are seen from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Anchor {
+    /// The sketch of the photo (equation 4): the method.
+    Sketch,
+    /// The photo itself (equation 3): for the comparison, it separates the two domains.
+    Photo,
+}
+
+/// How the pairs (p*+, p*-) of L_NT are drawn from the photos of the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    /// Both at random: the method.
+    Random,
+    /// p*+ is the sketch's photo's nearest neighbour in the batch: for the comparison.
+    Nearest,
+}
+
+/// Features of a photo-pre-trained network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Features {
+    /// The last convolution's map, averaged over height and width.
+    Pooled,
+    /// The map itself.
+    Flattened,
 }
 
 /// What batch norms do in training.
@@ -134,14 +275,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Config> {
         let text = std::fs::read_to_string(path).map_err(sketchfind_core::Error::io("read", path))?;
         let mut config = Config::parse(&text, path)?;
-        if config.weights != RANDOM {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            let weights = folder.join(&config.weights);
-            let absolute = std::path::absolute(&weights)
-                .and_then(|weights| weights.canonicalize())
-                .map_err(sketchfind_core::Error::io("read", &weights))?;
-            config.weights = absolute.to_string_lossy().into_owned();
-        }
+        config.make_absolute(path.parent().unwrap_or(Path::new("")))?;
         Ok(config)
     }
 
@@ -156,24 +290,42 @@ impl Config {
         Ok(config)
     }
 
+    /// Makes the paths of weights, which are relative to `folder`, absolute.
+    pub(crate) fn make_absolute(&mut self, folder: &Path) -> Result<()> {
+        let absolute = |weights: &mut String| -> Result<()> {
+            if weights != RANDOM {
+                let path = folder.join(&*weights);
+                let found = std::path::absolute(&path).and_then(|path| path.canonicalize());
+                let found = found.map_err(sketchfind_core::Error::io("read", &path))?;
+                *weights = found.to_string_lossy().into_owned();
+            }
+            Ok(())
+        };
+        absolute(&mut self.weights)?;
+        match &mut self.neighbourhood {
+            // What the method does not use need not be there.
+            Some(neighbourhood) if self.train.method.has_topology() => absolute(&mut neighbourhood.weights),
+            _ => Ok(()),
+        }
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         Network::by_name(&self.network, Head::Embedding).map_err(|e| e.to_string())?;
         self.preprocess().map_err(|e| e.to_string())?;
-        let within = |key: &str, value: f64, expected: &str, is_within: bool| {
-            if is_within && value.is_finite() {
-                Ok(())
-            } else {
-                Err(format!("{key} is {value}, expected {expected}"))
-            }
-        };
+        let within =
+            |key: &str, value: f64, expected: &str, is_within: bool| -> std::result::Result<(), String> {
+                if is_within && value.is_finite() {
+                    Ok(())
+                } else {
+                    Err(format!("{key} is {value}, expected {expected}"))
+                }
+            };
         let train = &self.train;
         within("train.epochs", train.epochs as f64, "1 to 1000000", (1..=1_000_000).contains(&train.epochs))?;
         within("train.batch", train.batch as f64, "1 to 65536", (1..=65_536).contains(&train.batch))?;
         within("train.margin", train.margin, "above 0", train.margin > 0.0)?;
-        within("train.learning_rate", train.learning_rate, "above 0", train.learning_rate > 0.0)?;
-        let momentum = train.momentum;
-        within("train.momentum", momentum, "from 0 to below 1", (0.0..1.0).contains(&momentum))?;
-        within("train.weight_decay", train.weight_decay, "0 or above", train.weight_decay >= 0.0)?;
+        self.check_optimisation(&within)?;
+        self.check_neighbourhood(&within)?;
         let share = self.validation.share;
         within("validation.share", share, "from 0 to 0.9", (0.0..=0.9).contains(&share))?;
         for (key, every) in [
@@ -191,6 +343,59 @@ impl Config {
         within("threads", self.threads as f64, "0 to 1024", self.threads <= 1024)
     }
 
+    fn check_optimisation(&self, within: &Within) -> std::result::Result<(), String> {
+        let unit = |value: f64| (0.0..1.0).contains(&value);
+        let train = &self.train;
+        let (rate, decay, clip) = (train.learning_rate, train.weight_decay, train.clip_norm);
+        within("train.learning_rate", rate, "above 0", rate > 0.0)?;
+        within("train.weight_decay", decay, "0 or above", decay >= 0.0)?;
+        within("train.clip_norm", clip, "0 or above", clip >= 0.0)?;
+        match self.optimiser {
+            Optimiser::Sgd { momentum } => {
+                within("optimiser.momentum", momentum, "from 0 to below 1", unit(momentum))?;
+            }
+            Optimiser::Adam { betas, eps } | Optimiser::AdamW { betas, eps } => {
+                for beta in betas {
+                    within("optimiser.betas", beta, "from 0 to below 1", unit(beta))?;
+                }
+                within("optimiser.eps", eps, "above 0", eps > 0.0)?;
+            }
+        }
+        match self.schedule {
+            Schedule::Constant {} => Ok(()),
+            Schedule::Step { every_epochs, factor } => {
+                within("schedule.every_epochs", every_epochs as f64, "at least 1", every_epochs >= 1)?;
+                within("schedule.factor", factor, "above 0 and at most 1", factor > 0.0 && factor <= 1.0)
+            }
+            Schedule::Cosine { end } => {
+                within("schedule.end", end, "from 0 to 1", (0.0..=1.0).contains(&end))
+            }
+        }
+    }
+
+    fn check_neighbourhood(&self, within: &Within) -> std::result::Result<(), String> {
+        let Some(n) = &self.neighbourhood else {
+            return if self.train.method.has_topology() {
+                Err(format!(
+                    "train.method is '{}', which needs the table [neighbourhood]",
+                    self.train.method.name()
+                ))
+            } else {
+                Ok(())
+            };
+        };
+        Network::by_name(&n.network, Head::Embedding).map_err(|e| format!("neighbourhood.network: {e}"))?;
+        within("neighbourhood.margin", n.margin, "0 or above", n.margin >= 0.0)?;
+        within("neighbourhood.pairs", n.pairs as f64, "1 to 65536", (1..=65_536).contains(&n.pairs))?;
+        for (key, value) in [("alpha", n.alpha), ("beta", n.beta), ("eta_t", n.eta_t)] {
+            within(&format!("neighbourhood.{key}"), value, "0 or above", value >= 0.0)?;
+        }
+        within("neighbourhood.eta_s", n.eta_s, "above 0", n.eta_s > 0.0)?;
+        let batch = self.train.batch;
+        let is_enough = !self.train.method.has_topology() || batch >= 2;
+        within("train.batch", batch as f64, "at least 2, so that a sketch sees other photos", is_enough)
+    }
+
     /// The way from an image to the network's input.
     ///
     /// # Errors
@@ -204,6 +409,11 @@ impl Config {
         (self.weights != RANDOM).then(|| PathBuf::from(&self.weights))
     }
 
+    /// The neighbourhood topology, where the method uses one.
+    pub fn topology(&self) -> Option<&Neighbourhood> {
+        self.neighbourhood.as_ref().filter(|_| self.train.method.has_topology())
+    }
+
     /// The configuration as TOML.
     ///
     /// # Errors
@@ -213,6 +423,9 @@ impl Config {
             .map_err(|e| Error::Config { path: PathBuf::from("(in memory)"), reason: e.to_string() })
     }
 }
+
+/// Refuses a value that is not finite or not within its range: key, value, what is expected, whether it is.
+type Within = dyn Fn(&str, f64, &str, bool) -> std::result::Result<(), String>;
 
 /// The value of `weights` that asks for random ones.
 pub const RANDOM: &str = "random";
@@ -231,15 +444,16 @@ mod tests {
     fn every_committed_config_is_valid_and_round_trips() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
         let mut n_configs = 0;
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        let entries = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let paths: Vec<PathBuf> = entries(&folder).chain(entries(&folder.join("paper"))).collect();
+        for path in paths.into_iter().filter(|path| path.is_file()) {
             let text = std::fs::read_to_string(&path).unwrap();
             let config = Config::parse(&text, &path).unwrap();
             assert_eq!(parse(&config.to_toml().unwrap()).unwrap(), config);
             assert!(text.starts_with("# "), "{} is not headed by its command", path.display());
             n_configs += 1;
         }
-        assert!(n_configs >= 3);
+        assert!(n_configs >= 3 + 5 * 3);
     }
 
     #[test]
@@ -250,7 +464,11 @@ mod tests {
             ("margin = 0.1", "margin = nan", "train.margin"),
             ("crop = 128", "crop = 151", "preprocess.crop"),
             ("\"mobilenet_v2\"", "\"mobilenet\"", "resnet50_v1"),
-            ("momentum = 0.9", "momentum = 1.0", "train.momentum"),
+            ("momentum = 0.9", "momentum = 1.0", "optimiser.momentum"),
+            ("momentum = 0.9", "betas = [0.9, 0.999]", "momentum"),
+            ("\"sgd\"", "\"lion\"", "lion"),
+            ("\"constant\"", "\"constant\"\nend = 0.1", "end"),
+            ("\"baseline\"", "\"meta\"", "[neighbourhood]"),
             ("\"frozen\"", "\"melted\"", "melted"),
             ("seed = 1", "", "seed"),
         ] {

@@ -49,6 +49,12 @@ pub enum Error {
         /// The loss.
         loss: f64,
     },
+    /// An optimiser's stored state lacks a tensor.
+    #[error("the checkpoint's optimiser has no tensor '{name}': it is of another optimiser or network")]
+    Optimiser {
+        /// Its name.
+        name: String,
+    },
     /// A run's folder is not what is expected.
     #[error("run '{}': {reason}", path.display())]
     Run {

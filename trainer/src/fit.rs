@@ -6,20 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use sketchfind_core::dataset::Dataset;
-use sketchfind_models::network::Network;
+use sketchfind_models::network::{Head, Network};
 
 use crate::batches::Sampler;
 use crate::checkpoint::{self, Best, Position, Which};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::data::TrainingData;
 use crate::device::TrainingDevice;
 use crate::metrics::{EPOCHS, EpochRow, Log, STEPS, StepRow};
+use crate::neighbourhood::{Neighbourhood, Source};
 use crate::network::TorchNetwork;
-use crate::optimiser::Sgd;
+use crate::optimiser::Optimiser;
 use crate::run::{self, Run};
+use crate::schedule;
 use crate::step::step;
 use crate::validation::held_out_acc1;
 use crate::{Error, Result};
+
+/// The folder in a run's folder that keeps the distances between its training photos.
+const CACHE: &str = "neighbourhood";
 
 /// What to train.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub struct FitOptions<'a> {
     pub device: TrainingDevice,
     /// Whether to go on where an interrupted run in `out` stopped. A run that is not there yet is begun.
     pub resume: bool,
+    /// Where distances between training photos are kept; in the run's folder if not given. Runs may share it.
+    pub cache: Option<&'a Path>,
     /// Set from elsewhere to stop after the step in progress, with a checkpoint.
     pub interrupted: &'a AtomicBool,
 }
@@ -47,6 +54,13 @@ pub enum Event {
         n_done: usize,
         /// All images.
         n_images: usize,
+    },
+    /// Training photos are being embedded, for the distances between them.
+    Neighbourhood {
+        /// Photos that are done.
+        n_done: usize,
+        /// All photos.
+        n_photos: usize,
     },
     /// Training begins or goes on.
     Started {
@@ -104,16 +118,23 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
     let data = TrainingData::load(&dataset, config, &|n_done, n_images| {
         observer(Event::Decoded { n_done, n_images })
     })?;
-    begin_or_check(options, &dataset, &data, &initial)?;
+    let topology = TopologySource::load(config)?;
+    begin_or_check(options, &dataset, &data, &initial, topology.as_ref())?;
+    let neighbourhood = match &topology {
+        Some(topology) => Some(topology.neighbourhood(options, &data, device, observer)?),
+        None => None,
+    };
+    drop(topology);
 
     let checkpoint = if options.resume { checkpoint::load(out, Which::Last)? } else { None };
     let weights = checkpoint.as_ref().map_or(&initial.weights, |checkpoint| &checkpoint.weights);
     let mut position = checkpoint.as_ref().map_or(Position::START, |checkpoint| checkpoint.position);
-    let mut torch = TorchNetwork::new(&network, weights, device)?;
     let train = &config.train;
-    let mut optimiser = Sgd::new(torch.trained(), train.learning_rate, train.momentum, train.weight_decay)?;
+    let mut torch = TorchNetwork::new(&network, weights, device)?
+        .with_arithmetic(config.precision, config.channels_last)?;
+    let mut optimiser = Optimiser::new(config.optimiser, train, torch.trained())?;
     if let Some(checkpoint) = &checkpoint {
-        checkpoint.restore(&mut optimiser, out)?;
+        checkpoint.restore(&mut optimiser)?;
     }
     drop((initial, checkpoint));
 
@@ -125,8 +146,12 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
     let preprocess = config.preprocess()?;
     let TrainingData { train: pairs, held_out } = data;
     let (n_photos, n_sketches) = (pairs.photos.len(), pairs.sketches.len());
-    let sampler = Sampler::new(Arc::new(pairs), config)?;
-    let n_steps = train.epochs * sampler.steps_per_epoch();
+    let mut sampler = Sampler::new(Arc::new(pairs), config)?;
+    if let Some(neighbourhood) = neighbourhood {
+        sampler = sampler.with_topology(Arc::new(neighbourhood), config);
+    }
+    let steps_per_epoch = sampler.steps_per_epoch();
+    let n_steps = train.epochs * steps_per_epoch;
     let n_held_out_photos = held_out.photos.len();
     observer(Event::Started { position, n_photos, n_sketches, n_held_out_photos, n_steps });
 
@@ -137,7 +162,8 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
             let batch = batch?;
             let wait_secs = step_started.elapsed().as_secs_f64();
             let number = (epoch + 1, position.steps_done + 1);
-            let outcome = step(config, &mut torch, &mut optimiser, &batch, number)?;
+            let factor = schedule::factor(&config.schedule, train, position.steps_done, steps_per_epoch);
+            let outcome = step(config, &mut torch, &mut optimiser, &batch, factor, number)?;
             position.steps_done += 1;
             position.steps_into_epoch += 1;
             let row = StepRow {
@@ -145,7 +171,9 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
                 step: position.steps_done,
                 loss: outcome.loss,
                 active_share: outcome.active,
-                learning_rate: train.learning_rate,
+                topology_loss: outcome.topology_loss,
+                topology_active_share: outcome.topology_active,
+                learning_rate: factor * train.learning_rate,
                 step_secs: step_started.elapsed().as_secs_f64(),
                 wait_secs,
             };
@@ -175,6 +203,10 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
             steps: position.steps_done,
             mean_loss: mean(&epoch_rows, |row| row.loss),
             mean_active_share: mean(&epoch_rows, |row| row.active_share),
+            mean_topology_loss: train
+                .method
+                .has_topology()
+                .then(|| mean(&epoch_rows, |row| row.topology_loss.unwrap_or_default())),
             held_out_acc1: acc1,
             n_held_out_sketches: acc1.map(|_| held_out.sketches.len()),
             n_held_out_photos: acc1.map(|_| held_out.photos.len()),
@@ -205,12 +237,49 @@ fn refuse_to_overwrite(out: &Path, resume: bool) -> Result<()> {
     }
 }
 
+/// The network and weights that R comes from.
+struct TopologySource<'a> {
+    settings: &'a config::Neighbourhood,
+    network: Network,
+    initial: run::InitialWeights,
+}
+
+impl<'a> TopologySource<'a> {
+    /// Reads the weights that the configuration names, if its method uses R.
+    fn load(config: &'a Config) -> Result<Option<TopologySource<'a>>> {
+        let Some(settings) = config.topology() else {
+            return Ok(None);
+        };
+        let network = Network::by_name(&settings.network, Head::Embedding)?;
+        let initial = run::topology_weights(config, settings, &network)?;
+        Ok(Some(TopologySource { settings, network, initial }))
+    }
+
+    fn neighbourhood(
+        &self,
+        options: &FitOptions<'_>,
+        data: &TrainingData,
+        device: tch::Device,
+        observer: &(dyn Fn(Event) + Sync),
+    ) -> Result<Neighbourhood> {
+        let torch = TorchNetwork::new(&self.network, &self.initial.weights, device)?;
+        let preprocess = options.config.preprocess()?;
+        let source = Source::new(self.settings, &torch, &self.initial, &preprocess);
+        let own = options.out.join(CACHE);
+        let cache = options.cache.unwrap_or(&own);
+        Neighbourhood::compute_or_load(&source, &data.train.photos, cache, &|n_done, n_photos| {
+            observer(Event::Neighbourhood { n_done, n_photos });
+        })
+    }
+}
+
 /// Writes the run's facts, or checks them against those of the run that is resumed.
 fn begin_or_check(
     options: &FitOptions<'_>,
     dataset: &Dataset,
     data: &TrainingData,
     initial: &run::InitialWeights,
+    topology: Option<&TopologySource<'_>>,
 ) -> Result<()> {
     let manifest = std::path::absolute(dataset.manifest())
         .map_err(sketchfind_core::Error::io("read", dataset.manifest()))?;
@@ -224,6 +293,7 @@ fn begin_or_check(
         weights_path: options.config.weights_path(),
         weights_sha256: initial.sha256.clone(),
         weights_source: initial.source.clone(),
+        topology_weights_sha256: topology.map(|topology| topology.initial.sha256.clone()),
         config: run::portable(&options.config)?,
     };
     if options.out.join(run::RUN).exists() {

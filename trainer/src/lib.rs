@@ -18,9 +18,11 @@ pub mod fit;
 pub mod loss;
 pub mod memory;
 pub mod metrics;
+pub mod neighbourhood;
 pub mod network;
 pub mod optimiser;
 pub mod run;
+pub mod schedule;
 pub mod step;
 pub mod validation;
 

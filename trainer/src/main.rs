@@ -43,6 +43,9 @@ enum Command {
         /// Where to train. cuda needs a CUDA build of libtorch on LD_LIBRARY_PATH (see docs/gpu.md).
         #[arg(long, value_enum, default_value_t = DeviceArgument::Cpu)]
         device: DeviceArgument,
+        /// Keep the distances between training photos here, to share them between runs; by default in OUT.
+        #[arg(long)]
+        cache: Option<PathBuf>,
         /// Go on with an interrupted run in OUT; one that is not there yet is begun.
         #[arg(long)]
         resume: bool,
@@ -111,7 +114,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<Exit> {
     match arguments.command {
-        Command::Fit { data, config, out, device, resume } => {
+        Command::Fit { data, config, out, device, cache, resume } => {
             let interrupted = Arc::new(AtomicBool::new(false));
             for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
                 // A second signal ends the program at once.
@@ -127,6 +130,7 @@ fn run(arguments: Arguments) -> Result<Exit> {
                     DeviceArgument::Cuda => TrainingDevice::Cuda,
                 },
                 resume,
+                cache: cache.as_deref(),
                 interrupted: &interrupted,
             };
             let progress = Mutex::new(Progress::new(interrupted.clone()));
@@ -209,6 +213,10 @@ impl Progress {
             Event::Decoded { n_done, n_images } => {
                 self.passing(&format!("decoding images: {n_done} of {n_images}"), n_done == n_images);
             }
+            Event::Neighbourhood { n_done, n_photos } => {
+                let line = format!("distances between training photos: {n_done} of {n_photos}");
+                self.passing(&line, n_done == n_photos);
+            }
             Event::Started { position, n_photos, n_sketches, n_held_out_photos, n_steps } => {
                 self.started = Instant::now();
                 say(&format!(
@@ -221,8 +229,10 @@ impl Progress {
                 let first = *self.first_step.get_or_insert(row.step);
                 let secs_per_step = self.started.elapsed().as_secs_f64() / (row.step - first + 1) as f64;
                 let left = Duration::from_secs_f64(secs_per_step * n_steps.saturating_sub(row.step) as f64);
+                let topology =
+                    row.topology_loss.map(|loss| format!(" topology {loss:.5}")).unwrap_or_default();
                 let line = format!(
-                    "epoch {} step {}/{n_steps} loss {:.5} active {:.0} % {:.1} images/s, {} left",
+                    "epoch {} step {}/{n_steps} loss {:.5}{topology} active {:.0} % {:.1} images/s, {} left",
                     row.epoch,
                     row.step,
                     row.loss,

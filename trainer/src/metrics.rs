@@ -21,11 +21,15 @@ pub struct StepRow {
     pub epoch: u64,
     /// The step since training began, from 1.
     pub step: u64,
-    /// The loss before the step's update.
+    /// L_FG before the step's update.
     pub loss: f64,
-    /// The share of triplets within the margin.
+    /// The share of its triplets within the margin.
     pub active_share: f64,
-    /// The learning rate.
+    /// L_NT, where the method has it: before the update, or after a meta method's virtual step.
+    pub topology_loss: Option<f64>,
+    /// The share of its triplets within the margin.
+    pub topology_active_share: Option<f64>,
+    /// The learning rate, eta_s, as the schedule has it at this step.
     pub learning_rate: f64,
     /// Seconds that the step took, waiting for its batch included.
     pub step_secs: f64,
@@ -40,10 +44,12 @@ pub struct EpochRow {
     pub epoch: u64,
     /// Steps since training began.
     pub steps: u64,
-    /// The mean loss of the epoch's steps.
+    /// The mean L_FG of the epoch's steps.
     pub mean_loss: f64,
-    /// The mean share of triplets within the margin.
+    /// The mean share of its triplets within the margin.
     pub mean_active_share: f64,
+    /// The mean L_NT of the epoch's steps.
+    pub mean_topology_loss: Option<f64>,
     /// acc@1 on the held-out training photos, in `[0, 1]`; empty where none was measured.
     pub held_out_acc1: Option<f64>,
     /// The number of held-out sketches.
@@ -117,6 +123,8 @@ mod tests {
             step,
             loss: 0.1 + step as f64 / 3.0,
             active_share: 0.5,
+            topology_loss: None,
+            topology_active_share: Some(0.25),
             learning_rate: 0.01,
             step_secs: 1.0,
             wait_secs: 0.0,

@@ -7,7 +7,7 @@ use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 use tch::Tensor;
 
 use crate::Result;
-use crate::config::BatchNorm;
+use crate::config::{BatchNorm, Features, Precision};
 
 /// How batch norms' running statistics follow batches: torch's and torchvision's default.
 const STATISTICS_MOMENTUM: f64 = 0.1;
@@ -25,6 +25,8 @@ pub struct TorchNetwork {
     places: BTreeMap<String, (ParameterKind, usize)>,
     /// For each node, the batch norm that may be folded into it.
     norms_behind: Vec<Option<usize>>,
+    precision: Precision,
+    channels_last: bool,
 }
 
 impl TorchNetwork {
@@ -52,7 +54,34 @@ impl TorchNetwork {
             });
         }
         let norms_behind = (0..network.nodes().len()).map(|node| network.norm_behind(node)).collect();
-        Ok(TorchNetwork { network: network.clone(), device, trained, statistics, places, norms_behind })
+        Ok(TorchNetwork {
+            network: network.clone(),
+            device,
+            trained,
+            statistics,
+            places,
+            norms_behind,
+            precision: Precision::Fp32,
+            channels_last: false,
+        })
+    }
+
+    /// Has training compute with maps of another precision or order in memory; see [`Precision`].
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`].
+    pub fn with_arithmetic(mut self, precision: Precision, channels_last: bool) -> Result<TorchNetwork> {
+        self.precision = precision;
+        self.channels_last = channels_last;
+        if channels_last {
+            for tensor in &mut self.trained {
+                if tensor.dim() == 4 {
+                    let moved = tch::no_grad(|| to_channels_last(tensor))?;
+                    *tensor = moved.f_detach()?.f_set_requires_grad(true)?;
+                }
+            }
+        }
+        Ok(self)
     }
 
     /// The description.
@@ -75,7 +104,12 @@ impl TorchNetwork {
         &mut self.trained
     }
 
-    /// Embeds a batch.
+    /// The running means and variances.
+    pub fn statistics(&self) -> &[Tensor] {
+        &self.statistics
+    }
+
+    /// Embeds a batch as a training step does, in the network's precision, so that gradients can be taken.
     ///
     /// With [`BatchNorm::Frozen`], which is also how a network is evaluated, a batch norm behind a convolution is
     /// multiplied into its kernel and bias first: the same function and the same gradients, without passing over
@@ -87,7 +121,47 @@ impl TorchNetwork {
     /// # Errors
     /// [`crate::Error::Torch`].
     pub fn forward(&self, images: &Tensor, batch_norm: BatchNorm) -> Result<Tensor> {
+        self.run(images, batch_norm, self.precision, self.network.nodes().len())
+    }
+
+    /// Computes features as evaluation does: frozen batch norms, 32 bits, no gradients.
+    ///
+    /// # Shapes
+    /// `images`: `[n, 3, h, w]`; returns `[n, output_width]`, or `[n, c * h' * w']` for the flattened map of the last
+    /// convolution.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`].
+    pub fn features(&self, images: &Tensor, features: Features) -> Result<Tensor> {
         let nodes = self.network.nodes();
+        let pool = nodes.iter().rposition(|node| node.op == Op::GlobalAvgPool).unwrap_or(nodes.len());
+        tch::no_grad(|| match features {
+            Features::Pooled => self.run(images, BatchNorm::Frozen, Precision::Fp32, nodes.len()),
+            Features::Flattened => Ok(self
+                .run(
+                    images,
+                    BatchNorm::Frozen,
+                    Precision::Fp32,
+                    nodes.get(pool).map_or(pool, |n| n.inputs[0] + 1),
+                )?
+                .f_flatten(1, -1)?),
+        })
+    }
+
+    /// Runs the first `n_nodes` nodes.
+    fn run(
+        &self,
+        images: &Tensor,
+        batch_norm: BatchNorm,
+        precision: Precision,
+        n_nodes: usize,
+    ) -> Result<Tensor> {
+        let nodes = &self.network.nodes()[..n_nodes];
+        let images = &if self.channels_last { to_channels_last(images)? } else { images.shallow_clone() };
+        let cast = |tensor: &Tensor| match precision {
+            Precision::Fp32 => Ok(tensor.shallow_clone()),
+            Precision::Bf16 => tensor.f_to_kind(tch::Kind::BFloat16),
+        };
         let mut outputs: Vec<Option<Tensor>> = Vec::with_capacity(nodes.len());
         // An output is dropped after its last reader, so that inference does not hold every map.
         let mut last_reader = vec![0; nodes.len()];
@@ -108,7 +182,15 @@ impl TorchNetwork {
                         None => (self.get(name, "weight").shallow_clone(), self.optional(name, "bias")),
                     };
                     let pair = |values: &[usize; 2]| values.map(|value| value as i64);
-                    input(0).f_conv2d(&kernel, bias, pair(stride), pair(padding), [1, 1], *groups as i64)?
+                    let (kernel, bias) = (cast(&kernel)?, bias.map(|bias| cast(&bias)).transpose()?);
+                    cast(input(0))?.f_conv2d(
+                        &kernel,
+                        bias,
+                        pair(stride),
+                        pair(padding),
+                        [1, 1],
+                        *groups as i64,
+                    )?
                 }
                 Op::BatchNorm2d { name, eps, .. } => {
                     let is_folded = self.norms_behind[node.inputs[0]] == Some(index);
@@ -133,7 +215,13 @@ impl TorchNetwork {
                     let pair = |values: &[usize; 2]| values.map(|value| value as i64);
                     input(0).f_max_pool2d(pair(kernel), pair(stride), pair(padding), [1, 1], *ceil_mode)?
                 }
-                Op::GlobalAvgPool => input(0).f_mean_dim(&[2_i64, 3][..], false, None)?,
+                // Embeddings and what follows are 32-bit.
+                Op::GlobalAvgPool => {
+                    let map = input(0);
+                    let is_half = map.kind() == tch::Kind::BFloat16;
+                    let map = if is_half { map.f_to_kind(tch::Kind::Float)? } else { map.shallow_clone() };
+                    map.f_mean_dim(&[2_i64, 3][..], false, None)?
+                }
                 Op::Add => input(0).f_add(input(1))?,
                 Op::Linear { name, .. } => {
                     input(0).f_linear(self.get(name, "weight"), self.optional(name, "bias"))?
@@ -197,6 +285,11 @@ impl TorchNetwork {
     }
 }
 
+/// The same tensor `[n, c, h, w]`, with the channels of a pixel beside each other in memory.
+fn to_channels_last(tensor: &Tensor) -> std::result::Result<Tensor, tch::TchError> {
+    tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
+}
+
 /// A tensor's values and shape.
 ///
 /// # Errors
@@ -220,7 +313,19 @@ pub fn to_values(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 #[cfg(test)]
-mod tests {
+impl TorchNetwork {
+    /// The same network in 64 bits, for tests of formulas.
+    pub(crate) fn in_double(mut self) -> TorchNetwork {
+        for tensor in self.trained.iter_mut() {
+            *tensor = tensor.detach().to_kind(tch::Kind::Double).set_requires_grad(true);
+        }
+        self.statistics.iter_mut().for_each(|tensor| *tensor = tensor.to_kind(tch::Kind::Double));
+        self
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
     use super::*;
     use sketchfind_models::network::builder::Builder;
 
@@ -282,5 +387,47 @@ mod tests {
         let _ = torch.forward(&images(4), BatchNorm::Training).unwrap();
         assert_ne!(torch.weights().unwrap().get("bn1.running_mean"), weights.get("bn1.running_mean"));
         assert_eq!(torch.weights().unwrap().get("conv1.weight"), weights.get("conv1.weight"));
+    }
+
+    #[test]
+    fn other_arithmetic_computes_the_same_function() {
+        let network = small_network();
+        let weights = Weights::random(&network, 1);
+        let torch = || TorchNetwork::new(&network, &weights, tch::Device::Cpu).unwrap();
+        let images = images(4);
+        let gradients = |torch: &TorchNetwork, batch_norm| {
+            let output = torch.forward(&images, batch_norm).unwrap();
+            assert_eq!(output.kind(), tch::Kind::Float);
+            let loss = output.square().sum(tch::Kind::Float);
+            (output.shallow_clone(), Tensor::run_backward(&[loss], torch.trained(), false, false))
+        };
+        let difference = |a: &Tensor, b: &Tensor| ((a - b).abs().max() / b.abs().max()).double_value(&[]);
+        for batch_norm in [BatchNorm::Frozen, BatchNorm::Training] {
+            let (expected, expected_gradients) = gradients(&torch(), batch_norm);
+            // bfloat16 has 8 bits of precision.
+            for (precision, channels_last, tolerance) in
+                [(Precision::Fp32, true, 1e-5), (Precision::Bf16, false, 0.05), (Precision::Bf16, true, 0.05)]
+            {
+                let other = torch().with_arithmetic(precision, channels_last).unwrap();
+                let (output, other_gradients) = gradients(&other, batch_norm);
+                assert!(difference(&output, &expected) < tolerance, "{precision:?} {channels_last}");
+                assert!(other_gradients.iter().all(|gradient| gradient.kind() == tch::Kind::Float));
+                // Over all tensors: the bias before a batch norm has no gradient but rounding.
+                let flat = |tensors: &[Tensor]| {
+                    Tensor::cat(&tensors.iter().map(|tensor| tensor.flatten(0, -1)).collect::<Vec<_>>(), 0)
+                };
+                let (ours, theirs) = (flat(&other_gradients), flat(&expected_gradients));
+                let left = ((&ours - &theirs).norm() / theirs.norm()).double_value(&[]);
+                assert!(left < 2.0 * tolerance, "{precision:?} {channels_last}: gradient off by {left}");
+                let stored = other.weights().unwrap();
+                assert_eq!(stored.get("conv1.weight"), weights.get("conv1.weight"));
+                // Evaluation is 32-bit whatever training is.
+                let (ours, theirs) =
+                    (other.features(&images, Features::Pooled), torch().features(&images, Features::Pooled));
+                if batch_norm == BatchNorm::Frozen {
+                    assert!(difference(&ours.unwrap(), &theirs.unwrap()) < 1e-5);
+                }
+            }
+        }
     }
 }

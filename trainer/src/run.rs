@@ -15,7 +15,7 @@ use sketchfind_core::{atomic, fingerprint};
 use sketchfind_models::network::{Head, Network};
 use sketchfind_models::weights::Weights;
 
-use crate::config::Config;
+use crate::config::{Config, Neighbourhood, RANDOM};
 use crate::{Error, Result};
 
 /// The file of a [`Run`].
@@ -23,7 +23,7 @@ pub const RUN: &str = "run.json";
 /// The configuration, for people.
 pub const CONFIG: &str = "config.toml";
 /// The version of the run folder's format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What a run trains, on what, from which weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +47,9 @@ pub struct Run {
     pub weights_sha256: String,
     /// Where they come from, in words.
     pub weights_source: String,
-    /// The configuration as TOML; `weights` is reduced to the file's name.
+    /// The SHA-256 of the weights that R comes from; nothing for a method without it.
+    pub topology_weights_sha256: Option<String>,
+    /// The configuration as TOML; paths of weights are reduced to the file's name.
     pub config: String,
 }
 
@@ -97,18 +99,23 @@ impl Run {
     /// [`Error::Run`] with everything that differs.
     pub fn check_same(&self, other: &Run, folder: &Path) -> Result<()> {
         let mut differences = Vec::new();
+        let sha256 = |run: &Run| run.topology_weights_sha256.clone().unwrap_or_else(|| "none".into());
         for (what, ours, theirs) in [
             ("data set", &self.dataset_sha256, &other.dataset_sha256),
             ("initial weights", &self.weights_sha256, &other.weights_sha256),
+            ("weights of the neighbourhood", &sha256(self), &sha256(other)),
         ] {
             if ours != theirs {
                 differences.push(format!("{what}: it has {ours}, now {theirs}"));
             }
         }
-        let theirs: Vec<&str> = other.config.lines().collect();
-        for (ours, theirs) in self.config.lines().zip(theirs) {
-            if ours != theirs {
-                differences.push(format!("config: it has '{ours}', now '{theirs}'"));
+        let (ours, theirs): (Vec<&str>, Vec<&str>) =
+            (self.config.lines().collect(), other.config.lines().collect());
+        for line in 0..ours.len().max(theirs.len()) {
+            let of =
+                |lines: &[&str]| lines.get(line).map_or("nothing".to_owned(), |line| format!("'{line}'"));
+            if of(&ours) != of(&theirs) {
+                differences.push(format!("config: it has {}, now {}", of(&ours), of(&theirs)));
             }
         }
         if differences.is_empty() {
@@ -135,7 +142,23 @@ pub struct InitialWeights {
 /// # Errors
 /// [`Error::Models`] where they cannot be read or do not fit.
 pub fn initial_weights(config: &Config, network: &Network) -> Result<InitialWeights> {
-    match config.weights_path() {
+    pretrained(&config.weights, config.seed, network)
+}
+
+/// Reads or draws the weights of the network that R comes from.
+///
+/// # Errors
+/// As [`initial_weights`].
+pub fn topology_weights(
+    config: &Config,
+    settings: &Neighbourhood,
+    network: &Network,
+) -> Result<InitialWeights> {
+    pretrained(&settings.weights, config.seed, network)
+}
+
+fn pretrained(weights: &str, seed: u64, network: &Network) -> Result<InitialWeights> {
+    match (weights != RANDOM).then(|| PathBuf::from(weights)) {
         Some(path) => {
             let all = Weights::load(&path)?;
             let weights = all.for_network(network)?;
@@ -145,10 +168,10 @@ pub fn initial_weights(config: &Config, network: &Network) -> Result<InitialWeig
             Ok(InitialWeights { weights, sha256: fingerprint::of_file(&path)?, source })
         }
         None => {
-            let weights = Weights::random(network, config.seed);
+            let weights = Weights::random(network, seed);
             let bytes: Vec<u8> =
                 weights.iter().flat_map(|(_, tensor)| &tensor.values).flat_map(|v| v.to_le_bytes()).collect();
-            let source = format!("random, seed {}", config.seed);
+            let source = format!("random, seed {seed}");
             Ok(InitialWeights { weights, sha256: fingerprint::of_bytes(&bytes), source })
         }
     }
@@ -165,8 +188,14 @@ pub fn network_of(config: &Config) -> Result<Network> {
 /// The configuration as a run keeps it: without the folders of this machine.
 pub(crate) fn portable(config: &Config) -> Result<String> {
     let mut config = config.clone();
-    if let Some(name) = config.weights_path().and_then(|path| file_name(&path)) {
-        config.weights = name;
+    let shorten = |weights: &mut String| {
+        if let Some(name) = file_name(Path::new(&*weights)) {
+            *weights = name;
+        }
+    };
+    shorten(&mut config.weights);
+    if let Some(neighbourhood) = &mut config.neighbourhood {
+        shorten(&mut neighbourhood.weights);
     }
     config.to_toml()
 }

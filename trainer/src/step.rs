@@ -1,58 +1,376 @@
-//! One step: a batch becomes an update of the network.
+//! One step: a batch becomes an update of the network. Each kind of step is a file that follows its formula in
+//! 'Photo Pre-Training, But for Sketch' (Li, Pang, Song; CVPR 2023):
+//!
+//! - [`baseline`]: L_FG alone;
+//! - [`multitask`]: the weighted sum of L_FG and L_NT (equation 5);
+//! - [`meta`]: Algorithm 1, first order (equation 9);
+//! - [`meta_full`]: with the second-order term (equation 8).
 
 use tch::Tensor;
 
 use crate::batches::Batch;
-use crate::config::{Config, Method};
-use crate::loss;
+use crate::config::{Anchor, Config, Method, Neighbourhood};
+use crate::loss::{self, TripletLoss};
 use crate::network::TorchNetwork;
-use crate::optimiser::Sgd;
+use crate::optimiser::Optimiser;
 use crate::{Error, Result};
+
+pub mod baseline;
+pub mod meta;
+pub mod meta_full;
+pub mod multitask;
 
 /// What a step tells of itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepOutcome {
-    /// The loss before the update.
+    /// L_FG before the update.
     pub loss: f64,
-    /// The share of triplets within the margin.
+    /// The share of its triplets within the margin.
     pub active: f64,
+    /// L_NT, where the method has it: before the update, or after the virtual step of a meta method.
+    pub topology_loss: Option<f64>,
+    /// The share of its triplets within the margin.
+    pub topology_active: Option<f64>,
 }
 
-/// Takes one step. `step` and `epoch`, both from 1, are for an error.
+/// Takes one step with learning rates multiplied by `rate_factor`. `step` and `epoch`, both from 1, are for an error.
 ///
 /// # Errors
-/// [`Error::NotFinite`] where the loss is not a number, before anything is updated; [`Error::Torch`].
+/// [`Error::NotFinite`] where a loss is not a number, before anything is updated; [`Error::Torch`].
 pub fn step(
     config: &Config,
     network: &mut TorchNetwork,
-    optimiser: &mut Sgd,
+    optimiser: &mut Optimiser,
     batch: &Batch,
+    rate_factor: f64,
     (epoch, step): (u64, u64),
 ) -> Result<StepOutcome> {
-    let (gradients, outcome) = match config.train.method {
-        Method::Baseline => baseline(config, network, batch)?,
+    let images = images(config, network, batch)?;
+    let objective = Objective { config, batch, images, rate_factor };
+    let (gradients, outcome) = match (config.train.method, config.topology()) {
+        (Method::Multitask, Some(settings)) => multitask::gradients(&objective, settings, network)?,
+        (Method::Meta, Some(settings)) => meta::gradients(&objective, settings, network)?,
+        (Method::MetaFull, Some(settings)) => meta_full::gradients(&objective, settings, network)?,
+        // Config::check has seen to it that the others have their settings.
+        _ => baseline::gradients(&objective, network)?,
     };
-    if !outcome.loss.is_finite() {
-        return Err(Error::NotFinite { step, epoch, loss: outcome.loss });
+    for loss in [Some(outcome.loss), outcome.topology_loss].into_iter().flatten() {
+        if !loss.is_finite() {
+            return Err(Error::NotFinite { step, epoch, loss });
+        }
     }
-    optimiser.update(network.trained_mut(), &gradients)?;
+    optimiser.update(network.trained_mut(), &gradients, rate_factor * config.train.learning_rate)?;
     Ok(outcome)
 }
 
-/// The gradient of L_FG alone. Sketches, photos and negatives pass through the one encoder as one batch; in
-/// training mode they therefore share one set of batch statistics.
-fn baseline(config: &Config, network: &TorchNetwork, batch: &Batch) -> Result<(Vec<Tensor>, StepOutcome)> {
-    let embeddings = network.forward(&images(config, network, batch)?, config.train.batch_norm)?;
-    let n = batch.n_triplets as i64;
-    let part = |index: i64| embeddings.f_narrow(0, index * n, n);
-    let result = loss::triplet(&part(0)?, &part(1)?, &part(2)?, config.train.margin)?;
-    let gradients = Tensor::f_run_backward(&[&result.loss], network.trained(), false, false)?;
-    let outcome =
-        StepOutcome { loss: result.loss.f_double_value(&[])?, active: result.active.f_double_value(&[])? };
-    Ok((gradients, outcome))
+/// The two losses on one batch.
+#[derive(Debug)]
+pub struct Objective<'a> {
+    config: &'a Config,
+    batch: &'a Batch,
+    /// `[3 * B, 3, crop, crop]`: the batch's values on the network's device.
+    images: Tensor,
+    /// The schedule's factor on the learning rates.
+    rate_factor: f64,
+}
+
+impl Objective<'_> {
+    /// Passes sketches, photos and negatives through the one encoder as one batch; in training mode they therefore
+    /// share one set of batch statistics.
+    ///
+    /// # Shapes
+    /// Returns `[3 * B, D]`.
+    fn embed(&self, network: &TorchNetwork) -> Result<Tensor> {
+        network.forward(&self.images, self.config.train.batch_norm)
+    }
+
+    /// L_FG of the batch's embeddings.
+    fn retrieval(&self, embeddings: &Tensor) -> Result<TripletLoss> {
+        let n = self.batch.n_triplets as i64;
+        let part = |index: i64| embeddings.f_narrow(0, index * n, n);
+        loss::triplet(&part(0)?, &part(1)?, &part(2)?, self.config.train.margin)
+    }
+
+    /// L_NT of the batch's embeddings.
+    fn topology(&self, embeddings: &Tensor, settings: &Neighbourhood) -> Result<TripletLoss> {
+        let n = self.batch.n_triplets as i64;
+        let anchors = match settings.anchor {
+            Anchor::Sketch => embeddings.f_narrow(0, 0, n)?,
+            Anchor::Photo => embeddings.f_narrow(0, n, n)?,
+        };
+        let photos = embeddings.f_narrow(0, n, 2 * n)?;
+        match &self.batch.topology {
+            Some(pairs) => loss::topology(&anchors, &photos, pairs, settings.margin),
+            None => loss::topology(&anchors, &photos, &loss::TopologyPairs::default(), settings.margin),
+        }
+    }
+}
+
+/// The gradient of a loss with respect to the network's trained tensors.
+fn gradient(loss: &Tensor, network: &TorchNetwork) -> Result<Vec<Tensor>> {
+    Ok(Tensor::f_run_backward(&[loss], network.trained(), false, false)?)
+}
+
+fn value(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor.f_double_value(&[])?)
+}
+
+fn outcome(retrieval: &TripletLoss, topology: Option<&TripletLoss>) -> Result<StepOutcome> {
+    Ok(StepOutcome {
+        loss: value(&retrieval.loss)?,
+        active: value(&retrieval.active)?,
+        topology_loss: topology.map(|t| value(&t.loss)).transpose()?,
+        topology_active: topology.map(|t| value(&t.active)).transpose()?,
+    })
 }
 
 fn images(config: &Config, network: &TorchNetwork, batch: &Batch) -> Result<Tensor> {
     let (n, side) = (3 * batch.n_triplets as i64, i64::from(config.images.crop));
     Ok(Tensor::f_from_slice(&batch.values)?.f_reshape([n, 3, side, side])?.f_to_device(network.device())?)
+}
+
+/// The network's tensors at theta_n, kept while a step computes at other points.
+struct Place {
+    trained: Vec<Tensor>,
+    statistics: Vec<Tensor>,
+}
+
+impl Place {
+    fn remember(network: &TorchNetwork) -> Result<Place> {
+        let copy = |tensor: &Tensor| {
+            let mut copy = tensor.f_detach()?.f_empty_like()?;
+            copy.f_copy_(&tensor.f_detach()?)?;
+            Ok(copy)
+        };
+        let copies = |tensors: &[Tensor]| tensors.iter().map(copy).collect::<Result<Vec<_>>>();
+        Ok(Place { trained: copies(network.trained())?, statistics: copies(network.statistics())? })
+    }
+
+    /// Moves the network to `theta_n + by * direction`.
+    fn move_to(&self, network: &mut TorchNetwork, direction: &[Tensor], by: f64) -> Result<()> {
+        tch::no_grad(|| {
+            for ((tensor, own), direction) in
+                network.trained_mut().iter_mut().zip(&self.trained).zip(direction)
+            {
+                tensor.f_copy_(&own.f_add(&direction.f_mul_scalar(by)?)?)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Moves the network back to theta_n, to the bit. Batch norms' running statistics too: they follow the batch once,
+    /// as seen from theta_n, and not from points that training only looked at (ours; the source does not say).
+    fn go_back(&self, network: &mut TorchNetwork) -> Result<()> {
+        tch::no_grad(|| {
+            for (tensor, own) in network.trained_mut().iter_mut().zip(&self.trained) {
+                tensor.f_copy_(own)?;
+            }
+            for (tensor, own) in network.statistics().iter().zip(&self.statistics) {
+                tensor.shallow_clone().f_copy_(own)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, BatchNorm};
+    use crate::loss::TopologyPairs;
+    use crate::network::tests::small_network;
+    use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    const ETA_S: f64 = 0.05;
+    const ETA_T: f64 = 0.03;
+
+    /// What tests/reference/make_updates.py wrote.
+    fn reference() -> Weights {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/updates.safetensors");
+        Weights::load(&path).unwrap()
+    }
+
+    fn settings(method: Method, momentum: f64, batch_norm: BatchNorm) -> Config {
+        let text = include_str!("../configs/paper/chair-v1-meta.toml");
+        let mut config = Config::parse(text, &PathBuf::from("meta.toml")).unwrap();
+        (config.images.resize, config.images.crop) = (16, 16);
+        config.train.method = method;
+        config.train.batch_norm = batch_norm;
+        config.train.learning_rate = ETA_S;
+        config.optimiser = config::Optimiser::Sgd { momentum };
+        let topology = config.neighbourhood.as_mut().unwrap();
+        (topology.margin, topology.alpha, topology.beta) = (0.05, 0.7, 1.3);
+        (topology.eta_s, topology.eta_t) = (ETA_S, ETA_T);
+        config
+    }
+
+    fn batch(reference: &Weights) -> Batch {
+        let values = |name: &str| reference.get(name).unwrap().values.clone();
+        let indices = |name: &str| values(name).iter().map(|&value| value as i64).collect::<Vec<i64>>();
+        let topology = TopologyPairs {
+            anchors: indices("anchors"),
+            first: indices("first"),
+            second: indices("second"),
+            signs: values("signs"),
+        };
+        Batch { step: 0, n_triplets: 4, values: values("images"), topology: Some(topology) }
+    }
+
+    fn network(reference: &Weights) -> TorchNetwork {
+        let description = small_network();
+        let start: BTreeMap<String, WeightTensor> = description
+            .parameters()
+            .into_iter()
+            .map(|p| (p.name.clone(), reference.get(&format!("start.{}", p.name)).unwrap().clone()))
+            .collect();
+        TorchNetwork::new(&description, &Weights::new(start), tch::Device::Cpu).unwrap()
+    }
+
+    fn objective<'a>(config: &'a Config, batch: &'a Batch, network: &TorchNetwork) -> Objective<'a> {
+        let images = images(config, network, batch).unwrap().to_kind(network.trained()[0].kind());
+        Objective { config, batch, images, rate_factor: 1.0 }
+    }
+
+    fn gradients_of(config: &Config, batch: &Batch, network: &mut TorchNetwork) -> Vec<Tensor> {
+        let objective = objective(config, batch, network);
+        let settings = config.neighbourhood.as_ref().unwrap();
+        match config.train.method {
+            Method::Baseline => baseline::gradients(&objective, network),
+            Method::Multitask => multitask::gradients(&objective, settings, network),
+            Method::Meta => meta::gradients(&objective, settings, network),
+            Method::MetaFull => meta_full::gradients(&objective, settings, network),
+        }
+        .unwrap()
+        .0
+    }
+
+    /// The trained tensors' names, in the order of their gradients.
+    fn trained_names() -> Vec<String> {
+        let parameters = small_network().parameters();
+        let is_trained = |kind| kind == sketchfind_models::network::ParameterKind::Trained;
+        parameters.into_iter().filter(|p| is_trained(p.kind)).map(|p| p.name).collect()
+    }
+
+    fn expected(reference: &Weights, case: &str, what: &str) -> Vec<Tensor> {
+        trained_names()
+            .iter()
+            .map(|name| {
+                let tensor = reference.get(&format!("{case}.{what}.{name}")).unwrap();
+                let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
+                Tensor::from_slice(&tensor.values).reshape(shape).to_kind(tch::Kind::Double)
+            })
+            .collect()
+    }
+
+    /// The length of the difference over all tensors, as a share of the length.
+    fn relative_difference(ours: &[Tensor], theirs: &[Tensor]) -> f64 {
+        let differences: Vec<Tensor> = ours.iter().zip(theirs).map(|(a, b)| a.detach() - b).collect();
+        norm_of(&differences) / norm_of(theirs)
+    }
+
+    fn norm_of(tensors: &[Tensor]) -> f64 {
+        crate::optimiser::norm(tensors).unwrap()
+    }
+
+    #[test]
+    fn gradients_and_updates_equal_pytorchs() {
+        let reference = reference();
+        let batch = batch(&reference);
+        for (method, name) in [
+            (Method::Baseline, "baseline"),
+            (Method::Multitask, "multitask"),
+            (Method::Meta, "meta"),
+            (Method::MetaFull, "meta_full"),
+        ] {
+            for (batch_norm, mode) in [(BatchNorm::Frozen, "frozen"), (BatchNorm::Training, "training")] {
+                for momentum in [0.0, 0.9] {
+                    let case = format!("{name}.{momentum:?}.{mode}");
+                    let config = settings(method, momentum, batch_norm);
+                    // In the 32 bits that training uses.
+                    let gradients = gradients_of(&config, &batch, &mut network(&reference));
+                    let difference =
+                        relative_difference(&gradients, &expected(&reference, &case, "gradient"));
+                    assert!(difference < 1e-5, "{case}: gradient off by {difference}");
+                    // Three steps in 64 bits, so that rounding does not hide behind small updates.
+                    let mut torch = network(&reference).in_double();
+                    let start: Vec<Tensor> = torch.trained().iter().map(|t| t.detach().copy()).collect();
+                    let mut optimiser =
+                        Optimiser::new(config.optimiser, &config.train, torch.trained()).unwrap();
+                    for _ in 0..3 {
+                        let gradients = gradients_of(&config, &batch, &mut torch);
+                        optimiser.update(torch.trained_mut(), &gradients, ETA_S).unwrap();
+                    }
+                    let updates: Vec<Tensor> =
+                        torch.trained().iter().zip(&start).map(|(now, start)| now.detach() - start).collect();
+                    let difference = relative_difference(&updates, &expected(&reference, &case, "update"));
+                    assert!(difference < 1e-5, "{case}: update off by {difference}");
+                }
+            }
+        }
+    }
+
+    /// The second-order term, by central differences, against autograd's: its direction, sign and size.
+    #[test]
+    fn the_full_meta_gradient_is_that_of_autograd() {
+        let reference = reference();
+        let batch = batch(&reference);
+        for (batch_norm, mode) in [(BatchNorm::Frozen, "frozen"), (BatchNorm::Training, "training")] {
+            let exact = expected(&reference, &format!("meta_full.0.0.{mode}"), "exact");
+            let config = settings(Method::MetaFull, 0.0, batch_norm);
+            let topology = config.neighbourhood.as_ref().unwrap();
+            let torch = || network(&reference).in_double();
+            let objective = objective(&config, &batch, &torch());
+            let (first_order, _) = meta::gradients(&objective, topology, &mut torch()).unwrap();
+            // So short, in 64 bits, that no rectifier of the small network changes its mind within it.
+            let (full, _) =
+                meta_full::with_difference_step(&objective, topology, &mut torch(), 1e-6).unwrap();
+            let second_order = relative_difference(&first_order, &exact);
+            let left = relative_difference(&full, &exact);
+            assert!(second_order > 1e-3, "{mode}: the term is too small to be seen, {second_order}");
+            assert!(left < 1e-4 * second_order, "{mode}: {left} of {second_order} is left");
+        }
+    }
+
+    /// Algorithm 1 with plain SGD: theta_n+1 = theta_tmp - eta_t * g_bar.
+    #[test]
+    fn plain_meta_is_the_virtual_step_and_then_one_on_the_topology() {
+        let reference = reference();
+        let batch = batch(&reference);
+        let config = settings(Method::Meta, 0.0, BatchNorm::Frozen);
+        let mut torch = network(&reference).in_double();
+        let objective = objective(&config, &batch, &torch);
+        let settings = config.neighbourhood.as_ref().unwrap();
+        let first = meta::FirstOrder::compute(&objective, settings, &mut torch).unwrap();
+        // The network is at theta_tmp now.
+        let expected: Vec<Tensor> = torch
+            .trained()
+            .iter()
+            .zip(&first.g_bar)
+            .map(|(theta_tmp, g_bar)| theta_tmp.detach() - g_bar * ETA_T)
+            .collect();
+        let mut torch = network(&reference).in_double();
+        let gradients = gradients_of(&config, &batch, &mut torch);
+        let mut optimiser = Optimiser::new(config.optimiser, &config.train, torch.trained()).unwrap();
+        optimiser.update(torch.trained_mut(), &gradients, ETA_S).unwrap();
+        assert!(relative_difference(torch.trained(), &expected) < 1e-14);
+    }
+
+    #[test]
+    fn a_meta_step_leaves_the_network_at_theta_n_to_the_bit_until_the_update() {
+        let reference = reference();
+        let batch = batch(&reference);
+        for method in [Method::Meta, Method::MetaFull] {
+            let config = settings(method, 0.9, BatchNorm::Training);
+            let mut torch = network(&reference);
+            let _ = gradients_of(&config, &batch, &mut torch);
+            let meta_weights = torch.weights().unwrap();
+            // The running statistics have followed the batch once, as in a baseline step.
+            let mut baseline = network(&reference);
+            let _ =
+                gradients_of(&settings(Method::Baseline, 0.9, BatchNorm::Training), &batch, &mut baseline);
+            assert!(meta_weights.iter().eq(baseline.weights().unwrap().iter()));
+        }
+    }
 }

@@ -10,7 +10,7 @@ use sketchfind_eval::rank_queries;
 use tch::Tensor;
 
 use crate::Result;
-use crate::config::BatchNorm;
+use crate::config::Features;
 use crate::data::{Pairs, Picture, centre_crops};
 use crate::network::{TorchNetwork, to_values};
 
@@ -42,23 +42,32 @@ pub fn held_out_acc1(
     Ok(Some(accuracy_at(&rank_queries(&queries, &gallery, &truth, Distance::Mse)?, 1)))
 }
 
-/// Embeds pictures as evaluation does: centre crops, frozen batch norms.
+/// Embeds pictures as evaluation does: centre crops, frozen batch norms, 32 bits.
 ///
 /// # Errors
 /// [`crate::Error::Torch`]; [`crate::Error::Core`] where an embedding is not finite.
 pub fn embed(network: &TorchNetwork, pictures: &[&Picture], preprocess: &Preprocess) -> Result<Embeddings> {
-    let side = i64::from(preprocess.crop);
     let mut values = Vec::new();
-    for chunk in pictures.chunks(BATCH) {
-        let crops = centre_crops(chunk.iter().copied(), preprocess)?;
-        let embedded = tch::no_grad(|| -> Result<Tensor> {
-            let images = Tensor::f_from_slice(&crops)?
-                .f_reshape([chunk.len() as i64, 3, side, side])?
-                .f_to_device(network.device())?;
-            network.forward(&images, BatchNorm::Frozen)
-        })?;
-        values.extend(to_values(&embedded)?);
-    }
+    for_each_chunk(network, pictures, preprocess, Features::Pooled, |features| values.extend(features))?;
     let ids = pictures.iter().map(|picture| picture.id.clone()).collect();
     Ok(Embeddings::new(ids, network.network().output_width(), values)?)
+}
+
+/// Computes pictures' features as evaluation does, some at a time, and hands them on row by row.
+pub(crate) fn for_each_chunk(
+    network: &TorchNetwork,
+    pictures: &[&Picture],
+    preprocess: &Preprocess,
+    features: Features,
+    mut take: impl FnMut(Vec<f32>),
+) -> Result<()> {
+    let side = i64::from(preprocess.crop);
+    for chunk in pictures.chunks(BATCH) {
+        let crops = centre_crops(chunk.iter().copied(), preprocess)?;
+        let images = Tensor::f_from_slice(&crops)?
+            .f_reshape([chunk.len() as i64, 3, side, side])?
+            .f_to_device(network.device())?;
+        take(to_values(&network.features(&images, features)?)?);
+    }
+    Ok(())
 }
