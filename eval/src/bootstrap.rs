@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sketchfind_core::random::Stream;
+use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::accuracy::QueryResult;
 use crate::summary::Bootstrap;
@@ -21,6 +22,11 @@ impl Groups {
             by_photo.entry(&result.truth_id).or_default().push(index);
         }
         Groups { members: by_photo.into_values().collect(), n_queries: results.len() }
+    }
+
+    /// The queries of each photo.
+    pub(crate) fn members(&self) -> &[Vec<usize>] {
+        &self.members
     }
 
     /// The number of photos.
@@ -52,10 +58,15 @@ impl Groups {
                 statistic(&drawn)
             })
             .collect();
-        values.sort_unstable_by(f64::total_cmp);
-        let tail = (1.0 - bootstrap.confidence) / 2.0;
-        (quantile(&values, tail), quantile(&values, 1.0 - tail))
+        central_interval(&mut values, bootstrap.confidence)
     }
+}
+
+/// The quantiles between which the share `confidence` of `values` lies, as much left out below as above.
+pub(crate) fn central_interval(values: &mut [f64], confidence: f64) -> (f64, f64) {
+    values.sort_unstable_by(f64::total_cmp);
+    let tail = (1.0 - confidence) / 2.0;
+    (quantile(values, tail), quantile(values, 1.0 - tail))
 }
 
 /// The quantile of sorted values, interpolated linearly between order statistics (NumPy's default; Hyndman and Fan
@@ -69,7 +80,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 
 /// Wilson's score interval (1927) for a share `successes / n`.
 pub(crate) fn wilson_interval(successes: f64, n: f64, confidence: f64) -> (f64, f64) {
-    let z = standard_normal_quantile(0.5 + confidence / 2.0);
+    let z = Normal::standard().inverse_cdf(0.5 + confidence / 2.0);
     let share = successes / n;
     let denominator = 1.0 + z * z / n;
     let centre = (share + z * z / (2.0 * n)) / denominator;
@@ -77,46 +88,9 @@ pub(crate) fn wilson_interval(successes: f64, n: f64, confidence: f64) -> (f64, 
     ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
-/// The quantile of the standard normal distribution, by bisection of its distribution function.
-fn standard_normal_quantile(share: f64) -> f64 {
-    let (mut low, mut high) = (-40.0, 40.0);
-    for _ in 0..200 {
-        let middle = 0.5 * (low + high);
-        if standard_normal_below(middle) < share {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    0.5 * (low + high)
-}
-
-/// The standard normal distribution function by its Taylor series,
-/// `1/2 + phi(x) * (x + x^3/3 + x^5/(3*5) + ...)` (Marsaglia 2004, 'Evaluating the normal distribution').
-fn standard_normal_below(x: f64) -> f64 {
-    if x.abs() > 8.0 {
-        return if x > 0.0 { 1.0 } else { 0.0 };
-    }
-    let (mut sum, mut term, mut odd) = (x, x, 1.0);
-    while term.abs() > 1e-17 * sum.abs() {
-        odd += 2.0;
-        term *= x * x / odd;
-        sum += term;
-    }
-    0.5 + sum * (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_of_the_normal_distribution() {
-        // Tabulated values.
-        for (share, expected) in [(0.975, 1.959_963_985), (0.995, 2.575_829_304), (0.5, 0.0)] {
-            assert!((standard_normal_quantile(share) - expected).abs() < 1e-8);
-        }
-    }
 
     #[test]
     fn wilson_equals_statsmodels() {

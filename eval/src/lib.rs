@@ -2,7 +2,7 @@
 //!
 //! [`accuracy`] ranks every query against the whole gallery by exact distance and keeps one [`QueryResult`] a
 //! query. [`summary`] turns those into figures, each with its n and an interval. [`paired`] compares two models on
-//! the same queries. [`report`] writes all of it as CSV and HTML.
+//! the same queries, [`seeds`] methods that were trained several times. [`report`] writes all of it as CSV and HTML.
 //!
 //! What counts how: a tie counts against the model, so does a distance that is not a number; a query without its
 //! match is an error; nothing is dropped silently.
@@ -12,6 +12,7 @@ mod bootstrap;
 mod error;
 pub mod paired;
 pub mod report;
+pub mod seeds;
 pub mod summary;
 
 pub use accuracy::{QueryResult, rank_of, rank_queries};

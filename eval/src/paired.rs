@@ -100,7 +100,7 @@ pub fn compare(a: &[QueryResult], b: &[QueryResult], bootstrap: &Bootstrap) -> R
     })
 }
 
-fn check_same_questions(a: &[QueryResult], b: &[QueryResult]) -> Result<()> {
+pub(crate) fn check_same_questions(a: &[QueryResult], b: &[QueryResult]) -> Result<()> {
     let refuse = |reason: String| Err(Error::NotComparable { reason });
     let ids = |results: &[QueryResult]| {
         results.iter().map(|r| r.query_id.clone()).collect::<std::collections::BTreeSet<_>>()

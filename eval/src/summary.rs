@@ -19,7 +19,11 @@ impl Bootstrap {
     /// 10,000 resamples, seed 1, 95 %.
     pub const ORDINARY: Bootstrap = Bootstrap { samples: 10_000, seed: 1, confidence: 0.95 };
 
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] without resamples or with a confidence outside 0 to 1.
+    pub fn check(&self) -> Result<()> {
         if self.samples == 0 {
             let value = self.samples.to_string();
             return Err(Error::OutOfRange { what: "bootstrap samples", value, expected: "at least 1" });

@@ -9,5 +9,7 @@ mod photographs;
 mod pipeline;
 /// What each program says of bad input, and with which exit code.
 mod refusals;
+/// Studies: methods x seeds x data sets.
+mod studies;
 /// Training as a process: repeatable, interrupted, resumed.
 mod training;

@@ -44,7 +44,7 @@ every_epochs = 1
 "#;
 
 /// The same with what else has a state or depends on the step.
-fn meta_config() -> String {
+pub(crate) fn meta_config() -> String {
     let config = CONFIG
         .replace("method = \"baseline\"", "method = \"meta\"")
         .replace("kind = \"sgd\"\nmomentum = 0.9", "kind = \"adamw\"\nbetas = [0.9, 0.999]\neps = 1e-8")

@@ -139,28 +139,49 @@ fn write(folder: &Path, position: &Position, network: &TorchNetwork, optimiser: 
     })
 }
 
+/// Where a checkpoint of a run stands, and its weights' SHA-256; nothing where there is none.
+///
+/// # Errors
+/// [`Error::Core`], [`Error::Run`].
+pub fn position(run: &Path, which: Which) -> Result<Option<(Position, String)>> {
+    let Some(folder) = folder_of(run, which)? else {
+        return Ok(None);
+    };
+    let state = State::load(&folder)?;
+    Ok(Some((state.position, state.weights_sha256)))
+}
+
+fn folder_of(run: &Path, which: Which) -> Result<Option<PathBuf>> {
+    Ok(match which {
+        Which::Last => list(run)?.pop(),
+        Which::Best => Some(run.join(BEST)).filter(|folder| folder.is_dir()),
+    })
+}
+
+impl State {
+    fn load(folder: &Path) -> Result<State> {
+        let path = folder.join(STATE);
+        let text = std::fs::read_to_string(&path).map_err(sketchfind_core::Error::io("read", &path))?;
+        let state: State =
+            serde_json::from_str(&text).map_err(|e| Error::run(&path, format!("not a checkpoint: {e}")))?;
+        if state.format == FORMAT {
+            return Ok(state);
+        }
+        let reason = format!("its format is {}, this version reads {FORMAT}", state.format);
+        Err(Error::run(&path, reason))
+    }
+}
+
 /// Reads a checkpoint of a run; nothing where there is none yet. A damaged newest checkpoint is an error that names
 /// it, and not passed over: going back is the user's choice.
 ///
 /// # Errors
 /// [`Error::Core`], [`Error::Models`], [`Error::Run`].
 pub fn load(run: &Path, which: Which) -> Result<Option<Checkpoint>> {
-    let folder = match which {
-        Which::Last => match list(run)?.pop() {
-            Some(folder) => folder,
-            None => return Ok(None),
-        },
-        Which::Best if run.join(BEST).is_dir() => run.join(BEST),
-        Which::Best => return Ok(None),
+    let Some(folder) = folder_of(run, which)? else {
+        return Ok(None);
     };
-    let path = folder.join(STATE);
-    let text = std::fs::read_to_string(&path).map_err(sketchfind_core::Error::io("read", &path))?;
-    let state: State =
-        serde_json::from_str(&text).map_err(|e| Error::run(&path, format!("not a checkpoint: {e}")))?;
-    if state.format != FORMAT {
-        let reason = format!("its format is {}, this version reads {FORMAT}", state.format);
-        return Err(Error::run(&path, reason));
-    }
+    let state = State::load(&folder)?;
     for (file, expected) in [(WEIGHTS, &state.weights_sha256), (OPTIMISER, &state.optimiser_sha256)] {
         let path = folder.join(file);
         let sha256 = fingerprint::of_file(&path)?;

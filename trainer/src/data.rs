@@ -1,5 +1,8 @@
 //! The training split in memory: decoded once, resized once, kept as 8-bit pixels.
 
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rayon::prelude::*;
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
@@ -67,25 +70,7 @@ impl TrainingData {
             .map(|photo| (&photo.id, &photo.path))
             .chain(sketches.iter().map(|sketch| (&sketch.id, &sketch.path)))
             .collect();
-        let n_done = std::sync::atomic::AtomicUsize::new(0);
-        let decoded: Vec<sketchfind_core::Result<Picture>> = files
-            .par_iter()
-            .map(|(id, path)| {
-                let picture = Rgb8Image::open(path, DecodeLimits::ORDINARY)
-                    .and_then(|image| preprocess.resized(&image))
-                    .map(|image| Picture { id: (*id).clone(), image });
-                progress(1 + n_done.fetch_add(1, std::sync::atomic::Ordering::Relaxed), n_images);
-                picture
-            })
-            .collect();
-        let broken: Vec<String> =
-            decoded.iter().filter_map(|d| d.as_ref().err().map(|e| e.to_string())).collect();
-        if !broken.is_empty() {
-            let shown = broken.iter().take(5).map(String::as_str).collect::<Vec<_>>().join("; ");
-            let more = if broken.len() > 5 { "; ..." } else { "" };
-            return Err(refuse(format!("{} of its images are broken: {shown}{more}", broken.len())));
-        }
-        let mut decoded = decoded.into_iter().flatten();
+        let mut decoded = decode(dataset.manifest(), &files, &preprocess, progress)?.into_iter();
         let photo_pictures: Vec<Picture> = decoded.by_ref().take(photos.len()).collect();
         let photo_ids: Vec<&str> = photos.iter().map(|photo| photo.id.as_str()).collect();
         let sketch_pictures: Vec<(Picture, usize)> = decoded
@@ -107,6 +92,38 @@ impl TrainingData {
         }
         Ok(data)
     }
+}
+
+/// Decodes and resizes images, given with their ids, on all cores. `manifest` names them in an error.
+///
+/// # Errors
+/// [`Error::Data`] where an image is broken; the first ones are named.
+pub(crate) fn decode(
+    manifest: &Path,
+    files: &[(&String, &PathBuf)],
+    preprocess: &Preprocess,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Vec<Picture>> {
+    let n_done = AtomicUsize::new(0);
+    let decoded: Vec<sketchfind_core::Result<Picture>> = files
+        .par_iter()
+        .map(|(id, path)| {
+            let picture = Rgb8Image::open(path, DecodeLimits::ORDINARY)
+                .and_then(|image| preprocess.resized(&image))
+                .map(|image| Picture { id: (*id).clone(), image });
+            progress(1 + n_done.fetch_add(1, Ordering::Relaxed), files.len());
+            picture
+        })
+        .collect();
+    let broken: Vec<String> =
+        decoded.iter().filter_map(|picture| picture.as_ref().err().map(ToString::to_string)).collect();
+    if !broken.is_empty() {
+        let shown = broken.iter().take(5).map(String::as_str).collect::<Vec<_>>().join("; ");
+        let more = if broken.len() > 5 { "; ..." } else { "" };
+        let reason = format!("{} of its images are broken: {shown}{more}", broken.len());
+        return Err(Error::Data { path: manifest.to_owned(), reason });
+    }
+    Ok(decoded.into_iter().flatten().collect())
 }
 
 impl Pairs {

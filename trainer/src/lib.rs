@@ -24,6 +24,7 @@ pub mod optimiser;
 pub mod run;
 pub mod schedule;
 pub mod step;
+pub mod study;
 pub mod validation;
 
 pub use error::{Error, Result};

@@ -15,6 +15,7 @@ use sketchfind_trainer::config::Config;
 use sketchfind_trainer::device::TrainingDevice;
 use sketchfind_trainer::export::{ExportOptions, export};
 use sketchfind_trainer::fit::{Event, FitOptions, Outcome, fit};
+use sketchfind_trainer::study::{self, Study, StudyEvent, StudyOptions, StudyOutcome, SummaryRow};
 
 /// Trains sketch-to-photo retrievers and exports them as ONNX.
 #[derive(Parser)]
@@ -50,6 +51,21 @@ enum Command {
         #[arg(long)]
         resume: bool,
     },
+    /// Train methods x seeds x data sets, evaluate each run on its test split, and compare the methods.
+    ///
+    /// Results go to OUT/runs.csv and OUT/summary.csv after every run. Ctrl-C writes a checkpoint; the same command
+    /// goes on with what is left.
+    Study {
+        /// The study, TOML (see trainer/studies).
+        #[arg(long)]
+        config: PathBuf,
+        /// The study's folder, new, empty or of the same study.
+        #[arg(long)]
+        out: PathBuf,
+        /// Where to train. cuda needs a CUDA build of libtorch on LD_LIBRARY_PATH (see docs/gpu.md).
+        #[arg(long, value_enum, default_value_t = DeviceArgument::Cpu)]
+        device: DeviceArgument,
+    },
     /// Write a run's network as a model: model.onnx, card.json and a probe to verify it by.
     Export {
         /// The run's folder.
@@ -73,6 +89,15 @@ enum Command {
 enum DeviceArgument {
     Cpu,
     Cuda,
+}
+
+impl From<DeviceArgument> for TrainingDevice {
+    fn from(argument: DeviceArgument) -> TrainingDevice {
+        match argument {
+            DeviceArgument::Cpu => TrainingDevice::Cpu,
+            DeviceArgument::Cuda => TrainingDevice::Cuda,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -115,20 +140,12 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<Exit> {
     match arguments.command {
         Command::Fit { data, config, out, device, cache, resume } => {
-            let interrupted = Arc::new(AtomicBool::new(false));
-            for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-                // A second signal ends the program at once.
-                signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone())?;
-                signal_hook::flag::register(signal, interrupted.clone())?;
-            }
+            let interrupted = listen()?;
             let options = FitOptions {
                 data: &data,
                 config: Config::load(&config)?,
                 out: &out,
-                device: match device {
-                    DeviceArgument::Cpu => TrainingDevice::Cpu,
-                    DeviceArgument::Cuda => TrainingDevice::Cuda,
-                },
+                device: device.into(),
                 resume,
                 cache: cache.as_deref(),
                 interrupted: &interrupted,
@@ -149,6 +166,29 @@ fn run(arguments: Arguments) -> Result<Exit> {
                         "interrupted: {}; the same command with --resume goes on from here",
                         describe(&position)
                     ));
+                    Exit::Interrupted
+                }
+            })
+        }
+        Command::Study { config, out, device } => {
+            let interrupted = listen()?;
+            let study = Study::load(&config)?;
+            let options =
+                StudyOptions { study: &study, out: &out, device: device.into(), interrupted: &interrupted };
+            let progress = Mutex::new(Progress::new(interrupted.clone()));
+            let outcome = study::study(&options, &|event| {
+                if let Ok(mut progress) = progress.lock() {
+                    progress.show_study(event);
+                }
+            })?;
+            Ok(match outcome {
+                StudyOutcome::Finished(rows) => {
+                    rows.iter().for_each(|row| say(&describe_method(row)));
+                    say(&format!("done: results lie in '{}'", out.display()));
+                    Exit::Success
+                }
+                StudyOutcome::Interrupted => {
+                    say("interrupted: the same command goes on from here");
                     Exit::Interrupted
                 }
             })
@@ -176,6 +216,16 @@ fn run(arguments: Arguments) -> Result<Exit> {
     }
 }
 
+/// A flag that Ctrl-C and a request to end set; a second one ends the program at once.
+fn listen() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone())?;
+        signal_hook::flag::register(signal, interrupted.clone())?;
+    }
+    Ok(interrupted)
+}
+
 fn of_error(error: &anyhow::Error) -> Exit {
     use sketchfind_trainer::Error;
     match error.downcast_ref::<Error>() {
@@ -191,6 +241,31 @@ fn of_error(error: &anyhow::Error) -> Exit {
 
 fn describe(position: &Position) -> String {
     format!("{} epochs, {} steps", position.epochs_done, position.steps_done)
+}
+
+fn describe_method(row: &SummaryRow) -> String {
+    let percent = |value: f64| format!("{:.2} %", 100.0 * value);
+    let comparison =
+        match (row.difference, row.difference_low, row.difference_high, row.p_value, &row.reference) {
+            (Some(difference), Some(low), Some(high), Some(p), Some(reference)) => format!(
+                "; to {reference} {:+.2} points ({:+.2} to {:+.2}), p = {p:.4}",
+                100.0 * difference,
+                100.0 * low,
+                100.0 * high
+            ),
+            _ => String::new(),
+        };
+    format!(
+        "{}, {}, {}: acc@1 {} ({} to {}, n = {} sketches x {} seeds){comparison}",
+        row.dataset,
+        row.method,
+        row.checkpoint,
+        percent(row.acc1),
+        percent(row.acc1_low),
+        percent(row.acc1_high),
+        row.n_queries,
+        row.n_seeds
+    )
 }
 
 /// Shows progress on standard error: one line that is rewritten on a terminal, a line now and then elsewhere.
@@ -262,6 +337,28 @@ impl Progress {
             Event::Checkpoint(path) => {
                 self.clear();
                 say(&format!("checkpoint: {}", path.display()));
+            }
+        }
+    }
+
+    fn show_study(&mut self, event: StudyEvent<'_>) {
+        match event {
+            StudyEvent::Run { number, n_runs, dataset, method, seed } => {
+                (self.last_shown, self.first_step) = (None, None);
+                say(&format!("run {number} of {n_runs}: {dataset}, {method}, seed {seed}"));
+            }
+            // A study makes many; epochs and results tell enough.
+            StudyEvent::Fit(Event::Checkpoint(_)) => {}
+            StudyEvent::Fit(event) => self.show(&event),
+            StudyEvent::Row(row) => {
+                self.clear();
+                say(&format!(
+                    "test split, {} ({} epochs): acc@1 {:.2} % (n = {})",
+                    row.checkpoint,
+                    row.epochs,
+                    100.0 * row.acc1,
+                    row.n_queries
+                ));
             }
         }
     }
