@@ -20,6 +20,7 @@ use crate::optimiser::Optimiser;
 use crate::run::{self, Run};
 use crate::schedule;
 use crate::step::step;
+use crate::tensorboard::EventLog;
 use crate::validation::held_out_acc1;
 use crate::{Error, Result};
 
@@ -139,8 +140,9 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
     drop((initial, checkpoint));
 
     let (mut step_log, kept) = Log::open(&out.join(STEPS), |row: &StepRow| row.step <= position.steps_done)?;
-    let (mut epoch_log, _) =
+    let (mut epoch_log, kept_epochs) =
         Log::open(&out.join(EPOCHS), |row: &EpochRow| row.epoch <= position.epochs_done)?;
+    let mut events = EventLog::open(out, &kept, &kept_epochs)?;
     let mut epoch_rows: Vec<StepRow> =
         kept.into_iter().filter(|row| row.epoch > position.epochs_done).collect();
     let preprocess = config.preprocess()?;
@@ -179,6 +181,7 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
             };
             step_started = Instant::now();
             step_log.append(&row)?;
+            events.step(&row)?;
             observer(Event::Step { row: row.clone(), n_steps, n_images: 3 * batch.n_triplets });
             epoch_rows.push(row);
             if options.interrupted.load(Ordering::Relaxed) {
@@ -213,6 +216,7 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
             train_secs: epoch_rows.iter().map(|row| row.step_secs).sum(),
         };
         epoch_log.append(&row)?;
+        events.epoch(&row)?;
         observer(Event::Epoch(row));
         epoch_rows.clear();
         if is_last || position.epochs_done.is_multiple_of(config.checkpoint.every_epochs) {

@@ -25,6 +25,7 @@ pub mod run;
 pub mod schedule;
 pub mod step;
 pub mod study;
+pub mod tensorboard;
 pub mod validation;
 
 pub use error::{Error, Result};

@@ -4,6 +4,8 @@
 //! RUN/run.json                     what this module holds
 //! RUN/config.toml                  the checked configuration
 //! RUN/steps.csv, RUN/epochs.csv    metrics
+//! RUN/tensorboard/                 the same for TensorBoard
+//! RUN/neighbourhood/               distances between training photos, for the methods that need them
 //! RUN/checkpoints/<steps>/         the last two checkpoints
 //! RUN/best/                        the one that scored best on the held-out photos
 //! ```

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
+mod bench;
 mod checkout;
 mod demo;
 mod emoji;
@@ -49,6 +50,11 @@ enum Command {
         /// The data set.
         name: DataSet,
     },
+    /// Measure against a peer in one run; the peer is installed into the checkout.
+    Bench {
+        /// What is measured.
+        what: Bench,
+    },
     /// Check the rules of the house: dependency edges, headers, forbidden words.
     Tidy,
 }
@@ -62,6 +68,12 @@ enum Native {
     Onnxruntime,
     /// A virtual environment with packages that tests compare with.
     Python,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Bench {
+    /// Training steps against a plain PyTorch script.
+    Train,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -94,6 +106,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Weights { network } => weights::provide(network, weights::Profile::Release).map(drop),
         Command::Data { name: DataSet::Emoji } => emoji::provide().map(drop),
+        Command::Bench { what: Bench::Train } => bench::train(),
         Command::Tidy => tidy::run(),
     }
 }

@@ -73,19 +73,29 @@ pub(crate) fn onnxruntime() -> Result<()> {
 
 /// A virtual environment with the packages that tests compare with. Returns its Python.
 pub(crate) fn python() -> Result<PathBuf> {
-    let folder = provisioned("venv");
+    venv("venv", "xtask/requirements.txt", "Python packages that tests compare with", &["--require-hashes"])
+}
+
+/// A virtual environment with the peers of benchmarks. Returns its Python.
+pub(crate) fn bench_python() -> Result<PathBuf> {
+    venv("bench-venv", "benches/requirements.txt", "Python packages that benchmarks compare with (3 GB)", &[])
+}
+
+fn venv(name: &str, requirements: &str, what: &str, options: &[&str]) -> Result<PathBuf> {
+    let folder = provisioned(name);
     let version = checkout::output(checkout::command("python3").arg("--version")).context(
         "Python 3 is missing. On Debian or Ubuntu: apt-get install python3 python3-pip python3-venv",
     )?;
-    let requirements = include_str!("../requirements.txt");
+    let packages = fs::read_to_string(checkout::root().join(requirements))
+        .with_context(|| format!("cannot read '{requirements}'"))?;
     // The path is in the key because a virtual environment cannot be moved.
-    let key = stage::key(&["venv 1", &version, requirements, &folder.to_string_lossy()]);
+    let key = stage::key(&["venv 1", &version, &packages, &folder.to_string_lossy()]);
     let python = folder.join("bin/python");
     if stage::is_current(&folder, &key) {
         return Ok(python);
     }
     fetch::check_machine()?;
-    say::line("== Python packages that tests compare with");
+    say::line(&format!("== {what}"));
     // A virtual environment knows its own path, so it is made in place; the key comes last.
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -96,8 +106,9 @@ pub(crate) fn python() -> Result<PathBuf> {
     )?;
     checkout::run(
         checkout::command(&python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"])
-            .args(["--only-binary=:all:", "--requirement", "xtask/requirements.txt"]),
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(options)
+            .args(["--only-binary=:all:", "--requirement", requirements]),
     )?;
     fs::write(folder.join(".key"), key)?;
     Ok(python)

@@ -1,0 +1,148 @@
+"""Steps of baseline, multi-task and meta training in plain PyTorch: the peer of `cargo xtask bench train`.
+
+The same work as sketchfind-train's step: 16 triplets of random crops and flips from images that are decoded and
+resized beforehand, made on a thread ahead of their use; MobileNetV2 with frozen batch norms; mean squared
+differences; SGD with momentum. Written as one would write it with torch, torchvision and NumPy. Prints the seconds of
+each step as JSON.
+"""
+
+import argparse
+import csv
+import json
+import queue
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from PIL import Image
+from safetensors.torch import load_file
+
+B, K = 16, 10
+MARGIN, MARGIN_NT = 0.1, 0.01
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def load_pairs(data, n_pairs, resize):
+    """Photos and sketches of training instances, decoded and resized, `[n, resize, resize, 3]` each."""
+    paths = {"photo": {}, "sketch": {}}
+    with open(data / "manifest.csv") as file:
+        for row in csv.DictReader(file):
+            if row["split"] == "train":
+                paths[row["modality"]].setdefault(row["instance"], row["path"])
+
+    def image(path):
+        opened = Image.open(data / path).convert("RGBA")
+        white = Image.new("RGBA", opened.size, "white")
+        flat = Image.alpha_composite(white, opened).convert("RGB")
+        return np.asarray(flat.resize((resize, resize), Image.Resampling.BILINEAR))
+
+    instances = sorted(set(paths["photo"]) & set(paths["sketch"]))[:n_pairs]
+    return [np.stack([image(paths[kind][i]) for i in instances]) for kind in ("photo", "sketch")]
+
+
+def batches(photos, sketches, crop, n_steps, seed):
+    """Batches `[3 * B, 3, crop, crop]` with their photos' indices, two ahead of their use."""
+    rng = np.random.default_rng(seed)
+    ready = queue.Queue(maxsize=2)
+
+    def augmented(image):
+        top, left = rng.integers(0, image.shape[0] - crop + 1, 2)
+        view = image[top:top + crop, left:left + crop]
+        view = view[:, ::-1] if rng.random() < 0.5 else view
+        return ((view.astype(np.float32) / 255 - MEAN) / STD).transpose(2, 0, 1)
+
+    def work():
+        for _ in range(n_steps):
+            own = rng.choice(len(photos), B, replace=False)
+            other = (own + rng.integers(1, len(photos), B)) % len(photos)
+            images = [sketches[i] for i in own] + [photos[i] for i in own] + [photos[i] for i in other]
+            batch = torch.from_numpy(np.stack([augmented(image) for image in images]))
+            anchors = np.repeat(np.arange(B), K)
+            first = rng.integers(0, 2 * B, B * K)
+            second = (first + rng.integers(1, 2 * B, B * K)) % (2 * B)
+            signs = torch.from_numpy(rng.choice([-1.0, 1.0], B * K).astype(np.float32))
+            ready.put((batch, torch.from_numpy(anchors), torch.from_numpy(first), torch.from_numpy(second), signs))
+
+    threading.Thread(target=work, daemon=True).start()
+    for _ in range(n_steps):
+        yield ready.get()
+
+
+def d(a, b):
+    return (a - b).square().mean(-1)
+
+
+def l_fg(e):
+    s, p, n = e[:B], e[B:2 * B], e[2 * B:]
+    return F.relu(d(s, p) - d(s, n) + MARGIN).mean()
+
+
+def l_nt(e, anchors, first, second, signs):
+    s, photos = e[:B][anchors], e[B:]
+    return F.relu(signs * (d(s, photos[first]) - d(s, photos[second])) + MARGIN_NT).mean()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--method", choices=["baseline", "multitask", "meta"], required=True)
+    parser.add_argument("--pairs", type=int, required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--resize", type=int, required=True)
+    parser.add_argument("--crop", type=int, required=True)
+    parser.add_argument("--learning-rate", type=float, required=True)
+    parser.add_argument("--channels-last", action="store_true")
+    options = parser.parse_args()
+
+    photos, sketches = load_pairs(options.data, options.pairs, options.resize)
+    network = torchvision.models.mobilenet_v2()
+    network.load_state_dict(load_file(options.weights), strict=False)
+    network.classifier = torch.nn.Identity()
+    # Frozen batch norms: their statistics are ImageNet's, their weights are trained.
+    network.eval()
+    if options.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    parameters = list(network.parameters())
+    eta = options.learning_rate
+    optimiser = torch.optim.SGD(parameters, lr=eta, momentum=0.9)
+
+    secs = []
+    started = time.perf_counter()
+    for images, *pairs in batches(photos, sketches, options.crop, options.steps, seed=1):
+        if options.channels_last:
+            images = images.to(memory_format=torch.channels_last)
+        optimiser.zero_grad()
+        embeddings = network(images)
+        if options.method == "multitask":
+            loss = l_fg(embeddings) + l_nt(embeddings, *pairs)
+        else:
+            loss = l_fg(embeddings)
+        loss.backward()
+        if options.method == "meta":
+            with torch.no_grad():
+                theta = [p.clone() for p in parameters]
+                g_hat = [p.grad.clone() for p in parameters]
+                for p, g in zip(parameters, g_hat):
+                    p.sub_(eta * g)
+            optimiser.zero_grad()
+            l_nt(network(images), *pairs).backward()
+            with torch.no_grad():
+                for p, t, g in zip(parameters, theta, g_hat):
+                    p.copy_(t)
+                    p.grad.add_(g)
+        optimiser.step()
+        loss.item()
+        now = time.perf_counter()
+        secs.append(now - started)
+        started = now
+    print(json.dumps(secs))
+
+
+if __name__ == "__main__":
+    main()
