@@ -16,6 +16,7 @@ pub mod embeddings;
 mod error;
 pub mod fingerprint;
 pub mod image;
+pub mod pickle;
 pub mod random;
 pub mod ranking;
 

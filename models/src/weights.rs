@@ -8,7 +8,6 @@ use sketchfind_core::random::Stream;
 use crate::network::{Head, Network, Op};
 use crate::{Error, Result};
 
-mod pickle;
 mod safetensors_file;
 pub mod tfjs;
 pub mod torch_legacy;

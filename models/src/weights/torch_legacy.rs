@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
-use super::pickle::{ElementType, Machine, TensorRef, Value};
+use sketchfind_core::pickle::{Arguments, Machine, Made, PickleResult, Value, Vocabulary};
+
 use super::safetensors_file::convert;
 use super::{Tensor, Weights};
 use crate::{Error, Result};
@@ -25,8 +27,158 @@ pub fn read(path: &Path) -> Result<Weights> {
     })
 }
 
+/// The type of a storage's elements, by torch's class name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum ElementType {
+    Float,
+    Double,
+    Half,
+    BFloat16,
+    Long,
+    Int,
+    Short,
+    Char,
+    Byte,
+    Bool,
+}
+
+impl ElementType {
+    fn by_class(name: &str) -> Option<ElementType> {
+        Some(match name {
+            "FloatStorage" => ElementType::Float,
+            "DoubleStorage" => ElementType::Double,
+            "HalfStorage" => ElementType::Half,
+            "BFloat16Storage" => ElementType::BFloat16,
+            "LongStorage" => ElementType::Long,
+            "IntStorage" => ElementType::Int,
+            "ShortStorage" => ElementType::Short,
+            "CharStorage" => ElementType::Char,
+            "ByteStorage" => ElementType::Byte,
+            "BoolStorage" => ElementType::Bool,
+            _ => return None,
+        })
+    }
+
+    /// Bytes an element.
+    fn size(self) -> usize {
+        match self {
+            ElementType::Double | ElementType::Long => 8,
+            ElementType::Float | ElementType::Int => 4,
+            ElementType::Half | ElementType::BFloat16 | ElementType::Short => 2,
+            ElementType::Char | ElementType::Byte | ElementType::Bool => 1,
+        }
+    }
+}
+
+/// A tensor as a view of a storage.
+#[derive(Debug, PartialEq)]
+struct TensorRef {
+    storage: Rc<StorageRef>,
+    offset: usize,
+    shape: Vec<usize>,
+    strides: Vec<usize>,
+}
+
+/// A storage, named by its key.
+#[derive(Debug, PartialEq)]
+struct StorageRef {
+    key: String,
+    element: ElementType,
+}
+
+/// What a file of tensors may name, call and build.
+#[derive(Debug)]
+struct Torch;
+
+#[derive(Debug)]
+enum Object {
+    OrderedDict,
+    RebuildTensor,
+    RebuildParameter,
+    StorageClass(ElementType),
+    Storage(Rc<StorageRef>),
+    Tensor(Rc<TensorRef>),
+}
+
+impl Vocabulary for Torch {
+    type Object = Object;
+
+    fn global(&self, module: &str, name: &str) -> Option<Object> {
+        match (module, name) {
+            ("collections", "OrderedDict") => Some(Object::OrderedDict),
+            ("torch._utils", "_rebuild_tensor_v2") => Some(Object::RebuildTensor),
+            ("torch._utils", "_rebuild_parameter") => Some(Object::RebuildParameter),
+            ("torch", class) => ElementType::by_class(class).map(Object::StorageClass),
+            _ => None,
+        }
+    }
+
+    fn refusal(&self) -> &'static str {
+        "a file of weights holds a state dictionary: torch.save(model.state_dict(), ...)"
+    }
+
+    fn call(&self, function: &Object, arguments: Arguments<'_, Torch>) -> PickleResult<Made<Object>> {
+        let items = arguments.tuple().unwrap_or_default();
+        match (function, items) {
+            (Object::OrderedDict, []) => Ok(Made::Dict),
+            (Object::RebuildParameter, [tensor, ..])
+                if matches!(arguments.object_in(tensor), Some(Object::Tensor(_))) =>
+            {
+                Ok(Made::Argument(0))
+            }
+            (Object::RebuildTensor, [storage, Value::Int(offset), shape, strides, ..]) => {
+                let Some(Object::Storage(storage)) = arguments.object_in(storage) else {
+                    return Err("_rebuild_tensor_v2 is called with something else than a storage".into());
+                };
+                let (shape, strides) = (sizes(arguments, shape)?, sizes(arguments, strides)?);
+                if shape.len() != strides.len() {
+                    return Err(format!("a tensor has {} sizes and {} strides", shape.len(), strides.len()));
+                }
+                let offset =
+                    usize::try_from(*offset).map_err(|_negative| format!("a tensor's offset is {offset}"))?;
+                Ok(Made::Object(Object::Tensor(Rc::new(TensorRef {
+                    storage: storage.clone(),
+                    offset,
+                    shape,
+                    strides,
+                }))))
+            }
+            _ => Err(format!("{function:?} is called with other arguments than torch's")),
+        }
+    }
+
+    /// A storage from its persistent id: `('storage', class, key, device, n_elements[, view])`.
+    fn persistent(&self, id: Arguments<'_, Torch>) -> PickleResult<Object> {
+        if let Some([Value::Text(kind), class, Value::Text(key), _, Value::Int(n), view @ ..]) = id.tuple()
+            && let Some(Object::StorageClass(element)) = id.object_in(class)
+            && &**kind == "storage"
+            && matches!(view, [] | [Value::None])
+            && *n >= 0
+        {
+            return Ok(Object::Storage(Rc::new(StorageRef { key: key.to_string(), element: *element })));
+        }
+        Err("a storage is not described as torch describes one".into())
+    }
+
+    /// Attributes of tensors and the like, which nothing reads.
+    fn build(&self, _: &Object, _: Arguments<'_, Torch>) -> PickleResult<Option<Object>> {
+        Ok(None)
+    }
+}
+
+fn sizes(arguments: Arguments<'_, Torch>, value: &Value) -> PickleResult<Vec<usize>> {
+    let size = |value: &Value| match value {
+        Value::Int(size) => usize::try_from(*size).ok(),
+        _ => None,
+    };
+    arguments
+        .tuple_in(value)
+        .and_then(|items| items.iter().map(size).collect())
+        .ok_or_else(|| "a tensor's shape or strides are not whole numbers from 0".into())
+}
+
 fn parse(bytes: &[u8]) -> std::result::Result<Weights, String> {
-    let mut machine = Machine::new(bytes);
+    let mut machine = Machine::new(bytes, Torch);
     match machine.next_pickle()? {
         Value::Long(magic) if *magic == MAGIC => {}
         _ => return Err("it does not begin with torch's magic number".into()),
@@ -78,7 +230,7 @@ fn parse(bytes: &[u8]) -> std::result::Result<Weights, String> {
 
 /// The entries of the state dictionary: text to tensor.
 fn state_dictionary<'m>(
-    machine: &'m Machine<'_>,
+    machine: &'m Machine<'_, Torch>,
     object: &Value,
 ) -> std::result::Result<Vec<(String, &'m TensorRef)>, String> {
     let mut entries = machine.dict(object).ok_or("it holds no dictionary")?;
@@ -91,8 +243,8 @@ fn state_dictionary<'m>(
     }
     entries
         .iter()
-        .map(|(key, value)| match (key, value) {
-            (Value::Text(name), Value::Tensor(tensor)) => Ok((name.to_string(), &**tensor)),
+        .map(|(key, value)| match (key, machine.object(value)) {
+            (Value::Text(name), Some(Object::Tensor(tensor))) => Ok((name.to_string(), &**tensor)),
             (key, _) => Err(format!("the entry {key:?} is not a tensor under a name")),
         })
         .collect()
@@ -214,5 +366,14 @@ mod tests {
         bytes.extend_from_slice(b"X\x02\x00\x00\x00ls\x85R.");
         let message = parse(&bytes).unwrap_err();
         assert!(message.contains("'os.system'"), "{message}");
+    }
+
+    /// A million tuples, each in the next: dropped without recursion.
+    #[test]
+    fn deep_nesting_is_no_trouble() {
+        let mut bytes = b"\x80\x02N".to_vec();
+        bytes.extend(std::iter::repeat_n(0x85, 1_000_000));
+        bytes.push(b'.');
+        assert!(parse(&bytes).is_err());
     }
 }

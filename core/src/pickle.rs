@@ -1,149 +1,219 @@
 //! A pickle reader that runs nothing. Python's pickle format is a program for a stack machine; this one honours
-//! only the opcodes that build numbers, text, containers and tensors, and refuses every other opcode and every
-//! global name that it does not know, by name. Opcodes: Python's `pickletools` documentation.
+//! only the opcodes that build numbers, text, bytes and containers, and refuses every other opcode. What the program
+//! may name and call is a [`Vocabulary`] of its reader: torch's tensors for weights, NumPy's arrays for coordinates.
+//! Every other name is refused. Opcodes: Python's `pickletools` documentation.
+//!
+//! Containers and objects live in lists beside the stack and values refer to them by index, so that a value is small,
+//! is shared as in Python, and dropping one never recurses, however deep a hostile file nests it.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// The type of a storage's elements, by torch's class name.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum ElementType {
-    Float,
-    Double,
-    Half,
-    BFloat16,
-    Long,
-    Int,
-    Short,
-    Char,
-    Byte,
-    Bool,
+/// A failure: what is wrong, at which byte of the stream.
+pub type PickleResult<T> = Result<T, String>;
+
+/// What a pickle may name, call and build.
+pub trait Vocabulary: Sized {
+    /// What only this vocabulary makes: classes, functions, tensors, arrays, ...
+    type Object: std::fmt::Debug;
+
+    /// The object behind a global name; nothing for one that is refused.
+    fn global(&self, module: &str, name: &str) -> Option<Self::Object>;
+
+    /// Why a name is refused, in words for the user.
+    fn refusal(&self) -> &'static str;
+
+    /// Calls an object.
+    ///
+    /// # Errors
+    /// What is wrong with the call.
+    fn call(
+        &self,
+        function: &Self::Object,
+        arguments: Arguments<'_, Self>,
+    ) -> PickleResult<Made<Self::Object>>;
+
+    /// The object behind a persistent id.
+    ///
+    /// # Errors
+    /// What is wrong with the id.
+    fn persistent(&self, id: Arguments<'_, Self>) -> PickleResult<Self::Object>;
+
+    /// Gives an object its state.
+    ///
+    /// # Errors
+    /// What is wrong with the state.
+    fn build(&self, object: &Self::Object, state: Arguments<'_, Self>) -> PickleResult<Option<Self::Object>>;
 }
 
-impl ElementType {
-    fn by_class(name: &str) -> Option<ElementType> {
-        Some(match name {
-            "FloatStorage" => ElementType::Float,
-            "DoubleStorage" => ElementType::Double,
-            "HalfStorage" => ElementType::Half,
-            "BFloat16Storage" => ElementType::BFloat16,
-            "LongStorage" => ElementType::Long,
-            "IntStorage" => ElementType::Int,
-            "ShortStorage" => ElementType::Short,
-            "CharStorage" => ElementType::Char,
-            "ByteStorage" => ElementType::Byte,
-            "BoolStorage" => ElementType::Bool,
-            _ => return None,
-        })
+/// What a call makes.
+#[derive(Debug)]
+pub enum Made<O> {
+    /// An object.
+    Object(O),
+    /// An object that is there already: the argument of this number.
+    Argument(usize),
+    /// An empty dictionary.
+    Dict,
+}
+
+/// A value and the machine that it belongs to, for a vocabulary to look into.
+#[derive(Debug)]
+pub struct Arguments<'m, V: Vocabulary> {
+    machine: &'m Contents<V::Object>,
+    value: &'m Value,
+}
+
+impl<'m, V: Vocabulary> Clone for Arguments<'m, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V: Vocabulary> Copy for Arguments<'_, V> {}
+
+impl<'m, V: Vocabulary> Arguments<'m, V> {
+    /// The value.
+    pub fn value(&self) -> &'m Value {
+        self.value
     }
 
-    /// Bytes an element.
-    pub(super) fn size(self) -> usize {
-        match self {
-            ElementType::Double | ElementType::Long => 8,
-            ElementType::Float | ElementType::Int => 4,
-            ElementType::Half | ElementType::BFloat16 | ElementType::Short => 2,
-            ElementType::Char | ElementType::Byte | ElementType::Bool => 1,
+    /// The items of a tuple; nothing where it is something else.
+    pub fn tuple(&self) -> Option<&'m [Value]> {
+        self.machine.tuple(self.value)
+    }
+
+    /// The items of a tuple among the items.
+    pub fn tuple_in(&self, value: &Value) -> Option<&'m [Value]> {
+        self.machine.tuple(value)
+    }
+
+    /// The object among the items.
+    pub fn object_in(&self, value: &Value) -> Option<&'m V::Object> {
+        self.machine.object(value)
+    }
+}
+
+/// A value. Containers and objects are shared, as in Python, through their index.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// None.
+    None,
+    /// A truth value.
+    Bool(bool),
+    /// An integer of at most 64 bits.
+    Int(i64),
+    /// A longer integer, little-endian bytes.
+    Long(Rc<[u8]>),
+    /// A float.
+    Float(f64),
+    /// Text.
+    Text(Rc<str>),
+    /// Bytes.
+    Bytes(Rc<[u8]>),
+    /// A tuple; see [`Machine::tuple`].
+    Tuple(usize),
+    /// A list; see [`Machine::list`].
+    List(usize),
+    /// A dictionary; see [`Machine::dict`].
+    Dict(usize),
+    /// What only the vocabulary makes; see [`Machine::object`].
+    Object(usize),
+}
+
+/// What the values of a machine refer to.
+#[derive(Debug)]
+struct Contents<O> {
+    tuples: Vec<Vec<Value>>,
+    lists: Vec<Vec<Value>>,
+    dicts: Vec<Vec<(Value, Value)>>,
+    objects: Vec<O>,
+}
+
+impl<O> Contents<O> {
+    fn tuple(&self, value: &Value) -> Option<&[Value]> {
+        match value {
+            Value::Tuple(index) => self.tuples.get(*index).map(Vec::as_slice),
+            _ => None,
         }
     }
-}
 
-/// A tensor as a view of a storage.
-#[derive(Debug, PartialEq)]
-pub(super) struct TensorRef {
-    pub(super) storage: Rc<StorageRef>,
-    pub(super) offset: usize,
-    pub(super) shape: Vec<usize>,
-    pub(super) strides: Vec<usize>,
-}
+    fn object(&self, value: &Value) -> Option<&O> {
+        match value {
+            Value::Object(index) => self.objects.get(*index),
+            _ => None,
+        }
+    }
 
-/// A storage, named by its key.
-#[derive(Debug, PartialEq)]
-pub(super) struct StorageRef {
-    pub(super) key: String,
-    pub(super) element: ElementType,
-    pub(super) n_elements: usize,
-}
+    fn new_tuple(&mut self, items: Vec<Value>) -> Value {
+        self.tuples.push(items);
+        Value::Tuple(self.tuples.len() - 1)
+    }
 
-/// A value. Containers are shared, as in Python, through their index in [`Machine::containers`].
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// An integer of more than 64 bits, little-endian bytes: the file's magic number.
-    Long(Rc<[u8]>),
-    /// A number that nothing here reads.
-    Float,
-    Text(Rc<str>),
-    Tuple(Rc<[Value]>),
-    List(usize),
-    Dict(usize),
-    Global(Global),
-    Storage(Rc<StorageRef>),
-    Tensor(Rc<TensorRef>),
-}
+    fn new_dict(&mut self) -> Value {
+        self.dicts.push(Vec::new());
+        Value::Dict(self.dicts.len() - 1)
+    }
 
-/// The names that may be called.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Global {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    StorageClass(ElementType),
+    fn new_object(&mut self, object: O) -> Value {
+        self.objects.push(object);
+        Value::Object(self.objects.len() - 1)
+    }
 }
-
-/// The parts of a list or a dictionary.
-#[derive(Debug)]
-pub(super) enum Container {
-    List(Vec<Value>),
-    Dict(Vec<(Value, Value)>),
-}
-
-/// A failure: what is wrong, at which byte of the stream.
-pub(super) type PickleResult<T> = Result<T, String>;
 
 /// A stack machine over a byte stream that may hold several pickles one after another.
-pub(super) struct Machine<'a> {
+#[derive(Debug)]
+pub struct Machine<'a, V: Vocabulary> {
     bytes: &'a [u8],
     position: usize,
-    pub(super) containers: Vec<Container>,
+    vocabulary: V,
+    contents: Contents<V::Object>,
 }
 
-impl<'a> Machine<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Machine<'a> {
-        Machine { bytes, position: 0, containers: Vec::new() }
+impl<'a, V: Vocabulary> Machine<'a, V> {
+    /// A machine at the beginning of `bytes`.
+    pub fn new(bytes: &'a [u8], vocabulary: V) -> Machine<'a, V> {
+        let contents =
+            Contents { tuples: Vec::new(), lists: Vec::new(), dicts: Vec::new(), objects: Vec::new() };
+        Machine { bytes, position: 0, vocabulary, contents }
     }
 
     /// The byte after the last pickle that was read.
-    pub(super) fn position(&self) -> usize {
+    pub fn position(&self) -> usize {
         self.position
     }
 
-    /// The entries of a dictionary.
-    pub(super) fn dict(&self, value: &Value) -> Option<&[(Value, Value)]> {
+    /// The items of a tuple; nothing where the value is something else.
+    pub fn tuple(&self, value: &Value) -> Option<&[Value]> {
+        self.contents.tuple(value)
+    }
+
+    /// The entries of a dictionary; nothing where the value is something else.
+    pub fn dict(&self, value: &Value) -> Option<&[(Value, Value)]> {
         match value {
-            Value::Dict(index) => match self.containers.get(*index)? {
-                Container::Dict(entries) => Some(entries),
-                Container::List(_) => None,
-            },
+            Value::Dict(index) => self.contents.dicts.get(*index).map(Vec::as_slice),
             _ => None,
         }
     }
 
-    /// The items of a list.
-    pub(super) fn list(&self, value: &Value) -> Option<&[Value]> {
+    /// The items of a list; nothing where the value is something else.
+    pub fn list(&self, value: &Value) -> Option<&[Value]> {
         match value {
-            Value::List(index) => match self.containers.get(*index)? {
-                Container::List(items) => Some(items),
-                Container::Dict(_) => None,
-            },
+            Value::List(index) => self.contents.lists.get(*index).map(Vec::as_slice),
             _ => None,
         }
+    }
+
+    /// What the vocabulary made; nothing where the value is something else.
+    pub fn object(&self, value: &Value) -> Option<&V::Object> {
+        self.contents.object(value)
     }
 
     /// Reads one pickle and returns its value.
-    pub(super) fn next_pickle(&mut self) -> PickleResult<Value> {
+    ///
+    /// # Errors
+    /// The opcode, name or byte that is refused or missing.
+    pub fn next_pickle(&mut self) -> PickleResult<Value> {
         let mut stack: Vec<Value> = Vec::new();
         let mut marks: Vec<usize> = Vec::new();
         let mut memo: BTreeMap<u32, Value> = BTreeMap::new();
@@ -179,9 +249,16 @@ impl<'a> Machine<'a> {
                     let bytes = self.take(length)?;
                     stack.push(long(bytes));
                 }
-                b'G' => {
-                    self.take(8)?;
-                    stack.push(Value::Float);
+                // BINFLOAT, big-endian
+                b'G' => stack.push(Value::Float(f64::from_be_bytes(self.array()?))),
+                // BINBYTES, SHORT_BINBYTES
+                b'B' => {
+                    let length = u32::from_le_bytes(self.array()?) as usize;
+                    stack.push(Value::Bytes(self.take(length)?.into()));
+                }
+                b'C' => {
+                    let length = usize::from(self.take(1)?[0]);
+                    stack.push(Value::Bytes(self.take(length)?.into()));
                 }
                 // BINUNICODE, SHORT_BINUNICODE, and the byte strings of Python 2
                 b'X' | b'T' => {
@@ -192,23 +269,23 @@ impl<'a> Machine<'a> {
                     let length = usize::from(self.take(1)?[0]);
                     stack.push(self.text(length, at)?);
                 }
-                b')' => stack.push(Value::Tuple(Rc::new([]))),
+                b')' => stack.push(self.contents.new_tuple(Vec::new())),
                 b't' => {
                     let items = since_mark(&mut stack, &mut marks, at)?;
-                    stack.push(Value::Tuple(items.into()));
+                    stack.push(self.contents.new_tuple(items));
                 }
                 // TUPLE1, TUPLE2, TUPLE3
                 0x85..=0x87 => {
                     let n_items = usize::from(opcode - 0x84);
                     let start = stack.len().checked_sub(n_items).ok_or_else(|| underflow(at))?;
                     let items: Vec<Value> = stack.drain(start..).collect();
-                    stack.push(Value::Tuple(items.into()));
+                    stack.push(self.contents.new_tuple(items));
                 }
                 b']' => {
-                    self.containers.push(Container::List(Vec::new()));
-                    stack.push(Value::List(self.containers.len() - 1));
+                    self.contents.lists.push(Vec::new());
+                    stack.push(Value::List(self.contents.lists.len() - 1));
                 }
-                b'}' => stack.push(self.new_dict()),
+                b'}' => stack.push(self.contents.new_dict()),
                 b'a' => {
                     let item = pop(&mut stack, at)?;
                     self.append(&stack, vec![item], at)?;
@@ -250,7 +327,7 @@ impl<'a> Machine<'a> {
                 b'c' => {
                     let module = self.line(at)?;
                     let name = self.line(at)?;
-                    stack.push(Value::Global(global(&module, &name, at)?));
+                    stack.push(self.global(&module, &name, at)?);
                 }
                 // STACK_GLOBAL
                 0x93 => {
@@ -258,26 +335,37 @@ impl<'a> Machine<'a> {
                     let (Value::Text(module), Value::Text(name)) = (module, name) else {
                         return Err(format!("a global at byte {at} is not named by text"));
                     };
-                    stack.push(Value::Global(global(&module, &name, at)?));
+                    stack.push(self.global(&module, &name, at)?);
                 }
                 // BINPERSID
                 b'Q' => {
                     let id = pop(&mut stack, at)?;
-                    stack.push(storage(&id, at)?);
+                    let id = Arguments { machine: &self.contents, value: &id };
+                    let object = self.vocabulary.persistent(id).map_err(|e| format!("at byte {at}: {e}"))?;
+                    stack.push(self.contents.new_object(object));
                 }
                 b'R' => {
                     let (arguments, function) = (pop(&mut stack, at)?, pop(&mut stack, at)?);
                     let value = self.call(&function, &arguments, at)?;
                     stack.push(value);
                 }
-                // BUILD: attributes of an object, such as a state dictionary's `_metadata`. Nothing reads them.
+                // BUILD: attributes of an object. Those of a container, such as a state dictionary's `_metadata`, are
+                // read by nothing.
                 b'b' => {
-                    pop(&mut stack, at)?;
-                    top(&stack, at)?;
+                    let state = pop(&mut stack, at)?;
+                    if let Value::Object(index) = *top(&stack, at)?
+                        && let Some(object) = self.contents.objects.get(index)
+                    {
+                        let state = Arguments { machine: &self.contents, value: &state };
+                        let built = self.vocabulary.build(object, state);
+                        if let Some(built) = built.map_err(|e| format!("at byte {at}: {e}"))? {
+                            self.contents.objects[index] = built;
+                        }
+                    }
                 }
                 other => {
                     return Err(format!(
-                        "opcode 0x{other:02x} at byte {at} is not one that builds tensors, and is refused"
+                        "opcode 0x{other:02x} at byte {at} is not one that builds data, and is refused"
                     ));
                 }
             }
@@ -320,14 +408,9 @@ impl<'a> Machine<'a> {
         Ok(text)
     }
 
-    fn new_dict(&mut self) -> Value {
-        self.containers.push(Container::Dict(Vec::new()));
-        Value::Dict(self.containers.len() - 1)
-    }
-
     fn append(&mut self, stack: &[Value], items: Vec<Value>, at: usize) -> PickleResult<()> {
         if let Value::List(index) = top(stack, at)?
-            && let Some(Container::List(list)) = self.containers.get_mut(*index)
+            && let Some(list) = self.contents.lists.get_mut(*index)
         {
             list.extend(items);
             return Ok(());
@@ -340,7 +423,7 @@ impl<'a> Machine<'a> {
             return Err(format!("a key without a value at byte {at}"));
         }
         if let Value::Dict(index) = top(stack, at)?
-            && let Some(Container::Dict(entries)) = self.containers.get_mut(*index)
+            && let Some(entries) = self.contents.dicts.get_mut(*index)
         {
             let mut items = items.into_iter();
             while let (Some(key), Some(value)) = (items.next(), items.next()) {
@@ -351,87 +434,30 @@ impl<'a> Machine<'a> {
         Err(format!("something other than a dictionary is filled at byte {at}"))
     }
 
+    fn global(&mut self, module: &str, name: &str, at: usize) -> PickleResult<Value> {
+        match self.vocabulary.global(module, name) {
+            Some(object) => Ok(self.contents.new_object(object)),
+            None => Err(format!(
+                "it asks for '{module}.{name}' at byte {at}, which is refused ({})",
+                self.vocabulary.refusal()
+            )),
+        }
+    }
+
     fn call(&mut self, function: &Value, arguments: &Value, at: usize) -> PickleResult<Value> {
-        let bad =
-            |what: &str| Err(format!("{what} is called with other arguments than torch's at byte {at}"));
-        let Value::Tuple(arguments) = arguments else {
-            return bad("something");
+        let Some(function) = self.contents.object(function) else {
+            return Err(format!("something that is no function is called at byte {at}"));
         };
-        match function {
-            Value::Global(Global::OrderedDict) if arguments.is_empty() => Ok(self.new_dict()),
-            Value::Global(Global::OrderedDict) => bad("OrderedDict"),
-            Value::Global(Global::RebuildParameter) => match arguments.first() {
-                Some(Value::Tensor(tensor)) => Ok(Value::Tensor(tensor.clone())),
-                _ => bad("_rebuild_parameter"),
-            },
-            Value::Global(Global::RebuildTensor) => match &arguments[..] {
-                [
-                    Value::Storage(storage),
-                    Value::Int(offset),
-                    Value::Tuple(shape),
-                    Value::Tuple(strides),
-                    ..,
-                ] => {
-                    let (shape, strides) = (sizes(shape, at)?, sizes(strides, at)?);
-                    if shape.len() != strides.len() {
-                        return bad("_rebuild_tensor_v2");
-                    }
-                    let offset = usize::try_from(*offset)
-                        .map_err(|_negative| format!("a tensor's offset at byte {at} is {offset}"))?;
-                    Ok(Value::Tensor(Rc::new(TensorRef { storage: storage.clone(), offset, shape, strides })))
-                }
-                _ => bad("_rebuild_tensor_v2"),
-            },
-            _ => Err(format!("something that is no function of torch's is called at byte {at}")),
+        let values = Arguments { machine: &self.contents, value: arguments };
+        match self.vocabulary.call(function, values).map_err(|e| format!("at byte {at}: {e}"))? {
+            Made::Object(object) => Ok(self.contents.new_object(object)),
+            Made::Dict => Ok(self.contents.new_dict()),
+            Made::Argument(index) => {
+                let items = self.contents.tuple(arguments).unwrap_or_default();
+                items.get(index).cloned().ok_or_else(|| underflow(at))
+            }
         }
     }
-}
-
-fn global(module: &str, name: &str, at: usize) -> PickleResult<Global> {
-    match (module, name) {
-        ("collections", "OrderedDict") => Ok(Global::OrderedDict),
-        ("torch._utils", "_rebuild_tensor_v2") => Ok(Global::RebuildTensor),
-        ("torch._utils", "_rebuild_parameter") => Ok(Global::RebuildParameter),
-        ("torch", class) if ElementType::by_class(class).is_some() => {
-            ElementType::by_class(class).map(Global::StorageClass).ok_or_else(|| underflow(at))
-        }
-        _ => Err(format!(
-            "it asks for '{module}.{name}' at byte {at}, which builds no tensor and is refused (a file of weights \
-             holds a state dictionary: torch.save(model.state_dict(), ...))"
-        )),
-    }
-}
-
-/// A storage from its persistent id: `('storage', class, key, device, n_elements[, view])`.
-fn storage(id: &Value, at: usize) -> PickleResult<Value> {
-    if let Value::Tuple(parts) = id
-        && let [
-            Value::Text(kind),
-            Value::Global(Global::StorageClass(element)),
-            Value::Text(key),
-            _,
-            Value::Int(n),
-            view @ ..,
-        ] = &parts[..]
-        && &**kind == "storage"
-        && matches!(view, [] | [Value::None])
-        && let Ok(n_elements) = usize::try_from(*n)
-    {
-        let key = key.to_string();
-        return Ok(Value::Storage(Rc::new(StorageRef { key, element: *element, n_elements })));
-    }
-    Err(format!("the storage at byte {at} is not described as torch describes one"))
-}
-
-fn sizes(values: &[Value], at: usize) -> PickleResult<Vec<usize>> {
-    values
-        .iter()
-        .map(|value| match value {
-            Value::Int(size) => usize::try_from(*size).ok(),
-            _ => None,
-        })
-        .collect::<Option<_>>()
-        .ok_or_else(|| format!("a tensor's shape or strides at byte {at} are not whole numbers from 0"))
 }
 
 /// A little-endian two's-complement integer of any length.
