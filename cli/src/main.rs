@@ -140,6 +140,46 @@ enum DataCommand {
         /// The data set: a folder with a manifest.csv, or the manifest.
         data: PathBuf,
     },
+    /// Tell a data set's numbers: photos, sketches of each, sizes and formats of files, photos that are there twice.
+    Stats {
+        /// The data set: a folder with a manifest.csv, or the manifest.
+        data: PathBuf,
+        /// The form of the answer.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Turn a download into a data set: a folder with its images and one manifest.csv.
+    ///
+    /// A sketch is paired with the photo that its name says, never by guesswork. The sizes of QMUL's benchmarks are
+    /// known, and a difference is said.
+    #[command(after_help = data::LAYOUTS)]
+    Import {
+        /// The layout of the files, or auto.
+        layout: String,
+        /// The folder that was downloaded and unpacked.
+        from: PathBuf,
+        /// The data set's folder, new or empty, or a data set, which is replaced.
+        #[arg(long)]
+        out: PathBuf,
+        /// The folder of photos, if they are elsewhere.
+        #[arg(long)]
+        photos: Option<PathBuf>,
+        /// The share of photos that are for testing, where the layout does not say which are.
+        #[arg(long)]
+        test_share: Option<f64>,
+        /// The seed of that choice.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Take edge maps where there are colour photos too.
+        #[arg(long)]
+        edges: bool,
+        /// Leave out sketches without a photo and photos in neither split, and say how many, instead of stopping.
+        #[arg(long)]
+        leave_out: bool,
+        /// Width and height of drawn vector sketches, in pixels.
+        #[arg(long, default_value_t = sketchfind_data::strokes::Raster::ORDINARY.side)]
+        side: u32,
+    },
 }
 
 #[derive(Subcommand)]
@@ -264,6 +304,23 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Data(DataCommand::Check { data }) => data::check(&data),
+        Command::Data(DataCommand::Stats { data, format }) => data::stats(&data, format),
+        Command::Data(DataCommand::Import {
+            layout,
+            from,
+            out,
+            photos,
+            test_share,
+            seed,
+            edges,
+            leave_out,
+            side,
+        }) => {
+            let raster =
+                sketchfind_data::strokes::Raster { side, ..sketchfind_data::strokes::Raster::ORDINARY };
+            let options = sketchfind_data::Options { photos, test_share, seed, edges, leave_out, raster };
+            data::import(&layout, &from, &out, &options)
+        }
         Command::Weights(WeightsCommand::Import { from, network, source, out }) => {
             weights::import(&from, &network, &source, &out)
         }

@@ -169,7 +169,7 @@ mod tests {
         let half = 4.302_653 * 0.25 / 3.0_f64.sqrt();
         assert!((low - (0.5 - half)).abs() < 1e-6 && (high - (0.5 + half)).abs() < 1e-6);
         let (low, high) = summary.over_seeds_and_queries;
-        assert!(0.0 <= low && low < 0.5 && 0.5 < high && high <= 1.0);
+        assert!((0.0..0.5).contains(&low) && 0.5 < high && high <= 1.0);
         let single = summarise_seeds(&runs[..1], &Bootstrap::ORDINARY).unwrap();
         assert_eq!((single.deviation, single.over_seeds), (None, None));
     }

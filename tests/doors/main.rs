@@ -1,6 +1,8 @@
 //! One binary, a module per doorway. Fast tests by default; slow ones where SKETCHFIND_SLOW_TESTS is 1.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says what it expected by failing there")]
 
+/// Downloads: layouts become data sets.
+mod downloads;
 /// A network's description against its ONNX file.
 mod export;
 /// Photographs of known classes through real weights.

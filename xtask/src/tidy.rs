@@ -8,14 +8,26 @@ use anyhow::{Context, Result, bail};
 use crate::{checkout, say};
 
 /// What a package may never depend on, however far away.
-const FORBIDDEN: [(&str, &[&str]); 7] = [
+const FORBIDDEN: [(&str, &[&str]); 8] = [
     (
         "sketchfind-core",
+        &[
+            "tch",
+            "ort",
+            "hnsw_rs",
+            "sketchfind-data",
+            "sketchfind-models",
+            "sketchfind-eval",
+            "sketchfind-runtime",
+        ],
+    ),
+    (
+        "sketchfind-data",
         &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-eval", "sketchfind-runtime"],
     ),
     ("sketchfind-models", &["tch", "ort", "hnsw_rs", "sketchfind-eval", "sketchfind-runtime"]),
     ("sketchfind-eval", &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-runtime"]),
-    ("sketchfind-runtime", &["tch", "sketchfind-models", "sketchfind-eval"]),
+    ("sketchfind-runtime", &["tch", "sketchfind-data", "sketchfind-models", "sketchfind-eval"]),
     ("sketchfind-trainer", &["ort", "hnsw_rs", "sketchfind-runtime"]),
     ("sketchfind", &["tch", "sketchfind-trainer"]),
     (

@@ -1,0 +1,55 @@
+//! Plain folders: `photo/` and `sketch/` (or `photos/` and `sketches/`), paired by name. The splits are folders `train`
+//! and `test` in both, or lists `train.txt` and `test.txt` of photos beside them, or drawn.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sketchfind_core::dataset::Split;
+
+use super::{
+    Layout, Options, broken, draw_splits, folder, found, images, pair, photo, photos_with, splits_of_lists,
+};
+use crate::Result;
+use crate::found::{Entry, Found, Naming, Source};
+
+const PHOTOS: [&str; 2] = ["photo", "photos"];
+const SKETCHES: [&str; 2] = ["sketch", "sketches"];
+
+pub(super) fn is_in(dir: &Path) -> Result<bool> {
+    let folders = (folder(dir, &PHOTOS), folder(dir, &SKETCHES));
+    let is_other = dir.join("manifest.csv").is_file() || super::sketchy::root(dir).is_some();
+    Ok(matches!(folders, (Some(_), Some(_))) && !is_other && !super::qmul_v2::has_lists(dir))
+}
+
+pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
+    let (Some(photo_dir), Some(sketch_dir)) = (folder(dir, &PHOTOS), folder(dir, &SKETCHES)) else {
+        return Err(broken(dir, format!("expected {}", Layout::Plain.describe())));
+    };
+    let mut notes = Vec::new();
+    let entries = if photo_dir.join("train").is_dir() && photo_dir.join("test").is_dir() {
+        let mut entries = Vec::new();
+        for split in [Split::Train, Split::Test] {
+            let all = images(&photo_dir.join(split.name()))?;
+            let photos: Vec<Entry> =
+                all.into_iter().map(|(name, path)| photo(name, split, Source::File(path))).collect();
+            let sketches = files(images(&sketch_dir.join(split.name()))?);
+            entries.extend(pair(dir, photos, sketches, Naming::Numbered, options.leave_out, &mut notes)?);
+        }
+        entries
+    } else {
+        let photos = images(&photo_dir)?;
+        let (train, test) = (dir.join("train.txt"), dir.join("test.txt"));
+        let splits = if train.is_file() && test.is_file() {
+            splits_of_lists(dir, &train, &test)?
+        } else {
+            draw_splits(dir, photos.keys().cloned().collect(), options)?
+        };
+        let photos = photos_with(dir, photos, &splits, options.leave_out, &mut notes)?;
+        pair(dir, photos, files(images(&sketch_dir)?), Naming::Numbered, options.leave_out, &mut notes)?
+    };
+    Ok(Found { notes, ..found(Layout::Plain, entries, options) })
+}
+
+pub(super) fn files(images: BTreeMap<String, PathBuf>) -> impl Iterator<Item = (String, Source)> {
+    images.into_iter().map(|(name, path)| (name, Source::File(path)))
+}

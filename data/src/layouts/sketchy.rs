@@ -1,0 +1,71 @@
+//! The Sketchy database (Sangkloy et al. 2016): `photo/<variant>/<category>/<photo>.jpg`,
+//! `sketch/<variant>/<category>/<photo>-<n>.png`, in a folder `256x256` or not, and the list of test photos in
+//! `info/testset.txt` or `info-06-04/info/testset.txt`. Of the variants (cropped and scaled differently) `tx_000000000000`
+//! is the unchanged one.
+
+use std::path::{Path, PathBuf};
+
+use sketchfind_core::dataset::Split;
+
+use super::plain::files;
+use super::{
+    Layout, Options, broken, children, draw_splits, found, images, name_of, pair, photos_with, without_ending,
+};
+use crate::found::{Found, Naming};
+use crate::{Error, Result};
+
+const UNCHANGED: &str = "tx_000000000000";
+
+/// The folder that holds `photo/tx_*` and `sketch/tx_*`.
+pub(super) fn root(dir: &Path) -> Option<PathBuf> {
+    [dir.join("256x256"), dir.to_owned()]
+        .into_iter()
+        .find(|root| ["photo", "sketch"].iter().all(|kind| !variants(&root.join(kind)).is_empty()))
+}
+
+fn variants(folder: &Path) -> Vec<PathBuf> {
+    let mut found = children(folder).unwrap_or_default();
+    found.retain(|path| path.is_dir() && name_of(path).starts_with("tx_"));
+    found
+}
+
+fn variant(folder: &Path) -> Result<PathBuf> {
+    let found = variants(folder);
+    match &found[..] {
+        [one] => Ok(one.clone()),
+        several => several.iter().find(|path| name_of(path) == UNCHANGED).cloned().ok_or_else(|| {
+            let names: Vec<String> = several.iter().map(|path| name_of(path)).collect();
+            broken(
+                folder,
+                format!("it holds the variants {}, expected one, or {UNCHANGED}", names.join(", ")),
+            )
+        }),
+    }
+}
+
+pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
+    let Some(root) = root(dir) else {
+        return Err(broken(dir, format!("expected {}", Layout::Sketchy.describe())));
+    };
+    let photos = images(&variant(&root.join("photo"))?)?;
+    let sketches = images(&variant(&root.join("sketch"))?)?;
+    let mut notes = Vec::new();
+    let list = ["info/testset.txt", "info-06-04/info/testset.txt"].map(|name| dir.join(name));
+    let splits = match list.iter().find(|list| list.is_file()) {
+        Some(list) => {
+            let text = std::fs::read_to_string(list).map_err(Error::io("read", list))?;
+            let test: std::collections::BTreeSet<&str> =
+                text.lines().map(str::trim).filter(|line| !line.is_empty()).map(without_ending).collect();
+            // The list names `category/photo`.
+            if let Some(name) = test.iter().find(|name| !photos.contains_key(**name)) {
+                return Err(broken(list, format!("the photo '{name}' is missing")));
+            }
+            let split = |name: &str| if test.contains(name) { Split::Test } else { Split::Train };
+            photos.keys().map(|name| (name.clone(), split(name))).collect()
+        }
+        None => draw_splits(dir, photos.keys().cloned().collect(), options)?,
+    };
+    let photos = photos_with(dir, photos, &splits, options.leave_out, &mut notes)?;
+    let entries = pair(dir, photos, files(sketches), Naming::Numbered, options.leave_out, &mut notes)?;
+    Ok(Found { notes, ..found(Layout::Sketchy, entries, options) })
+}
