@@ -267,6 +267,7 @@ fn what_is_no_download_or_several_is_refused_and_nothing_is_overwritten() {
 }
 
 /// Real data beside the checkout or in the folder that `SKETCHFIND_SHARED_DATA` names, where it is there.
+#[allow(clippy::print_stderr, reason = "a skipped test says so where test output goes")]
 fn shared_data(relative: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("SKETCHFIND_SHARED_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
