@@ -1,10 +1,24 @@
 //! The description of a network: a list of nodes, each an operation on earlier nodes' outputs.
 
+use sketchfind_core::image::Preprocess;
+
 use crate::{Error, Result};
 
 pub mod builder;
+mod check;
+mod convnext;
+mod densenet;
+mod efficientnet_lite;
+mod googlenet;
+mod inception_v3;
 mod mobilenet_v2;
+mod op;
 mod resnet;
+mod sketch_a_net;
+mod vgg;
+
+use check::Flow;
+pub use op::{Node, Op, Padding, ParameterKind, ParameterSpec};
 
 /// What a network ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,103 +26,76 @@ pub enum Head {
     /// The globally average-pooled output of the last convolution: the embedding that retrieval uses
     /// ('Photo Pre-Training, But for Sketch', supplementary).
     Embedding,
-    /// ImageNet's 1,000 class scores, before any softmax.
+    /// Class scores, before any softmax: ImageNet's 1,000; the 250 of Sketch-a-Net's sketches.
     Classifier,
 }
 
-/// One operation. Parameter names are `<name>.weight`, `<name>.bias`, `<name>.running_mean` and
-/// `<name>.running_var`, as in torchvision's state dictionaries.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Op {
-    /// The network's input, `[n, 3, h, w]`. Always node 0 and only there.
-    Input,
-    /// A 2-d convolution, weight `[out, in / groups, kernel, kernel]`.
-    Conv2d {
-        /// Prefix of the parameters' names.
-        name: String,
-        /// Channels in and out.
-        in_channels: usize,
-        /// See `in_channels`.
-        out_channels: usize,
-        /// Height and width of the kernel.
-        kernel: [usize; 2],
-        /// Step down and across.
-        stride: [usize; 2],
-        /// Zeros added above and below, left and right.
-        padding: [usize; 2],
-        /// Groups of channels; `in_channels` for a depthwise convolution.
-        groups: usize,
-        /// Whether there is a bias, `[out]`.
-        bias: bool,
-    },
-    /// Batch normalisation over channels: weight, bias, running_mean and running_var, each `[channels]`.
-    BatchNorm2d {
-        /// Prefix of the parameters' names.
-        name: String,
-        /// Channels.
-        channels: usize,
-        /// Added to the variance.
-        eps: f64,
-    },
-    /// `max(0, x)`.
-    Relu,
-    /// `min(max(0, x), 6)`.
-    Relu6,
-    /// Maximum over windows; padding counts as minus infinity.
-    MaxPool2d {
-        /// Height and width of the window.
-        kernel: [usize; 2],
-        /// Step down and across.
-        stride: [usize; 2],
-        /// Padding above and below, left and right.
-        padding: [usize; 2],
-        /// Whether the output's size rounds up.
-        ceil_mode: bool,
-    },
-    /// The mean over height and width: `[n, c, h, w]` to `[n, c]`.
-    GlobalAvgPool,
-    /// The sum of two nodes of one shape.
-    Add,
-    /// `x W^T + b` on `[n, in]`: weight `[out, in]`, bias `[out]`.
-    Linear {
-        /// Prefix of the parameters' names.
-        name: String,
-        /// Width in and out.
-        in_features: usize,
-        /// See `in_features`.
-        out_features: usize,
-        /// Whether there is a bias.
-        bias: bool,
-    },
+/// What a network's published weights expect of an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InputSpec {
+    /// Height and width in pixels at which it was trained; convolutions take others too.
+    pub side: u32,
+    /// Subtracted from each channel, R, G, B, after scaling to `[0, 1]`.
+    pub mean: [f32; 3],
+    /// Divides each channel after that.
+    pub std: [f32; 3],
 }
 
-/// A node: an operation on the outputs of earlier nodes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    /// The operation.
-    pub op: Op,
-    /// The nodes whose outputs it takes, each below this node's own index.
-    pub inputs: Vec<usize>,
+impl InputSpec {
+    /// ImageNet's statistics, as torchvision's models expect them.
+    const fn imagenet(side: u32) -> InputSpec {
+        InputSpec { side, mean: Preprocess::IMAGENET_MEAN, std: Preprocess::IMAGENET_STD }
+    }
+
+    /// `[-1, 1]`, as models that come from TensorFlow expect it.
+    const fn symmetric(side: u32) -> InputSpec {
+        InputSpec { side, mean: [0.5; 3], std: [0.5; 3] }
+    }
 }
 
-/// What a parameter is to an optimiser.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParameterKind {
-    /// Changed by gradients: weights and biases.
-    Trained,
-    /// Changed by the forward pass in training mode only: running means and variances.
-    Statistic,
+/// A network that this crate describes.
+struct Known {
+    name: &'static str,
+    family: Family,
+    input: InputSpec,
 }
 
-/// The name and shape of one tensor that a network needs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ParameterSpec {
-    /// torchvision's name.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// What it is to an optimiser.
-    pub kind: ParameterKind,
+enum Family {
+    ConvNext,
+    DenseNet([usize; 4]),
+    EfficientNetLite(efficientnet_lite::Variant),
+    GoogLeNet,
+    InceptionV3,
+    MobileNetV2,
+    ResNet(resnet::Variant),
+    SketchANet,
+    Vgg16 { batch_norm: bool },
+}
+
+impl Known {
+    fn all() -> Vec<Known> {
+        let known = |name, family, input| Known { name, family, input };
+        let imagenet = InputSpec::imagenet(224);
+        let mut all = vec![known("mobilenet_v2", Family::MobileNetV2, imagenet)];
+        all.extend(
+            resnet::Variant::all().map(|(name, variant)| known(name, Family::ResNet(variant), imagenet)),
+        );
+        all.extend([
+            known("vgg16", Family::Vgg16 { batch_norm: false }, imagenet),
+            known("vgg16_bn", Family::Vgg16 { batch_norm: true }, imagenet),
+            known("densenet121", Family::DenseNet([6, 12, 24, 16]), imagenet),
+            known("densenet169", Family::DenseNet([6, 12, 32, 32]), imagenet),
+            // torchvision's files were converted from TensorFlow; its transform_input undoes ImageNet's statistics.
+            known("googlenet", Family::GoogLeNet, InputSpec::symmetric(224)),
+            known("inception_v3", Family::InceptionV3, InputSpec::symmetric(299)),
+            known("sketch_a_net", Family::SketchANet, InputSpec::imagenet(225)),
+        ]);
+        all.extend(efficientnet_lite::Variant::all().map(|(name, variant)| {
+            known(name, Family::EfficientNetLite(variant), InputSpec::symmetric(variant.side))
+        }));
+        all.push(known("convnext_tiny", Family::ConvNext, imagenet));
+        all
+    }
 }
 
 /// A network: nodes in an order in which they can run. The output is the last node's.
@@ -116,7 +103,7 @@ pub struct ParameterSpec {
 pub struct Network {
     name: String,
     nodes: Vec<Node>,
-    output_width: usize,
+    flows: Vec<Flow>,
 }
 
 impl Network {
@@ -126,8 +113,8 @@ impl Network {
     /// # Errors
     /// [`Error::Description`] with the first node that breaks a rule.
     pub fn new(name: &str, nodes: Vec<Node>) -> Result<Network> {
-        let output_width = check(name, &nodes)?;
-        Ok(Network { name: name.to_owned(), nodes, output_width })
+        let flows = check::check(name, &nodes)?;
+        Ok(Network { name: name.to_owned(), nodes, flows })
     }
 
     /// The network called `name`, one of [`Network::names`], with the given head.
@@ -135,33 +122,38 @@ impl Network {
     /// # Errors
     /// [`Error::UnknownNetwork`].
     pub fn by_name(name: &str, head: Head) -> Result<Network> {
-        let nodes = match name {
-            "mobilenet_v2" => mobilenet_v2::describe(head),
-            other => match resnet::Variant::by_name(other) {
-                Some(variant) => resnet::describe(variant, head),
-                None => {
-                    let known = Network::names().join(", ");
-                    return Err(Error::UnknownNetwork { name: name.to_owned(), known });
-                }
-            },
+        let known = Known::all().into_iter().find(|known| known.name == name).ok_or_else(|| {
+            Error::UnknownNetwork { name: name.to_owned(), known: Network::names().join(", ") }
+        })?;
+        let nodes = match known.family {
+            Family::ConvNext => convnext::describe(head),
+            Family::DenseNet(blocks) => densenet::describe(blocks, head),
+            Family::EfficientNetLite(variant) => efficientnet_lite::describe(variant, head),
+            Family::GoogLeNet => googlenet::describe(head),
+            Family::InceptionV3 => inception_v3::describe(head),
+            Family::MobileNetV2 => mobilenet_v2::describe(head),
+            Family::ResNet(variant) => resnet::describe(variant, head),
+            Family::SketchANet => sketch_a_net::describe(head),
+            Family::Vgg16 { batch_norm } => vgg::describe(batch_norm, head),
         };
         Network::new(name, nodes)
     }
 
     /// The names of all networks. `resnet50` and its like are torchvision's v1.5 (stride 2 in the 3 x 3
     /// convolution of a bottleneck), `resnet50_v1` and its like the original (stride 2 in the first 1 x 1).
-    pub fn names() -> &'static [&'static str] {
-        &[
-            "mobilenet_v2",
-            "resnet18",
-            "resnet34",
-            "resnet50",
-            "resnet101",
-            "resnet152",
-            "resnet50_v1",
-            "resnet101_v1",
-            "resnet152_v1",
-        ]
+    pub fn names() -> Vec<&'static str> {
+        Known::all().into_iter().map(|known| known.name).collect()
+    }
+
+    /// What the network called `name` expects of its input, as its published weights were trained.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNetwork`].
+    pub fn input_of(name: &str) -> Result<InputSpec> {
+        match Known::all().into_iter().find(|known| known.name == name) {
+            Some(known) => Ok(known.input),
+            None => Err(Error::UnknownNetwork { name: name.to_owned(), known: Network::names().join(", ") }),
+        }
     }
 
     /// The network's name.
@@ -176,7 +168,15 @@ impl Network {
 
     /// The channels or features of the output.
     pub fn output_width(&self) -> usize {
-        self.output_width
+        match self.flows.last() {
+            Some(Flow::Vector(width) | Flow::Map(width)) => *width,
+            None => 0,
+        }
+    }
+
+    /// Whether the output of the node at `index` is a map `[n, c, h, w]` and no vector `[n, c]`.
+    pub fn is_map(&self, index: usize) -> bool {
+        matches!(self.flows.get(index), Some(Flow::Map(_)))
     }
 
     /// The batch norm that may be folded into the convolution at `index`: the one node that reads its output.
@@ -200,138 +200,6 @@ impl Network {
     pub fn n_parameters(&self) -> u64 {
         let trained = self.parameters().into_iter().filter(|p| p.kind == ParameterKind::Trained);
         trained.map(|p| p.shape.iter().product::<usize>() as u64).sum()
-    }
-}
-
-impl Op {
-    /// The tensors that the operation needs.
-    pub fn parameters(&self) -> Vec<ParameterSpec> {
-        let spec = |name: &str, part: &str, shape: Vec<usize>, kind| ParameterSpec {
-            name: format!("{name}.{part}"),
-            shape,
-            kind,
-        };
-        match self {
-            Op::Conv2d { name, in_channels, out_channels, kernel, groups, bias, .. } => {
-                let shape = vec![*out_channels, in_channels / groups, kernel[0], kernel[1]];
-                let mut specs = vec![spec(name, "weight", shape, ParameterKind::Trained)];
-                if *bias {
-                    specs.push(spec(name, "bias", vec![*out_channels], ParameterKind::Trained));
-                }
-                specs
-            }
-            Op::BatchNorm2d { name, channels, .. } => [
-                ("weight", ParameterKind::Trained),
-                ("bias", ParameterKind::Trained),
-                ("running_mean", ParameterKind::Statistic),
-                ("running_var", ParameterKind::Statistic),
-            ]
-            .into_iter()
-            .map(|(part, kind)| spec(name, part, vec![*channels], kind))
-            .collect(),
-            Op::Linear { name, in_features, out_features, bias } => {
-                let shape = vec![*out_features, *in_features];
-                let mut specs = vec![spec(name, "weight", shape, ParameterKind::Trained)];
-                if *bias {
-                    specs.push(spec(name, "bias", vec![*out_features], ParameterKind::Trained));
-                }
-                specs
-            }
-            Op::Input | Op::Relu | Op::Relu6 | Op::MaxPool2d { .. } | Op::GlobalAvgPool | Op::Add => {
-                Vec::new()
-            }
-        }
-    }
-}
-
-/// What flows along an edge: a feature map `[n, c, h, w]` or a vector `[n, c]` for each image.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Flow {
-    Map(usize),
-    Vector(usize),
-}
-
-/// Checks a description and returns the width of its output.
-fn check(network: &str, nodes: &[Node]) -> Result<usize> {
-    let mut flows: Vec<Flow> = Vec::with_capacity(nodes.len());
-    let mut names = std::collections::BTreeSet::new();
-    for (index, node) in nodes.iter().enumerate() {
-        let error = |reason: String| Error::Description { network: network.to_owned(), node: index, reason };
-        let n_inputs = match node.op {
-            Op::Input => 0,
-            Op::Add => 2,
-            _ => 1,
-        };
-        if node.inputs.len() != n_inputs {
-            return Err(error(format!("it has {} inputs, expected {n_inputs}", node.inputs.len())));
-        }
-        if let Some(later) = node.inputs.iter().find(|&&input| input >= index) {
-            return Err(error(format!("it takes the output of node {later}, which is not before it")));
-        }
-        if (index == 0) != (node.op == Op::Input) {
-            return Err(error("expected the input as node 0 and nowhere else".into()));
-        }
-        for parameter in node.op.parameters() {
-            if parameter.shape.contains(&0) {
-                return Err(error(format!("'{}' has the shape {:?}", parameter.name, parameter.shape)));
-            }
-            if !names.insert(parameter.name.clone()) {
-                return Err(error(format!("the name '{}' is taken by an earlier node", parameter.name)));
-            }
-        }
-        let input = node.inputs.first().map(|&input| flows[input]);
-        let flow = match (&node.op, input) {
-            (Op::Input, _) => Flow::Map(3),
-            (Op::Conv2d { in_channels, out_channels, groups, stride, kernel, .. }, Some(Flow::Map(c))) => {
-                if *in_channels != c {
-                    return Err(error(format!("it takes {in_channels} channels, its input has {c}")));
-                }
-                if *groups == 0 || in_channels % groups != 0 || out_channels % groups != 0 {
-                    return Err(error(format!("{groups} groups do not divide its channels")));
-                }
-                if stride.contains(&0) || kernel.contains(&0) {
-                    return Err(error("a stride or kernel is 0".into()));
-                }
-                Flow::Map(*out_channels)
-            }
-            (Op::BatchNorm2d { channels, .. }, Some(Flow::Map(c))) => {
-                if *channels != c {
-                    return Err(error(format!("it takes {channels} channels, its input has {c}")));
-                }
-                Flow::Map(c)
-            }
-            (Op::MaxPool2d { kernel, stride, padding, .. }, Some(Flow::Map(c))) => {
-                if stride.contains(&0) || padding[0] * 2 > kernel[0] || padding[1] * 2 > kernel[1] {
-                    return Err(error("a stride is 0 or a padding is over half the window".into()));
-                }
-                Flow::Map(c)
-            }
-            (Op::GlobalAvgPool, Some(Flow::Map(c))) => Flow::Vector(c),
-            (Op::Linear { in_features, out_features, .. }, Some(Flow::Vector(c))) => {
-                if *in_features != c {
-                    return Err(error(format!("it takes {in_features} features, its input has {c}")));
-                }
-                Flow::Vector(*out_features)
-            }
-            (Op::Relu | Op::Relu6, Some(flow)) => flow,
-            (Op::Add, Some(flow)) => {
-                let other = flows[node.inputs[1]];
-                if other != flow {
-                    return Err(error(format!("it adds {flow:?} and {other:?}")));
-                }
-                flow
-            }
-            (op, flow) => return Err(error(format!("{op:?} cannot take {flow:?}"))),
-        };
-        flows.push(flow);
-    }
-    match flows.last() {
-        Some(Flow::Vector(width)) => Ok(*width),
-        last => Err(Error::Description {
-            network: network.to_owned(),
-            node: nodes.len().saturating_sub(1),
-            reason: format!("the output is {last:?}, expected a vector for each image"),
-        }),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-use crate::network::{Network, Node, Op};
+use crate::network::{Network, Node, Op, Padding};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -127,7 +127,10 @@ impl<'a> Writer<'a> {
                     Attribute::ints("dilations", [1, 1]),
                     Attribute::int("group", *groups as i64),
                     Attribute::ints("kernel_shape", *kernel),
-                    Attribute::ints("pads", padding.iter().chain(padding).copied()),
+                    match padding {
+                        Padding::Fixed(zeros) => Attribute::ints("pads", zeros.iter().chain(zeros).copied()),
+                        Padding::Same => Attribute::string("auto_pad", "SAME_UPPER"),
+                    },
                     Attribute::ints("strides", *stride),
                 ];
                 self.node("Conv", inputs, &output, attributes);
@@ -149,18 +152,65 @@ impl<'a> Writer<'a> {
                     vec![Attribute::float("epsilon", *eps as f32)],
                 );
             }
+            Op::LayerNorm { name, channels, eps } => {
+                let parameters = ["weight", "bias"].map(|part| {
+                    let values = self.values(name, part);
+                    self.initializer(format!("{name}.{part}"), vec![*channels], &values)
+                });
+                self.over_channels(index, inputs, &output, |writer, mut inputs, output| {
+                    inputs.extend(parameters);
+                    let attributes =
+                        vec![Attribute::int("axis", -1), Attribute::float("epsilon", *eps as f32)];
+                    writer.node("LayerNormalization", inputs, output, attributes);
+                });
+            }
+            Op::ChannelScale { name, channels } => {
+                let values = self.weights.get(name).map(|tensor| tensor.values.clone()).unwrap_or_default();
+                let mut inputs = inputs;
+                inputs.push(self.initializer(name.clone(), vec![*channels, 1, 1], &values));
+                self.node("Mul", inputs, &output, vec![]);
+            }
             Op::Relu => self.node("Relu", inputs, &output, vec![]),
             Op::Relu6 => {
                 let mut inputs = inputs;
-                for (name, value) in [("relu6.min", 0.0), ("relu6.max", 6.0)] {
-                    let known = self.initializers.iter().any(|tensor| tensor.name == name);
-                    inputs.push(if known {
-                        name.to_owned()
-                    } else {
-                        self.initializer(name.to_owned(), vec![], &[value])
-                    });
-                }
+                inputs.push(self.constant("relu6.min", 0.0));
+                inputs.push(self.constant("relu6.max", 6.0));
                 self.node("Clip", inputs, &output, vec![]);
+            }
+            // The default operator set has Gelu from version 20 on only; ONNX Runtime fuses these five.
+            Op::Gelu => {
+                let x = inputs[0].clone();
+                let [divided, erf, raised, product] =
+                    ["divided", "erf", "raised", "product"].map(|part| format!("{output}.{part}"));
+                let [root, one, half] = [("sqrt2", std::f32::consts::SQRT_2), ("one", 1.0), ("half", 0.5)]
+                    .map(|(name, value)| self.constant(&format!("gelu.{name}"), value));
+                self.node("Div", vec![x.clone(), root], &divided, vec![]);
+                self.node("Erf", vec![divided], &erf, vec![]);
+                self.node("Add", vec![erf, one], &raised, vec![]);
+                self.node("Mul", vec![x, raised], &product, vec![]);
+                self.node("Mul", vec![product, half], &output, vec![]);
+            }
+            Op::AvgPool2d { kernel, stride, padding } => {
+                let attributes = vec![
+                    Attribute::int("count_include_pad", 1),
+                    Attribute::ints("kernel_shape", *kernel),
+                    Attribute::ints("pads", padding.iter().chain(padding).copied()),
+                    Attribute::ints("strides", *stride),
+                ];
+                self.node("AveragePool", inputs, &output, attributes);
+            }
+            Op::Flatten { .. } => {
+                self.node("Flatten", inputs, &output, vec![Attribute::int("axis", 1)]);
+            }
+            Op::Concat => self.node("Concat", inputs, &output, vec![Attribute::int("axis", 1)]),
+            Op::L2Normalise => {
+                let x = inputs[0].clone();
+                let [norm, clamped] = ["norm", "clamped"].map(|part| format!("{output}.{part}"));
+                let least = self.constant("normalise.min", 1e-12);
+                let attributes = vec![Attribute::ints("axes", [1]), Attribute::int("keepdims", 1)];
+                self.node("ReduceL2", inputs, &norm, attributes);
+                self.node("Max", vec![norm, least], &clamped, vec![]);
+                self.node("Div", vec![x, clamped], &output, vec![]);
             }
             Op::MaxPool2d { kernel, stride, padding, ceil_mode } => {
                 let attributes = vec![
@@ -177,6 +227,26 @@ impl<'a> Writer<'a> {
                 self.node("Flatten", vec![pooled], &output, vec![Attribute::int("axis", 1)]);
             }
             Op::Add => self.node("Add", inputs, &output, vec![]),
+            Op::Linear { name, in_features, out_features, bias } if self.is_map(node.inputs[0]) => {
+                let weight = transposed(&self.values(name, "weight"), *in_features);
+                let shape = vec![*in_features, *out_features];
+                let weight = self.initializer(format!("{name}.weight"), shape, &weight);
+                let bias = bias.then(|| {
+                    let values = self.values(name, "bias");
+                    self.initializer(format!("{name}.bias"), vec![*out_features], &values)
+                });
+                self.over_channels(index, inputs, &output, |writer, mut inputs, output| {
+                    inputs.push(weight);
+                    match bias {
+                        None => writer.node("MatMul", inputs, output, vec![]),
+                        Some(bias) => {
+                            let product = format!("{output}.product");
+                            writer.node("MatMul", inputs, &product, vec![]);
+                            writer.node("Add", vec![product, bias], output, vec![]);
+                        }
+                    }
+                });
+            }
             Op::Linear { name, in_features, out_features, bias } => {
                 let mut inputs = inputs;
                 let values = self.values(name, "weight");
@@ -190,6 +260,37 @@ impl<'a> Writer<'a> {
             }
         }
         output
+    }
+
+    /// Whether a node's output is a map and no vector.
+    fn is_map(&self, index: usize) -> bool {
+        self.network.is_map(index)
+    }
+
+    /// Has the channels of each place of a map as the last dimension; a vector's are already.
+    fn over_channels(
+        &mut self,
+        index: usize,
+        inputs: Vec<String>,
+        output: &str,
+        of_places: impl FnOnce(&mut Self, Vec<String>, &str),
+    ) {
+        if !self.is_map(index) {
+            of_places(self, inputs, output);
+            return;
+        }
+        let [before, behind] = ["places", "done"].map(|part| format!("{output}.{part}"));
+        self.node("Transpose", inputs, &before, vec![Attribute::ints("perm", [0, 2, 3, 1])]);
+        of_places(self, vec![before], &behind);
+        self.node("Transpose", vec![behind], output, vec![Attribute::ints("perm", [0, 3, 1, 2])]);
+    }
+
+    /// A number that several nodes may read.
+    fn constant(&mut self, name: &str, value: f32) -> String {
+        if self.initializers.iter().any(|tensor| tensor.name == name) {
+            return name.to_owned();
+        }
+        self.initializer(name.to_owned(), vec![], &[value])
     }
 
     /// A convolution's kernel and bias with the batch norm behind it: `w * g / sqrt(v + eps)` and
@@ -253,18 +354,30 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// The columns of a matrix of `width` columns as rows.
+fn transposed(values: &[f32], width: usize) -> Vec<f32> {
+    (0..width).flat_map(|column| values.iter().skip(column).step_by(width).copied()).collect()
+}
+
 /// A name that tells where in the network one is: the layer's own, or the operation's with the node's index.
 fn readable_name(index: usize, op: &Op) -> String {
     match op {
         Op::Input => "input".into(),
-        Op::Conv2d { name, .. } | Op::BatchNorm2d { name, .. } | Op::Linear { name, .. } => {
-            format!("{name}.out")
-        }
+        Op::Conv2d { name, .. }
+        | Op::BatchNorm2d { name, .. }
+        | Op::LayerNorm { name, .. }
+        | Op::ChannelScale { name, .. }
+        | Op::Linear { name, .. } => format!("{name}.out"),
         Op::Relu => format!("relu_{index}"),
         Op::Relu6 => format!("relu6_{index}"),
+        Op::Gelu => format!("gelu_{index}"),
         Op::MaxPool2d { .. } => format!("max_pool_{index}"),
+        Op::AvgPool2d { .. } => format!("avg_pool_{index}"),
         Op::GlobalAvgPool => format!("global_avg_pool_{index}"),
+        Op::Flatten { .. } => format!("flatten_{index}"),
         Op::Add => format!("add_{index}"),
+        Op::Concat => format!("concat_{index}"),
+        Op::L2Normalise => format!("l2_normalise_{index}"),
     }
 }
 

@@ -10,12 +10,12 @@ use sketchfind_core::fingerprint;
 use sketchfind_core::image::Preprocess;
 use sketchfind_core::random::Stream;
 use sketchfind_models::network::builder::Builder;
-use sketchfind_models::network::{Head, Network, Op};
+use sketchfind_models::network::{Head, Network, Op, Padding};
 use sketchfind_models::onnx::{self, ExportOptions};
 use sketchfind_models::weights::Weights;
 use sketchfind_runtime::{Embedder, EmbedderOptions};
 use sketchfind_tests::programs::succeed;
-use sketchfind_tests::{naive, surroundings};
+use sketchfind_tests::{naive, reference, surroundings};
 
 /// Writes a model's folder without a probe.
 pub(crate) fn write_model(folder: &Path, network: &Network, weights: &Weights, preprocess: Preprocess) {
@@ -72,13 +72,32 @@ fn every_operation() -> Network {
         out_channels: 6,
         kernel: [1, 3],
         stride: [2, 1],
-        padding: [0, 1],
+        padding: Padding::Fixed([0, 1]),
         groups: 2,
         bias: false,
     };
     let x = b.add_op(uneven, vec![x]);
+    let x = b.add_op(Op::LayerNorm { name: "ln1".into(), channels: 6, eps: 1e-6 }, vec![x]);
+    let x = b.linear("wide", x, 6, 9);
+    let x = b.add_op(Op::Gelu, vec![x]);
+    let x = b.add_op(Op::ChannelScale { name: "layer_scale".into(), channels: 9 }, vec![x]);
+    let same = |name: &str| Op::Conv2d {
+        name: name.into(),
+        in_channels: 9,
+        out_channels: 6,
+        kernel: [3, 5],
+        stride: [2, 2],
+        padding: Padding::Same,
+        groups: 1,
+        bias: true,
+    };
+    let (y, z) = (b.add_op(same("conv4"), vec![x]), b.add_op(same("conv5"), vec![x]));
+    let x = b.concat(&[y, z]);
+    let x = b.avg_pool(x, 3, 1, 1);
     let x = b.global_avg_pool(x);
-    b.linear("head", x, 6, 5);
+    let x = b.add_op(Op::LayerNorm { name: "ln2".into(), channels: 12, eps: 1e-6 }, vec![x]);
+    let x = b.linear("head", x, 12, 5);
+    b.add_op(Op::L2Normalise, vec![x]);
     Network::new("every_operation", b.finish()).unwrap()
 }
 
@@ -109,13 +128,36 @@ fn onnx_runtime_computes_what_the_description_says() {
     }
 }
 
+/// A map of one size only, flattened.
 #[test]
-fn the_described_networks_run_as_described() {
-    // The smallest of each kind, at the smallest side that leaves something to pool.
-    for name in ["resnet18", "mobilenet_v2"] {
-        let network = Network::by_name(name, Head::Embedding).unwrap();
-        let found = disagreement(&network, &Weights::random(&network, 3), 33);
-        assert!(found < 1e-4, "{name}: {found}");
+fn a_flattened_map_is_what_the_description_says() {
+    let mut b = Builder::new();
+    let x = b.max_pool(b.input(), 2, 2, 0);
+    let x = b.add_op(Op::Flatten { size: [4, 4] }, vec![x]);
+    b.linear("head", x, 48, 3);
+    let network = Network::new("flattened", b.finish()).unwrap();
+    let found = disagreement(&network, &Weights::random(&network, 7), 8);
+    assert!(found < 1e-6, "{found}");
+}
+
+/// ONNX Runtime against the outputs of another's implementation, for every network.
+#[test]
+fn every_network_gives_what_the_reference_gave() {
+    let outputs = reference::outputs();
+    for name in Network::names() {
+        assert!(outputs.iter().any(|output| output.network == name), "{name} has no reference");
+    }
+    for output in outputs {
+        let head = if output.head == "scores" { Head::Classifier } else { Head::Embedding };
+        let network = Network::by_name(&output.network, head).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let side = output.side as u32;
+        let preprocess = Preprocess::imagenet(side, side).unwrap();
+        write_model(folder.path(), &network, &reference::weights(&network), preprocess);
+        let mut embedder = Embedder::open(folder.path(), EmbedderOptions::cpu()).unwrap();
+        let ours = embedder.embed_tensors(1, reference::image(output.side)).unwrap();
+        let found = reference::disagreement(&ours, &output.values);
+        assert!(found < 5e-5, "{}, {}: {found}", output.network, output.head);
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod naive;
 pub mod programs;
+pub mod reference;
 pub mod surroundings;
 pub mod toy;

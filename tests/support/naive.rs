@@ -40,12 +40,13 @@ impl Map {
 /// # Panics
 /// Where the weights lack a tensor.
 pub fn forward(network: &Network, weights: &Weights, image: &[f32], side: usize) -> Vec<f64> {
-    let tensor = |name: &str, part: &str| -> Vec<f64> {
-        match weights.get(&format!("{name}.{part}")) {
+    let whole = |name: &str| -> Vec<f64> {
+        match weights.get(name) {
             Some(tensor) => tensor.values.iter().map(|&value| f64::from(value)).collect(),
-            None => panic!("no tensor '{name}.{part}'"),
+            None => panic!("no tensor '{name}'"),
         }
     };
+    let tensor = |name: &str, part: &str| whole(&format!("{name}.{part}"));
     let mut maps: Vec<Map> = Vec::new();
     for node in network.nodes() {
         let input = |position: usize| maps[node.inputs[position]].clone();
@@ -59,7 +60,12 @@ pub fn forward(network: &Network, weights: &Weights, image: &[f32], side: usize)
                 let biases = if *bias { tensor(name, "bias") } else { vec![0.0; *out_channels] };
                 let (n_in, n_out) = (in_channels / groups, out_channels / groups);
                 let kernels = tensor(name, "weight");
-                windows(&input(0), *out_channels, *kernel, *stride, *padding, false, |map, out, y0, x0| {
+                let map = input(0);
+                let around = [
+                    padding.around(map.height, 0, kernel[0], stride[0]),
+                    padding.around(map.width, 1, kernel[1], stride[1]),
+                ];
+                windows(&map, *out_channels, *kernel, *stride, around, false, |map, out, y0, x0| {
                     let mut sum = biases[out];
                     for from in 0..n_in {
                         let channel = out / n_out * n_in + from;
@@ -83,7 +89,8 @@ pub fn forward(network: &Network, weights: &Weights, image: &[f32], side: usize)
             Op::MaxPool2d { kernel, stride, padding, ceil_mode } => {
                 let map = input(0);
                 let channels = map.channels;
-                windows(&map, channels, *kernel, *stride, *padding, *ceil_mode, |map, channel, y0, x0| {
+                let around = padding.map(|zeros| (zeros, zeros));
+                windows(&map, channels, *kernel, *stride, around, *ceil_mode, |map, channel, y0, x0| {
                     let mut most = f64::NEG_INFINITY;
                     for ky in 0..kernel[0] as isize {
                         for kx in 0..kernel[1] as isize {
@@ -92,6 +99,60 @@ pub fn forward(network: &Network, weights: &Weights, image: &[f32], side: usize)
                     }
                     most
                 })
+            }
+            Op::AvgPool2d { kernel, stride, padding } => {
+                let map = input(0);
+                let (channels, around) = (map.channels, padding.map(|zeros| (zeros, zeros)));
+                windows(&map, channels, *kernel, *stride, around, false, |map, channel, y0, x0| {
+                    let mut sum = 0.0;
+                    for ky in 0..kernel[0] as isize {
+                        for kx in 0..kernel[1] as isize {
+                            sum += map.at(channel, y0 + ky, x0 + kx, 0.0);
+                        }
+                    }
+                    sum / (kernel[0] * kernel[1]) as f64
+                })
+            }
+            Op::Gelu => input(0).each(|_, x| x * (1.0 + erf(x / 2.0_f64.sqrt())) / 2.0),
+            Op::LayerNorm { name, channels, eps } => {
+                let (gamma, beta) = (tensor(name, "weight"), tensor(name, "bias"));
+                let map = input(0);
+                let area = map.height * map.width;
+                let mut normal = map.clone();
+                for place in 0..area {
+                    let values: Vec<f64> = (0..*channels).map(|c| map.values[c * area + place]).collect();
+                    let mean = values.iter().sum::<f64>() / values.len() as f64;
+                    let variance =
+                        values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / values.len() as f64;
+                    for (c, x) in values.iter().enumerate() {
+                        normal.values[c * area + place] =
+                            (x - mean) / (variance + eps).sqrt() * gamma[c] + beta[c];
+                    }
+                }
+                normal
+            }
+            Op::ChannelScale { name, .. } => {
+                let scale = whole(name);
+                input(0).each(|c, x| x * scale[c])
+            }
+            Op::L2Normalise => {
+                let map = input(0);
+                let norm = map.values.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
+                map.each(|_, x| x / norm)
+            }
+            Op::Flatten { size } => {
+                let map = input(0);
+                assert_eq!([map.height, map.width], *size);
+                Map { channels: map.values.len(), height: 1, width: 1, values: map.values }
+            }
+            Op::Concat => {
+                let maps: Vec<Map> = (0..node.inputs.len()).map(input).collect();
+                Map {
+                    channels: maps.iter().map(|map| map.channels).sum(),
+                    height: maps[0].height,
+                    width: maps[0].width,
+                    values: maps.into_iter().flat_map(|map| map.values).collect(),
+                }
             }
             Op::GlobalAvgPool => {
                 let map = input(0);
@@ -108,11 +169,13 @@ pub fn forward(network: &Network, weights: &Weights, image: &[f32], side: usize)
                 sum
             }
             Op::Linear { name, in_features, out_features, bias } => {
-                let (vector, rows) = (input(0), tensor(name, "weight"));
-                let mut output = Map::new(*out_features, 1, 1);
-                for (row, value) in output.values.iter_mut().enumerate() {
+                let (map, rows) = (input(0), tensor(name, "weight"));
+                let area = map.height * map.width;
+                let mut output = Map::new(*out_features, map.height, map.width);
+                for (index, value) in output.values.iter_mut().enumerate() {
+                    let (row, place) = (index / area, index % area);
                     let weights = &rows[row * in_features..][..*in_features];
-                    *value = weights.iter().zip(&vector.values).map(|(w, x)| w * x).sum();
+                    *value = weights.iter().enumerate().map(|(c, w)| w * map.values[c * area + place]).sum();
                     if *bias {
                         *value += tensor(name, "bias")[row];
                     }
@@ -131,15 +194,16 @@ fn windows(
     out_channels: usize,
     kernel: [usize; 2],
     stride: [usize; 2],
-    padding: [usize; 2],
+    padding: [(usize, usize); 2],
     ceil_mode: bool,
     value: impl Fn(&Map, usize, isize, isize) -> f64,
 ) -> Map {
     let size = |length: usize, dimension: usize| {
-        let room = length + 2 * padding[dimension] - kernel[dimension];
+        let (before, behind) = padding[dimension];
+        let room = length + before + behind - kernel[dimension];
         let mut n = if ceil_mode { room.div_ceil(stride[dimension]) } else { room / stride[dimension] } + 1;
         // A window that begins in the padding behind the map does not count (torch's rule for ceil_mode).
-        if ceil_mode && (n - 1) * stride[dimension] >= length + padding[dimension] {
+        if ceil_mode && (n - 1) * stride[dimension] >= length + before {
             n -= 1;
         }
         n
@@ -149,7 +213,22 @@ fn windows(
     for (index, out) in output.values.iter_mut().enumerate() {
         let (channel, y, x) = (index / (height * width), index / width % height, index % width);
         let (y0, x0) = ((y * stride[0]) as isize, (x * stride[1]) as isize);
-        *out = value(map, channel, y0 - padding[0] as isize, x0 - padding[1] as isize);
+        *out = value(map, channel, y0 - padding[0].0 as isize, x0 - padding[1].0 as isize);
     }
     output
+}
+
+/// The error function by its Taylor series, which converges for every x; beyond 6 it is 1 in 64 bits.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 6.0 {
+        return x.signum();
+    }
+    // e^(-x^2) sum of 2^n x^(2n + 1) / (2n + 1)!!: all terms have one sign, so that nothing cancels.
+    let (mut term, mut sum, mut n) = (x, x, 0.0);
+    while term.abs() > 1e-17 * sum.abs() {
+        n += 1.0;
+        term *= 2.0 * x * x / (2.0 * n + 1.0);
+        sum += term;
+    }
+    sum * (-x * x).exp() * 2.0 / std::f64::consts::PI.sqrt()
 }

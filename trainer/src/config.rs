@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::image::Preprocess;
-use sketchfind_models::network::{Head, Network};
+use sketchfind_models::network::{Head, InputSpec, Network};
 
 use crate::{Error, Result};
 
@@ -399,9 +399,18 @@ impl Config {
     /// The way from an image to the network's input.
     ///
     /// # Errors
-    /// Those of [`Preprocess::check`].
-    pub fn preprocess(&self) -> sketchfind_core::Result<Preprocess> {
-        Preprocess::imagenet(self.images.resize, self.images.crop)
+    /// Those of [`Config::preprocess_for`].
+    pub fn preprocess(&self) -> Result<Preprocess> {
+        self.preprocess_for(&self.network)
+    }
+
+    /// The way from an image to the input of the network called `network`, normalised as it expects.
+    ///
+    /// # Errors
+    /// [`Error::Models`] for an unknown name; [`Error::Core`] where [`Preprocess::check`] refuses the sizes.
+    pub fn preprocess_for(&self, network: &str) -> Result<Preprocess> {
+        let InputSpec { mean, std, .. } = Network::input_of(network)?;
+        Ok(Preprocess { mean, std, ..Preprocess::imagenet(self.images.resize, self.images.crop)? })
     }
 
     /// The file of the initial weights, or nothing for random ones.

@@ -21,6 +21,14 @@ pub enum Error {
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
+    /// A network takes images of one size only, and these are of another.
+    #[error("the network takes a map of {expected:?} there, its images give {got:?}")]
+    MapSize {
+        /// Height and width.
+        expected: [usize; 2],
+        /// The map's shape, `[n, c, h, w]`.
+        got: Vec<i64>,
+    },
     /// A configuration cannot be read or a value is outside its range.
     #[error("config '{}': {reason}", path.display())]
     Config {

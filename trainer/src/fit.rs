@@ -267,7 +267,7 @@ impl<'a> TopologySource<'a> {
         observer: &(dyn Fn(Event) + Sync),
     ) -> Result<Neighbourhood> {
         let torch = TorchNetwork::new(&self.network, &self.initial.weights, device)?;
-        let preprocess = options.config.preprocess()?;
+        let preprocess = options.config.preprocess_for(&self.settings.network)?;
         let source = Source::new(self.settings, &torch, &self.initial, &preprocess);
         let own = options.out.join(CACHE);
         let cache = options.cache.unwrap_or(&own);

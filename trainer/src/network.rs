@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use sketchfind_models::network::{Network, Op, ParameterKind};
+use sketchfind_models::network::{Network, Op, Padding, ParameterKind};
 use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 use tch::Tensor;
 
-use crate::Result;
 use crate::config::{BatchNorm, Features, Precision};
+use crate::{Error, Result};
 
 /// How batch norms' running statistics follow batches: torch's and torchvision's default.
 const STATISTICS_MOMENTUM: f64 = 0.1;
@@ -175,7 +175,7 @@ impl TorchNetwork {
             };
             let output = match &node.op {
                 Op::Input => images.shallow_clone(),
-                Op::Conv2d { name, stride, padding, groups, .. } => {
+                Op::Conv2d { name, kernel: size, stride, padding, groups, .. } => {
                     let norm = self.norms_behind[index].filter(|_| batch_norm == BatchNorm::Frozen);
                     let (kernel, bias) = match norm {
                         Some(norm) => self.folded(name, &nodes[norm].op)?,
@@ -183,14 +183,8 @@ impl TorchNetwork {
                     };
                     let pair = |values: &[usize; 2]| values.map(|value| value as i64);
                     let (kernel, bias) = (cast(&kernel)?, bias.map(|bias| cast(&bias)).transpose()?);
-                    cast(input(0))?.f_conv2d(
-                        &kernel,
-                        bias,
-                        pair(stride),
-                        pair(padding),
-                        [1, 1],
-                        *groups as i64,
-                    )?
+                    let (map, padding) = padded(&cast(input(0))?, *padding, *size, *stride)?;
+                    map.f_conv2d(&kernel, bias, pair(stride), padding, [1, 1], *groups as i64)?
                 }
                 Op::BatchNorm2d { name, eps, .. } => {
                     let is_folded = self.norms_behind[node.inputs[0]] == Some(index);
@@ -209,22 +203,56 @@ impl TorchNetwork {
                         )?
                     }
                 }
+                Op::LayerNorm { name, channels, eps } => {
+                    let (weight, bias) = (self.get(name, "weight"), self.get(name, "bias"));
+                    over_channels(input(0), |places| {
+                        let places = places.f_to_kind(tch::Kind::Float)?;
+                        Ok(places.f_layer_norm([*channels as i64], Some(weight), Some(bias), *eps, true)?)
+                    })?
+                }
+                Op::ChannelScale { name, .. } => cast(input(0))?.f_mul(&cast(self.tensor(name))?)?,
                 Op::Relu => input(0).f_relu()?,
+                Op::Gelu => input(0).f_gelu("none")?,
                 Op::Relu6 => input(0).f_relu6()?,
                 Op::MaxPool2d { kernel, stride, padding, ceil_mode } => {
                     let pair = |values: &[usize; 2]| values.map(|value| value as i64);
                     input(0).f_max_pool2d(pair(kernel), pair(stride), pair(padding), [1, 1], *ceil_mode)?
                 }
+                Op::AvgPool2d { kernel, stride, padding } => {
+                    let pair = |values: &[usize; 2]| values.map(|value| value as i64);
+                    input(0).f_avg_pool2d(pair(kernel), pair(stride), pair(padding), false, true, None)?
+                }
                 // Embeddings and what follows are 32-bit.
                 Op::GlobalAvgPool => {
+                    input(0).f_to_kind(tch::Kind::Float)?.f_mean_dim(&[2_i64, 3][..], false, None)?
+                }
+                Op::Flatten { size } => {
                     let map = input(0);
-                    let is_half = map.kind() == tch::Kind::BFloat16;
-                    let map = if is_half { map.f_to_kind(tch::Kind::Float)? } else { map.shallow_clone() };
-                    map.f_mean_dim(&[2_i64, 3][..], false, None)?
+                    if map.size()[2..] != size.map(|size| size as i64) {
+                        return Err(Error::MapSize { expected: *size, got: map.size() });
+                    }
+                    map.f_to_kind(tch::Kind::Float)?.f_flatten(1, -1)?
                 }
                 Op::Add => input(0).f_add(input(1))?,
+                Op::Concat => {
+                    let maps: Vec<&Tensor> = (0..node.inputs.len()).map(input).collect();
+                    Tensor::f_cat(&maps, 1)?
+                }
+                Op::L2Normalise => {
+                    let norm = input(0).f_norm_scalaropt_dim(2.0, [1_i64], true)?;
+                    input(0).f_div(&norm.f_clamp_min(1e-12)?)?
+                }
                 Op::Linear { name, .. } => {
-                    input(0).f_linear(self.get(name, "weight"), self.optional(name, "bias"))?
+                    let (weight, bias) = (self.get(name, "weight"), self.optional(name, "bias"));
+                    if input(0).dim() == 2 {
+                        input(0).f_linear(weight, bias)?
+                    } else {
+                        let (weight, bias) = (cast(weight)?, bias.map(|bias| cast(&bias)).transpose()?);
+                        over_channels(
+                            &cast(input(0))?,
+                            |places| Ok(places.f_linear(&weight, bias.as_ref())?),
+                        )?
+                    }
                 }
             };
             outputs.push(Some(output));
@@ -272,7 +300,11 @@ impl TorchNetwork {
     }
 
     fn get(&self, name: &str, part: &str) -> &Tensor {
-        let (kind, index) = self.places[&format!("{name}.{part}")];
+        self.tensor(&format!("{name}.{part}"))
+    }
+
+    fn tensor(&self, name: &str) -> &Tensor {
+        let (kind, index) = self.places[name];
         match kind {
             ParameterKind::Trained => &self.trained[index],
             ParameterKind::Statistic => &self.statistics[index],
@@ -283,6 +315,31 @@ impl TorchNetwork {
         let &(_, index) = self.places.get(&format!("{name}.{part}"))?;
         Some(self.trained[index].shallow_clone())
     }
+}
+
+/// A map and the padding that its convolution still has to add: uneven padding is added here.
+fn padded(
+    map: &Tensor,
+    padding: Padding,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+) -> Result<(Tensor, [i64; 2])> {
+    let size = map.size();
+    let [(top, bottom), (left, right)] = [0, 1]
+        .map(|dim| padding.around(size[2 + dim] as usize, dim, kernel[dim], stride[dim]))
+        .map(|(before, behind)| (before as i64, behind as i64));
+    if (top, left) == (bottom, right) {
+        return Ok((map.shallow_clone(), [top, left]));
+    }
+    Ok((map.f_constant_pad_nd([left, right, top, bottom])?, [0, 0]))
+}
+
+/// Has the channels of each place of a map `[n, c, h, w]`, or of each vector `[n, c]`, as the last dimension.
+fn over_channels(tensor: &Tensor, of_places: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    if tensor.dim() == 2 {
+        return of_places(tensor);
+    }
+    Ok(of_places(&tensor.f_permute([0, 2, 3, 1])?)?.f_permute([0, 3, 1, 2])?)
 }
 
 /// The same tensor `[n, c, h, w]`, with the channels of a pixel beside each other in memory.

@@ -1,6 +1,6 @@
 //! Writes descriptions of networks readably: each call adds a node and returns its index.
 
-use super::{Node, Op};
+use super::{Node, Op, Padding};
 
 /// A list of nodes under construction. Checked when it becomes a [`Network`](super::Network).
 ///
@@ -61,7 +61,7 @@ impl Builder {
             out_channels,
             kernel: [kernel; 2],
             stride: [stride; 2],
-            padding: [padding; 2],
+            padding: Padding::Fixed([padding; 2]),
             groups,
             bias,
         };
@@ -70,7 +70,12 @@ impl Builder {
 
     /// Batch normalisation with torch's default epsilon, 1e-5.
     pub fn batch_norm(&mut self, name: &str, from: usize, channels: usize) -> usize {
-        self.add_op(Op::BatchNorm2d { name: name.to_owned(), channels, eps: 1e-5 }, vec![from])
+        self.batch_norm_with(name, from, channels, 1e-5)
+    }
+
+    /// Batch normalisation with another epsilon.
+    pub fn batch_norm_with(&mut self, name: &str, from: usize, channels: usize, eps: f64) -> usize {
+        self.add_op(Op::BatchNorm2d { name: name.to_owned(), channels, eps }, vec![from])
     }
 
     /// `max(0, x)`.
@@ -92,6 +97,17 @@ impl Builder {
             ceil_mode: false,
         };
         self.add_op(op, vec![from])
+    }
+
+    /// A square average pooling.
+    pub fn avg_pool(&mut self, from: usize, kernel: usize, stride: usize, padding: usize) -> usize {
+        let op = Op::AvgPool2d { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] };
+        self.add_op(op, vec![from])
+    }
+
+    /// Maps behind one another.
+    pub fn concat(&mut self, from: &[usize]) -> usize {
+        self.add_op(Op::Concat, from.to_vec())
     }
 
     /// The mean over height and width.

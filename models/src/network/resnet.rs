@@ -22,20 +22,21 @@ enum Block {
 }
 
 impl Variant {
-    pub(super) fn by_name(name: &str) -> Option<Variant> {
-        let (depth, block) = match name.strip_suffix("_v1") {
-            Some(depth) => (depth, Block::Bottleneck { stride_in_3x3: false }),
-            None => (name, Block::Bottleneck { stride_in_3x3: true }),
-        };
-        let variant = |blocks, block| Some(Variant { blocks, block });
-        match depth {
-            "resnet18" if name == depth => variant([2, 2, 2, 2], Block::Basic),
-            "resnet34" if name == depth => variant([3, 4, 6, 3], Block::Basic),
-            "resnet50" => variant([3, 4, 6, 3], block),
-            "resnet101" => variant([3, 4, 23, 3], block),
-            "resnet152" => variant([3, 8, 36, 3], block),
-            _ => None,
-        }
+    pub(super) fn all() -> impl Iterator<Item = (&'static str, Variant)> {
+        let v15 = Block::Bottleneck { stride_in_3x3: true };
+        let v1 = Block::Bottleneck { stride_in_3x3: false };
+        [
+            ("resnet18", [2, 2, 2, 2], Block::Basic),
+            ("resnet34", [3, 4, 6, 3], Block::Basic),
+            ("resnet50", [3, 4, 6, 3], v15),
+            ("resnet101", [3, 4, 23, 3], v15),
+            ("resnet152", [3, 8, 36, 3], v15),
+            ("resnet50_v1", [3, 4, 6, 3], v1),
+            ("resnet101_v1", [3, 4, 23, 3], v1),
+            ("resnet152_v1", [3, 8, 36, 3], v1),
+        ]
+        .into_iter()
+        .map(|(name, blocks, block)| (name, Variant { blocks, block }))
     }
 }
 

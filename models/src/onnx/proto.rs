@@ -69,6 +69,8 @@ pub(super) struct Attribute {
     pub(super) f: f32,
     #[prost(int64, tag = "3")]
     pub(super) i: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) s: Vec<u8>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(super) ints: Vec<i64>,
     #[prost(int32, tag = "20")]
@@ -82,6 +84,10 @@ impl Attribute {
 
     pub(super) fn float(name: &str, value: f32) -> Attribute {
         Attribute { name: name.to_owned(), f: value, kind: 1, ..Attribute::default() }
+    }
+
+    pub(super) fn string(name: &str, value: &str) -> Attribute {
+        Attribute { name: name.to_owned(), s: value.as_bytes().to_vec(), kind: 3, ..Attribute::default() }
     }
 
     pub(super) fn ints(name: &str, values: impl IntoIterator<Item = usize>) -> Attribute {
