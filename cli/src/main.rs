@@ -295,7 +295,7 @@ fn main() -> ExitCode {
             if output::is_closed_pipe(&error) {
                 return Exit::Success.into();
             }
-            progress::say(&format!("error: {error:#}"));
+            progress::say(&format!("error: {}", sketchfind_core::error::explain(error.as_ref())));
             exit::of_error(&error).into()
         }
     }

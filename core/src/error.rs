@@ -87,3 +87,25 @@ impl Error {
         Error::Malformed { path: path.to_owned(), reason: reason.into() }
     }
 }
+
+/// An error and its causes as one line, for programs: a cause whose text the line has already is not said again.
+///
+/// ```
+/// use sketchfind_core::{Error, error::explain};
+/// let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
+/// let error = Error::io("read", std::path::Path::new("a.png"))(missing);
+/// assert_eq!(explain(&error), "cannot read 'a.png': no such file");
+/// ```
+pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line
+}

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+mod jpeg;
+
 /// An image of 8-bit red, green and blue, rows from the top, at least 1 x 1 pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rgb8Image {
@@ -73,6 +75,9 @@ impl Rgb8Image {
         let Some(format) = reader.format() else {
             return Err(error("it is not a JPEG, PNG, WebP, GIF or BMP file".into()));
         };
+        if format == codec::ImageFormat::Jpeg && !jpeg::is_whole(bytes) {
+            return Err(error("as Jpeg: it is cut off: the end-of-image marker is missing".into()));
+        }
         // Intermediate buffers of 16-bit RGBA take 8 bytes a pixel; twice that is room for any decoder.
         let mut decoder_limits = codec::Limits::default();
         decoder_limits.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 20));

@@ -13,7 +13,7 @@ pub mod card;
 pub mod dataset;
 pub mod distance;
 pub mod embeddings;
-mod error;
+pub mod error;
 pub mod fingerprint;
 pub mod image;
 pub mod pickle;

@@ -107,6 +107,23 @@ fn what_is_no_image_says_so() {
     ));
 }
 
+/// A decoder that fills a missing half with grey would make a wrong embedding of it.
+#[test]
+fn a_file_that_is_cut_is_refused_wherever_it_is_cut() {
+    for name in ["colour.jpg", "progressive.jpg", "rgb.png"] {
+        let whole = std::fs::read(reference(name)).unwrap();
+        assert!(Rgb8Image::decode(&whole, name, DecodeLimits::ORDINARY).is_ok());
+        for length in 0..whole.len() - 1 {
+            // A PNG's pixels end before its last chunk, which holds nothing.
+            if name.ends_with(".png") && length + 12 >= whole.len() {
+                continue;
+            }
+            let cut = Rgb8Image::decode(&whole[..length], name, DecodeLimits::ORDINARY);
+            assert!(cut.is_err(), "{length} of {} bytes of {name}", whole.len());
+        }
+    }
+}
+
 /// A file of a few bytes that claims 60,000 x 60,000 pixels is refused for its size, before they are allocated.
 #[test]
 fn a_decompression_bomb_is_refused_by_its_header() {
