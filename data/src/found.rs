@@ -1,10 +1,10 @@
 //! What was found in a download, and how it becomes a data set's folder.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sketchfind_core::dataset::{Dataset, MANIFEST, ManifestRow, Modality, Split, write_manifest};
 use sketchfind_core::image::Rgb8Image;
 use sketchfind_core::{atomic, dataset};
@@ -43,7 +43,8 @@ pub struct Entry {
 }
 
 /// What people said: which of two photos looks more like a sketch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HumanTriplet {
     /// The split.
     pub split: Split,
@@ -102,11 +103,13 @@ impl Found {
             .collect()
     }
 
-    /// Writes a data set's folder: whole or not at all. `progress` is told how many images are done; `cancelled` is
+    /// Writes a data set's folder: whole or not at all. A data set that is there is replaced, unless the folder holds
+    /// other files too, or files that are being read. `progress` is told how many images are done; `cancelled` is
     /// asked before each, and then nothing is written and nothing returned.
     ///
     /// # Errors
-    /// [`Error::Dataset`] where `out` holds something else or what was found breaks a law of data sets; [`Error::Io`].
+    /// [`Error::Dataset`] where `out` holds something else, a name would lead out of it, or what was found breaks a law
+    /// of data sets; [`Error::Io`].
     pub fn write(
         &self,
         out: &Path,
@@ -117,7 +120,9 @@ impl Found {
             let reason = "the folder is not empty and holds no data set; it is left as it is".into();
             return Err(Error::Dataset { path: out.to_owned(), reason });
         }
+        self.refuse_loss(out)?;
         let rows = self.rows();
+        check_names(out, &rows)?;
         let n_done = AtomicUsize::new(0);
         let written = atomic::write_folder(out, |new| -> std::result::Result<(), Stop> {
             for (row, entry) in rows.iter().zip(&self.entries) {
@@ -151,6 +156,36 @@ impl Found {
         }
     }
 
+    /// Refuses to replace a folder with anything in it that the new one would not hold: files that are no part of a
+    /// data set, or the very files that are being read.
+    fn refuse_loss(&self, out: &Path) -> Result<()> {
+        let refuse = |reason: String| Err(Error::Dataset { path: out.to_owned(), reason });
+        let Ok(whole) = out.canonicalize() else {
+            return Ok(()); // nothing is there
+        };
+        for entry in std::fs::read_dir(out).map_err(Error::io("read the folder", out))? {
+            let name = entry.map_err(Error::io("read the folder", out))?.file_name();
+            if !OURS.iter().any(|ours| name == *ours) {
+                let name = name.to_string_lossy();
+                return refuse(format!(
+                    "it also holds '{name}', which is no part of a data set and would be lost; move it or choose \
+                     another folder"
+                ));
+            }
+        }
+        for entry in &self.entries {
+            if let Source::File(from) = &entry.source
+                && from.canonicalize().is_ok_and(|from| from.starts_with(&whole))
+            {
+                return refuse(format!(
+                    "'{}' is read from it, so it cannot be replaced; choose another folder",
+                    from.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn write_triplets(&self, path: &Path) -> Result<()> {
         atomic::write_file(path, |out| {
             let mut writer = csv::Writer::from_writer(out);
@@ -159,6 +194,22 @@ impl Found {
             }
             writer.flush().map_err(Error::io("write", path))
         })
+    }
+}
+
+/// All that a data set's folder holds, at its top.
+const OURS: [&str; 4] = [MANIFEST, HUMAN_TRIPLETS, "photo", "sketch"];
+
+/// Refuses names that would lead out of the folder, such as `../x`: names come from downloads.
+fn check_names(out: &Path, rows: &[ManifestRow]) -> Result<()> {
+    let is_inside =
+        |row: &&ManifestRow| row.path.components().all(|part| matches!(part, Component::Normal(_)));
+    match rows.iter().find(|row| !is_inside(row)) {
+        None => Ok(()),
+        Some(row) => Err(Error::Dataset {
+            path: out.to_owned(),
+            reason: format!("the name '{}' would lead out of the folder; expected one without '..'", row.id),
+        }),
     }
 }
 

@@ -277,7 +277,9 @@ fn pair(
 /// The names in a list, one a line; empty lines are skipped, endings of images and folders before a name dropped.
 fn names_in(list: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(list).map_err(Error::io("read", list))?;
+    // Some editors put a byte order mark before the first name.
     Ok(text
+        .trim_start_matches('\u{feff}')
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())

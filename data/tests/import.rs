@@ -332,3 +332,68 @@ fn the_published_size_of_chair_v1_is_recognised() {
     assert!(found.notes.iter().any(|note| note == "its size is that of QMUL-Chair-V1"), "{:?}", found.notes);
     assert_eq!(pairs(&imported, Split::Test), pairs(&dataset, Split::Test));
 }
+
+/// A manifest of one photo and its sketch, with ids and paths as given.
+fn manifest_of(photo_id: &str) -> Download {
+    let rows = format!(
+        "id,modality,instance,split,path\n{photo_id},photo,1,train,a.png\nsketch/1,sketch,1,train,b.png\n"
+    );
+    Download::new(&["a.png", "b.png"]).text("manifest.csv", &rows)
+}
+
+#[test]
+fn a_name_that_leads_out_of_the_folder_is_refused_before_anything_is_written() {
+    for name in ["photo/../../victim", "photo//victim", "../victim"] {
+        let download = manifest_of(name);
+        let found = find(download.path(), None, &Options::default()).unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let out = parent.path().join("deep/set");
+        let written = found.write(&out, &|_| {}, &|| false);
+        if name.contains("..") {
+            let message = written.unwrap_err().to_string();
+            assert!(message.contains("victim") && message.contains("'..'"), "{message}");
+            assert!(!parent.path().join("deep").exists());
+        } else {
+            assert!(out.join("manifest.csv").is_file());
+        }
+        assert!(!parent.path().join("victim.png").exists());
+    }
+}
+
+#[test]
+fn an_import_never_costs_what_it_reads_or_what_is_no_data_set() {
+    let download = manifest_of("photo/1");
+    // Into itself.
+    let found = find(download.path(), None, &Options::default()).unwrap();
+    assert!(found.write(download.path(), &|_| {}, &|| false).is_err());
+    assert!(download.path().join("a.png").is_file());
+    // Over a data set with a file of somebody's.
+    let (_, dataset, _out) = import(download.path(), Layout::Manifest, &Options::default());
+    let set = dataset.manifest().parent().unwrap();
+    std::fs::write(set.join("notes.txt"), "years of work").unwrap();
+    let message = found.write(set, &|_| {}, &|| false).unwrap_err().to_string();
+    assert!(message.contains("notes.txt"), "{message}");
+    // A data set alone is replaced, but not by itself.
+    std::fs::remove_file(set.join("notes.txt")).unwrap();
+    assert!(found.write(set, &|_| {}, &|| false).unwrap().is_some());
+    let again = find(set, None, &Options::default()).unwrap();
+    let message = again.write(set, &|_| {}, &|| false).unwrap_err().to_string();
+    assert!(message.contains("is read from it"), "{message}");
+    assert!(set.join("photo/1.png").is_file());
+}
+
+#[test]
+fn human_triplets_come_along_and_are_checked() {
+    let triplets = "split,sketch,nearer,farther\ntrain,1,1,1\n";
+    let download = manifest_of("photo/1").text("human_triplets.csv", triplets);
+    let (found, dataset, _out) = import(download.path(), Layout::Manifest, &Options::default());
+    assert_eq!(found.triplets.len(), 1);
+    let kept = std::fs::read_to_string(dataset.manifest().with_file_name("human_triplets.csv")).unwrap();
+    assert_eq!(kept, triplets);
+    let download = manifest_of("photo/1").text("human_triplets.csv", &triplets.replace("1,1,1", "1,2,1"));
+    let message = find(download.path(), None, &Options::default()).unwrap_err().to_string();
+    assert!(
+        message.contains("human_triplets.csv") && message.contains("line 2") && message.contains("'2'"),
+        "{message}"
+    );
+}

@@ -1,12 +1,13 @@
 //! A data set that has a manifest already: checked, and its files gathered in one folder.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use sketchfind_core::dataset::{Dataset, MANIFEST, Modality};
+use sketchfind_core::dataset::{Dataset, MANIFEST, Modality, Split};
 
 use super::{Layout, Options, found, photo};
-use crate::Result;
-use crate::found::{Entry, Found, Source};
+use crate::found::{Entry, Found, HUMAN_TRIPLETS, HumanTriplet, Source};
+use crate::{Error, Result};
 
 pub(super) fn read(dir: &Path) -> Result<Found> {
     let dataset = Dataset::load(&if dir.is_dir() { dir.join(MANIFEST) } else { dir.to_owned() })?;
@@ -30,5 +31,26 @@ pub(super) fn read(dir: &Path) -> Result<Found> {
             source: Source::File(sketch.path.clone()),
         }
     }));
-    Ok(found(Layout::Manifest, entries, &Options::default()))
+    let triplets = dataset.manifest().with_file_name(HUMAN_TRIPLETS);
+    let triplets = if triplets.is_file() { human_triplets(&triplets, &dataset)? } else { Vec::new() };
+    Ok(Found { triplets, ..found(Layout::Manifest, entries, &Options::default()) })
+}
+
+/// What people said, which lies beside the manifest.
+fn human_triplets(path: &Path, dataset: &Dataset) -> Result<Vec<HumanTriplet>> {
+    let split_of: BTreeMap<&str, Split> =
+        dataset.photos().iter().map(|photo| (photo.instance.as_str(), photo.split)).collect();
+    let mut reader = csv::Reader::from_path(path).map_err(|e| Error::malformed(path, e.to_string()))?;
+    let mut triplets: Vec<HumanTriplet> = Vec::new();
+    for (triplet, line) in reader.deserialize().zip(2..) {
+        let triplet: HumanTriplet = triplet.map_err(|e| Error::malformed(path, e.to_string()))?;
+        for instance in [&triplet.sketch, &triplet.nearer, &triplet.farther] {
+            if split_of.get(instance.as_str()) != Some(&triplet.split) {
+                let reason = format!("line {line}: the {} split has no instance '{instance}'", triplet.split);
+                return Err(Error::malformed(path, reason));
+            }
+        }
+        triplets.push(triplet);
+    }
+    Ok(triplets)
 }
