@@ -114,6 +114,7 @@ pub enum Method {
     /// The topology as a meta-objective, first order (Algorithm 1, equation 9).
     Meta,
     /// The topology as a meta-objective with the second-order term (equation 8).
+    #[serde(alias = "meta-full")]
     MetaFull,
 }
 

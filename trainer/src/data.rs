@@ -1,7 +1,7 @@
 //! The training split in memory: decoded once, resized once, kept as 8-bit pixels.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use sketchfind_core::dataset::{Dataset, Split};
@@ -39,16 +39,17 @@ pub struct TrainingData {
 }
 
 impl TrainingData {
-    /// Decodes the training split of `dataset`. The test split is not opened. `progress` is told how many of how
-    /// many images are done.
+    /// Decodes the training split of `dataset`. No image of the test split is decoded. `progress` is told how many of
+    /// how many images are done.
     ///
     /// # Errors
     /// [`Error::Data`] where an image is broken (the first ones are named), there are too few photos or sketches,
-    /// or the images do not fit the memory that the configuration allows.
+    /// or the images do not fit the memory that the configuration allows; [`Error::Interrupted`].
     pub fn load(
         dataset: &Dataset,
         config: &Config,
         progress: &(dyn Fn(usize, usize) + Sync),
+        interrupted: &AtomicBool,
     ) -> Result<TrainingData> {
         let refuse = |reason: String| Error::Data { path: dataset.manifest().to_owned(), reason };
         let preprocess = config.preprocess()?;
@@ -56,7 +57,7 @@ impl TrainingData {
         let sketches: Vec<_> = dataset.sketches_in(Split::Train).collect();
         let n_images = photos.len() + sketches.len();
         let n_bytes = n_images as u64 * u64::from(preprocess.resize).pow(2) * 3;
-        if n_bytes > config.images.memory_mib << 20 {
+        if n_bytes > config.images.memory_mib.saturating_mul(1 << 20) {
             return Err(refuse(format!(
                 "its {n_images} training images take {} MiB at {} x {} pixels, images.memory_mib allows {}",
                 n_bytes >> 20,
@@ -70,7 +71,7 @@ impl TrainingData {
             .map(|photo| (&photo.id, &photo.path))
             .chain(sketches.iter().map(|sketch| (&sketch.id, &sketch.path)))
             .collect();
-        let mut decoded = decode(dataset.manifest(), &files, &preprocess, progress)?.into_iter();
+        let mut decoded = decode(dataset.manifest(), &files, &preprocess, progress, interrupted)?.into_iter();
         let photo_pictures: Vec<Picture> = decoded.by_ref().take(photos.len()).collect();
         let photo_ids: Vec<&str> = photos.iter().map(|photo| photo.id.as_str()).collect();
         let sketch_pictures: Vec<(Picture, usize)> = decoded
@@ -82,7 +83,8 @@ impl TrainingData {
             .collect();
         let held_out = held_out_photos(photos.len(), config.validation.share, config.seed);
         let all = Pairs { photos: photo_pictures, sketches: sketch_pictures };
-        let data = TrainingData { train: all.part(&held_out, false), held_out: all.part(&held_out, true) };
+        let (train, held_out) = all.divide(&held_out);
+        let data = TrainingData { train, held_out };
         if data.train.photos.len() < 2 || data.train.sketches.is_empty() {
             return Err(refuse(format!(
                 "{} photos and {} sketches are left to train on, expected at least 2 and 1",
@@ -97,24 +99,29 @@ impl TrainingData {
 /// Decodes and resizes images, given with their ids, on all cores. `manifest` names them in an error.
 ///
 /// # Errors
-/// [`Error::Data`] where an image is broken; the first ones are named.
+/// [`Error::Data`] where an image is broken; the first ones are named. [`Error::Interrupted`].
 pub(crate) fn decode(
     manifest: &Path,
     files: &[(&String, &PathBuf)],
     preprocess: &Preprocess,
     progress: &(dyn Fn(usize, usize) + Sync),
+    interrupted: &AtomicBool,
 ) -> Result<Vec<Picture>> {
     let n_done = AtomicUsize::new(0);
-    let decoded: Vec<sketchfind_core::Result<Picture>> = files
+    let decoded: Option<Vec<sketchfind_core::Result<Picture>>> = files
         .par_iter()
         .map(|(id, path)| {
+            if interrupted.load(Ordering::Relaxed) {
+                return None;
+            }
             let picture = Rgb8Image::open(path, DecodeLimits::ORDINARY)
                 .and_then(|image| preprocess.resized(&image))
                 .map(|image| Picture { id: (*id).clone(), image });
             progress(1 + n_done.fetch_add(1, Ordering::Relaxed), files.len());
-            picture
+            Some(picture)
         })
         .collect();
+    let decoded = decoded.ok_or(Error::Interrupted)?;
     let broken: Vec<String> =
         decoded.iter().filter_map(|picture| picture.as_ref().err().map(ToString::to_string)).collect();
     if !broken.is_empty() {
@@ -127,22 +134,21 @@ pub(crate) fn decode(
 }
 
 impl Pairs {
-    /// The photos whose entry in `is_held_out` is `wanted`, with their sketches.
-    fn part(&self, is_held_out: &[bool], wanted: bool) -> Pairs {
-        let mut new_index = vec![None; self.photos.len()];
-        let mut photos = Vec::new();
-        for (index, photo) in self.photos.iter().enumerate() {
-            if is_held_out[index] == wanted {
-                new_index[index] = Some(photos.len());
-                photos.push(photo.clone());
-            }
+    /// The photos that are not held out and those that are, each with their sketches. Pictures move: there is memory
+    /// for each only once.
+    fn divide(self, is_held_out: &[bool]) -> (Pairs, Pairs) {
+        let (mut train, mut held_out) = (Pairs::default(), Pairs::default());
+        let mut new_index = Vec::with_capacity(self.photos.len());
+        for (photo, &is_held_out) in self.photos.into_iter().zip(is_held_out) {
+            let part = if is_held_out { &mut held_out } else { &mut train };
+            new_index.push(part.photos.len());
+            part.photos.push(photo);
         }
-        let sketches = self
-            .sketches
-            .iter()
-            .filter_map(|(sketch, photo)| Some((sketch.clone(), new_index[*photo]?)))
-            .collect();
-        Pairs { photos, sketches }
+        for (sketch, photo) in self.sketches {
+            let part = if is_held_out[photo] { &mut held_out } else { &mut train };
+            part.sketches.push((sketch, new_index[photo]));
+        }
+        (train, held_out)
     }
 }
 

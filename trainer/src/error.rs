@@ -45,18 +45,23 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// Training gave a loss that is not a number.
+    /// Training gave something that is not a number.
     #[error(
-        "the loss of step {step} (epoch {epoch}) is {loss}; training stopped. A smaller learning rate helps most"
+        "{what} of step {step} (epoch {epoch}) is {value}; training stopped. A smaller learning rate helps most"
     )]
     NotFinite {
+        /// What it is: `the loss`, `the gradient's norm`, `the weights' norm after the update`.
+        what: &'static str,
         /// The step, from 1.
         step: u64,
         /// The epoch, from 1.
         epoch: u64,
-        /// The loss.
-        loss: f64,
+        /// Its value.
+        value: f64,
     },
+    /// The caller asked to stop before the first step.
+    #[error("interrupted before the first step")]
+    Interrupted,
     /// An optimiser's stored state lacks a tensor.
     #[error("the checkpoint's optimiser has no tensor '{name}': it is of another optimiser or network")]
     Optimiser {

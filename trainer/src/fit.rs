@@ -16,7 +16,7 @@ use crate::device::TrainingDevice;
 use crate::metrics::{EPOCHS, EpochRow, Log, STEPS, StepRow};
 use crate::neighbourhood::{Neighbourhood, Source};
 use crate::network::TorchNetwork;
-use crate::optimiser::Optimiser;
+use crate::optimiser::{Optimiser, norm};
 use crate::run::{self, Run};
 use crate::schedule;
 use crate::step::step;
@@ -106,6 +106,17 @@ pub enum Outcome {
 /// [`Error::Run`] where `out` holds another run or one that is not to be resumed; [`Error::Data`];
 /// [`Error::NotFinite`]; [`Error::Device`]; errors of files.
 pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<Outcome> {
+    match train(options, observer) {
+        // Before the first step: what was there before is there still.
+        Err(Error::Interrupted) => {
+            let position = checkpoint::position(options.out, Which::Last)?;
+            Ok(Outcome::Interrupted(position.map_or(Position::START, |(position, _)| position)))
+        }
+        other => other,
+    }
+}
+
+fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<Outcome> {
     let (config, out) = (&options.config, options.out);
     if config.threads > 0 {
         tch::set_num_threads(i32::try_from(config.threads).unwrap_or(i32::MAX));
@@ -116,9 +127,8 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
     let dataset = Dataset::load(options.data)?;
     let network = run::network_of(config)?;
     let initial = run::initial_weights(config, &network)?;
-    let data = TrainingData::load(&dataset, config, &|n_done, n_images| {
-        observer(Event::Decoded { n_done, n_images })
-    })?;
+    let tell = |n_done, n_images| observer(Event::Decoded { n_done, n_images });
+    let data = TrainingData::load(&dataset, config, &tell, options.interrupted)?;
     let topology = TopologySource::load(config)?;
     begin_or_check(options, &dataset, &data, &initial, topology.as_ref())?;
     let neighbourhood = match &topology {
@@ -185,12 +195,17 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
             observer(Event::Step { row: row.clone(), n_steps, n_images: 3 * batch.n_triplets });
             epoch_rows.push(row);
             if options.interrupted.load(Ordering::Relaxed) {
+                check_finite(&torch, number)?;
                 observer(Event::Checkpoint(checkpoint::save(out, &position, &torch, &optimiser)?));
                 return Ok(Outcome::Interrupted(position));
             }
         }
+        if position.steps_into_epoch != steps_per_epoch {
+            return Err(Error::run(out, "the threads that make batches stopped in the middle of an epoch"));
+        }
         position.epochs_done = epoch + 1;
         position.steps_into_epoch = 0;
+        check_finite(&torch, (position.epochs_done, position.steps_done))?;
 
         let is_last = position.epochs_done == train.epochs;
         let is_validated = is_last || position.epochs_done.is_multiple_of(config.validation.every_epochs);
@@ -224,6 +239,16 @@ pub fn fit(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Resul
         }
     }
     Ok(Outcome::Finished(position))
+}
+
+/// Refuses weights that are not numbers, before they are validated or kept: the last update's loss was still one.
+fn check_finite(torch: &TorchNetwork, (epoch, step): (u64, u64)) -> Result<()> {
+    let value = norm(torch.trained())?;
+    if value.is_finite() {
+        Ok(())
+    } else {
+        Err(Error::NotFinite { what: "the weights' norm after the update", step, epoch, value })
+    }
 }
 
 fn refuse_to_overwrite(out: &Path, resume: bool) -> Result<()> {
@@ -273,6 +298,7 @@ impl<'a> TopologySource<'a> {
         let cache = options.cache.unwrap_or(&own);
         Neighbourhood::compute_or_load(&source, &data.train.photos, cache, &|n_done, n_photos| {
             observer(Event::Neighbourhood { n_done, n_photos });
+            if options.interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
         })
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
+use sketchfind_core::error::explain;
 use sketchfind_trainer::checkpoint::{Position, Which};
 use sketchfind_trainer::config::Config;
 use sketchfind_trainer::device::TrainingDevice;
@@ -27,7 +28,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train on a data set's training split; its test split is not opened.
+    /// Train on a data set's training split; no image of its test split is looked at.
     ///
     /// Metrics go to OUT/steps.csv and OUT/epochs.csv, checkpoints to OUT/checkpoints. Ctrl-C finishes the step in
     /// progress, writes a checkpoint and stops; --resume goes on as if training had never stopped.
@@ -122,7 +123,7 @@ Exit codes:
     1  failed for a reason outside the input: disk, device, libtorch
     2  wrong usage
     3  the input is not what it should be: config, data set, weights, run
-  130  interrupted; a checkpoint was written, --resume goes on from it";
+  130  interrupted; --resume goes on from the last checkpoint, which was written if a step had been made";
 
 fn main() -> ExitCode {
     sketchfind_trainer::memory::keep_freed_memory();
@@ -130,7 +131,7 @@ fn main() -> ExitCode {
     let exit = match run(arguments) {
         Ok(exit) => exit,
         Err(error) => {
-            say(&format!("error: {error:#}"));
+            say(&format!("error: {}", explain(error.as_ref())));
             of_error(&error)
         }
     };
@@ -228,12 +229,15 @@ fn listen() -> Result<Arc<AtomicBool>> {
 
 fn of_error(error: &anyhow::Error) -> Exit {
     use sketchfind_trainer::Error;
+    use std::io::ErrorKind;
+    // A path that leads to nothing or to the wrong kind of thing is input; a disk that fails is not.
+    if let Some(io) = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()) {
+        return match io.kind() {
+            ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => Exit::BadInput,
+            _ => Exit::Failure,
+        };
+    }
     match error.downcast_ref::<Error>() {
-        Some(Error::Core(sketchfind_core::Error::Io { source, .. }))
-            if source.kind() != std::io::ErrorKind::NotFound =>
-        {
-            Exit::Failure
-        }
         Some(Error::Torch(_) | Error::Device { .. } | Error::NotFinite { .. }) | None => Exit::Failure,
         Some(_) => Exit::BadInput,
     }

@@ -78,11 +78,18 @@ impl<R: Serialize + DeserializeOwned> Log<R> {
         let mut rows: Vec<R> = Vec::new();
         if path.is_file() {
             let mut reader = csv::Reader::from_path(path).map_err(|e| Error::run(path, e))?;
+            let mut broken = None;
             for row in reader.deserialize() {
+                if let Some(error) = broken {
+                    return Err(Error::run(
+                        path,
+                        format!("it holds another row than this program's: {error}"),
+                    ));
+                }
                 match row {
                     Ok(row) => rows.push(row),
                     // A crash may have cut the last row; it is behind the checkpoint.
-                    Err(_) => break,
+                    Err(error) => broken = Some(error),
                 }
             }
         }
@@ -145,5 +152,9 @@ mod tests {
         assert_eq!(kept, [row(1), row(2)]);
         (3..=4).for_each(|step| log.append(&row(step)).unwrap());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        // What is no log of ours is not cut to nothing.
+        std::fs::write(&path, whole.replace("loss", "lost")).unwrap();
+        let message = Log::open(&path, |_: &StepRow| true).unwrap_err().to_string();
+        assert!(message.contains(STEPS) && message.contains("loss"), "{message}");
     }
 }

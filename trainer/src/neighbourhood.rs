@@ -95,7 +95,8 @@ impl Neighbourhood {
     }
 
     /// Computes the distances of `photos` in the space of `network`, or reads them from `cache`, where they lie
-    /// under the fingerprint of everything that they depend on. `progress` is told of embedded photos.
+    /// under the fingerprint of everything that they depend on. `progress` is told of embedded photos;
+    /// its error ends the work.
     ///
     /// # Errors
     /// [`Error::Core`] where a file cannot be read or written; [`Error::Run`] where a cached file is another's;
@@ -104,7 +105,7 @@ impl Neighbourhood {
         source: &Source<'_>,
         photos: &[Picture],
         cache: &Path,
-        progress: &dyn Fn(usize, usize),
+        progress: &dyn Fn(usize, usize) -> Result<()>,
     ) -> Result<Neighbourhood> {
         let path = cache.join(format!("{}.safetensors", &source.fingerprint(photos)[..32]));
         if path.is_file() {
@@ -185,13 +186,13 @@ impl<'a> Source<'a> {
         &self,
         photos: &[Picture],
         feature_bytes: usize,
-        progress: &dyn Fn(usize, usize),
+        progress: &dyn Fn(usize, usize) -> Result<()>,
     ) -> Result<Neighbourhood> {
         let mut neighbourhood = Neighbourhood::zeros(photos.len());
         let Some(first) = photos.first() else {
             return Ok(neighbourhood);
         };
-        let width = self.embed(std::slice::from_ref(first))?.len();
+        let width = self.embed(std::slice::from_ref(first), &mut |_| Ok(()))?.len();
         let block = (feature_bytes / (4 * width.max(1))).clamp(1, photos.len());
         let n_blocks = photos.len().div_ceil(block);
         let n_embeddings: usize = (0..n_blocks).map(|i| photos.len() - i * block).sum();
@@ -200,9 +201,10 @@ impl<'a> Source<'a> {
             let mut features_i: Option<Vec<f32>> = None;
             for first_j in (first_i..photos.len()).step_by(block) {
                 let of_block = &photos[first_j..photos.len().min(first_j + block)];
-                let features_j = self.embed(of_block)?;
-                n_done += of_block.len();
-                progress(n_done, n_embeddings);
+                let features_j = self.embed(of_block, &mut |n_rows| {
+                    n_done += n_rows;
+                    progress(n_done, n_embeddings)
+                })?;
                 let rows_j: Vec<&[f32]> = features_j.chunks_exact(width).collect();
                 match &features_i {
                     None => {
@@ -226,12 +228,13 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Features, row by row.
-    fn embed(&self, photos: &[Picture]) -> Result<Vec<f32>> {
+    /// Features, row by row. `tell` hears how many photos were added.
+    fn embed(&self, photos: &[Picture], tell: &mut dyn FnMut(usize) -> Result<()>) -> Result<Vec<f32>> {
         let pictures: Vec<&Picture> = photos.iter().collect();
         let mut values = Vec::new();
-        for_each_chunk(self.network, &pictures, self.preprocess, self.features, |features| {
+        for_each_chunk(self.network, &pictures, self.preprocess, self.features, |n_rows, features| {
             values.extend(features);
+            tell(n_rows)
         })?;
         Ok(values)
     }
@@ -300,10 +303,10 @@ mod tests {
         for (features, width) in [(Features::Pooled, 5), (Features::Flattened, 8 * 4 * 4)] {
             let source = Source { network: &torch, weights_sha256: "w", preprocess: &preprocess, features };
             let photos = photos(11, 20);
-            let whole = source.compute(&photos, usize::MAX, &|_, _| {}).unwrap();
-            assert_eq!(source.embed(&photos).unwrap().len(), 11 * width);
+            let whole = source.compute(&photos, usize::MAX, &|_, _| Ok(())).unwrap();
+            assert_eq!(source.embed(&photos, &mut |_| Ok(())).unwrap().len(), 11 * width);
             for rows in [1, 3, 4, 10] {
-                let blocked = source.compute(&photos, rows * 4 * width, &|_, _| {}).unwrap();
+                let blocked = source.compute(&photos, rows * 4 * width, &|_, _| Ok(())).unwrap();
                 for (a, b) in whole.distances.iter().zip(&blocked.distances) {
                     assert!((a - b).abs() <= 1e-4 * a.abs(), "{features:?}, {rows} rows: {a} {b}");
                 }
@@ -325,7 +328,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let n_embedded = std::cell::Cell::new(0);
         let run = |photos: &[Picture]| {
-            Neighbourhood::compute_or_load(&source, photos, folder.path(), &|n, _| n_embedded.set(n))
+            Neighbourhood::compute_or_load(&source, photos, folder.path(), &|n, _| {
+                n_embedded.set(n);
+                Ok(())
+            })
         };
         let photos = photos(6, 20);
         let first = run(&photos).unwrap();

@@ -124,6 +124,15 @@ impl TorchNetwork {
         self.run(images, batch_norm, self.precision, self.network.nodes().len())
     }
 
+    /// As [`TorchNetwork::forward`], in 32 bits whatever the precision: for weights that differ from others by less
+    /// than bf16's 8 bits can tell.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`].
+    pub fn forward_exactly(&self, images: &Tensor, batch_norm: BatchNorm) -> Result<Tensor> {
+        self.run(images, batch_norm, Precision::Fp32, self.network.nodes().len())
+    }
+
     /// Computes features as evaluation does: frozen batch norms, 32 bits, no gradients.
     ///
     /// # Shapes
@@ -206,7 +215,7 @@ impl TorchNetwork {
                 Op::LayerNorm { name, channels, eps } => {
                     let (weight, bias) = (self.get(name, "weight"), self.get(name, "bias"));
                     over_channels(input(0), |places| {
-                        let places = places.f_to_kind(tch::Kind::Float)?;
+                        let places = widened(places)?;
                         Ok(places.f_layer_norm([*channels as i64], Some(weight), Some(bias), *eps, true)?)
                     })?
                 }
@@ -223,15 +232,13 @@ impl TorchNetwork {
                     input(0).f_avg_pool2d(pair(kernel), pair(stride), pair(padding), false, true, None)?
                 }
                 // Embeddings and what follows are 32-bit.
-                Op::GlobalAvgPool => {
-                    input(0).f_to_kind(tch::Kind::Float)?.f_mean_dim(&[2_i64, 3][..], false, None)?
-                }
+                Op::GlobalAvgPool => widened(input(0))?.f_mean_dim(&[2_i64, 3][..], false, None)?,
                 Op::Flatten { size } => {
                     let map = input(0);
                     if map.size()[2..] != size.map(|size| size as i64) {
                         return Err(Error::MapSize { expected: *size, got: map.size() });
                     }
-                    map.f_to_kind(tch::Kind::Float)?.f_flatten(1, -1)?
+                    widened(map)?.f_flatten(1, -1)?
                 }
                 Op::Add => input(0).f_add(input(1))?,
                 Op::Concat => {
@@ -314,6 +321,15 @@ impl TorchNetwork {
     fn optional(&self, name: &str, part: &str) -> Option<Tensor> {
         let &(_, index) = self.places.get(&format!("{name}.{part}"))?;
         Some(self.trained[index].shallow_clone())
+    }
+}
+
+/// A bf16 tensor in 32 bits; others as they are.
+fn widened(tensor: &Tensor) -> std::result::Result<Tensor, tch::TchError> {
+    if tensor.kind() == tch::Kind::BFloat16 {
+        tensor.f_to_kind(tch::Kind::Float)
+    } else {
+        Ok(tensor.shallow_clone())
     }
 }
 

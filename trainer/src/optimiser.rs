@@ -148,11 +148,12 @@ fn clip_scale(gradients: &[Tensor], clip_norm: f64) -> Result<f64> {
 /// # Errors
 /// [`crate::Error::Torch`].
 pub(crate) fn norm(tensors: &[Tensor]) -> Result<f64> {
-    let mut sum = 0.0;
-    for tensor in tensors {
-        sum += tensor.f_norm()?.f_double_value(&[])?.powi(2);
+    if tensors.is_empty() {
+        return Ok(0.0);
     }
-    Ok(sum.sqrt())
+    // Read once: on a GPU each read waits for all that is under way.
+    let norms = tensors.iter().map(Tensor::f_norm).collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok(Tensor::f_stack(&norms, 0)?.f_to_kind(tch::Kind::Double)?.f_norm()?.f_double_value(&[])?)
 }
 
 #[cfg(test)]

@@ -77,10 +77,11 @@ impl Run {
     /// # Errors
     /// [`Error::Core`].
     pub fn save(&self, folder: &Path) -> Result<()> {
-        atomic::write_bytes(&folder.join(CONFIG), self.config.as_bytes())?;
         let path = folder.join(RUN);
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::run(&path, e))?;
-        Ok(atomic::write_bytes(&path, format!("{text}\n").as_bytes())?)
+        // First, because the folder is a run's by this file.
+        atomic::write_bytes(&path, format!("{text}\n").as_bytes())?;
+        Ok(atomic::write_bytes(&folder.join(CONFIG), self.config.as_bytes())?)
     }
 
     /// The checked configuration.
@@ -157,6 +158,18 @@ pub fn topology_weights(
     network: &Network,
 ) -> Result<InitialWeights> {
     pretrained(&settings.weights, config.seed, network)
+}
+
+/// The SHA-256 of the weights that R comes from, for a method that has it.
+///
+/// # Errors
+/// As [`initial_weights`].
+pub(crate) fn topology_sha256(config: &Config) -> Result<Option<String>> {
+    let of = |settings: &Neighbourhood| -> Result<String> {
+        let network = Network::by_name(&settings.network, Head::Embedding)?;
+        Ok(topology_weights(config, settings, &network)?.sha256)
+    };
+    config.topology().map(of).transpose()
 }
 
 fn pretrained(weights: &str, seed: u64, network: &Network) -> Result<InitialWeights> {

@@ -12,7 +12,7 @@ use crate::batches::Batch;
 use crate::config::{Anchor, Config, Method, Neighbourhood};
 use crate::loss::{self, TripletLoss};
 use crate::network::TorchNetwork;
-use crate::optimiser::Optimiser;
+use crate::optimiser::{Optimiser, norm};
 use crate::{Error, Result};
 
 pub mod baseline;
@@ -36,7 +36,7 @@ pub struct StepOutcome {
 /// Takes one step with learning rates multiplied by `rate_factor`. `step` and `epoch`, both from 1, are for an error.
 ///
 /// # Errors
-/// [`Error::NotFinite`] where a loss is not a number, before anything is updated; [`Error::Torch`].
+/// [`Error::NotFinite`] where a loss or gradient is not a number, before anything is updated; [`Error::Torch`].
 pub fn step(
     config: &Config,
     network: &mut TorchNetwork,
@@ -56,8 +56,12 @@ pub fn step(
     };
     for loss in [Some(outcome.loss), outcome.topology_loss].into_iter().flatten() {
         if !loss.is_finite() {
-            return Err(Error::NotFinite { step, epoch, loss });
+            return Err(Error::NotFinite { what: "the loss", step, epoch, value: loss });
         }
+    }
+    let value = norm(&gradients)?;
+    if !value.is_finite() {
+        return Err(Error::NotFinite { what: "the gradient's norm", step, epoch, value });
     }
     optimiser.update(network.trained_mut(), &gradients, rate_factor * config.train.learning_rate)?;
     Ok(outcome)
@@ -82,6 +86,15 @@ impl Objective<'_> {
     /// Returns `[3 * B, D]`.
     fn embed(&self, network: &TorchNetwork) -> Result<Tensor> {
         network.forward(&self.images, self.config.train.batch_norm)
+    }
+
+    /// As [`Objective::embed`], at a point that a meta method only looks at. It lies so near to theta_n that most of its
+    /// weights round to the same bf16 numbers, so this is computed in 32 bits.
+    ///
+    /// # Shapes
+    /// Returns `[3 * B, D]`.
+    fn embed_nearby(&self, network: &TorchNetwork) -> Result<Tensor> {
+        network.forward_exactly(&self.images, self.config.train.batch_norm)
     }
 
     /// L_FG of the batch's embeddings.
@@ -309,6 +322,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A virtual step is smaller than what bf16 can tell of a weight; the meta step must see it all the same.
+    #[test]
+    fn a_virtual_step_is_seen_in_bf16_too() {
+        let reference = reference();
+        let batch = batch(&reference);
+        let mut config = settings(Method::Meta, 0.0, BatchNorm::Frozen);
+        config.neighbourhood.as_mut().unwrap().eta_s = 1e-3;
+        let topology = config.neighbourhood.as_ref().unwrap();
+        let after = |precision| {
+            let mut torch = network(&reference).with_arithmetic(precision, false).unwrap();
+            let objective = objective(&config, &batch, &torch);
+            let (_, outcome) = meta::gradients(&objective, topology, &mut torch).unwrap();
+            outcome.topology_loss.unwrap()
+        };
+        let torch = network(&reference);
+        let here = objective(&config, &batch, &torch);
+        let before = value(&here.topology(&here.embed(&torch).unwrap(), topology).unwrap().loss).unwrap();
+        let (fp32, bf16) = (after(config::Precision::Fp32), after(config::Precision::Bf16));
+        assert!((fp32 - bf16).abs() < 0.1 * (fp32 - before).abs(), "{before} to {fp32}, in bf16 {bf16}");
     }
 
     /// The second-order term, by central differences, against autograd's: its direction, sign and size.

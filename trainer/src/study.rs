@@ -22,7 +22,7 @@ use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::distance::Distance;
 use sketchfind_core::{atomic, fingerprint};
 use sketchfind_eval::accuracy::accuracy_at;
-use sketchfind_eval::report::{Provenance, Report};
+use sketchfind_eval::report::{Provenance, QUERIES, Report};
 use sketchfind_eval::seeds::{compare_seeds, summarise_seeds};
 use sketchfind_eval::{Bootstrap, QueryResult, rank_queries};
 
@@ -160,6 +160,11 @@ impl Study {
         let text = std::fs::read_to_string(&base).map_err(sketchfind_core::Error::io("read", &base))?;
         let mut table: toml::Table =
             toml::from_str(&text).map_err(|e| refuse(format!("'{}': {e}", base.display())))?;
+        for set in [&dataset.set, &method.set] {
+            if set.contains_key("seed") {
+                return Err(refuse("set.seed: the seeds of a study are its 'seeds'".into()));
+            }
+        }
         merge(&mut table, &dataset.set);
         merge(&mut table, &method.set);
         let seed = i64::try_from(seed).map_err(|e| refuse(format!("seed {seed}: {e}")))?;
@@ -359,8 +364,10 @@ pub fn study(options: &StudyOptions<'_>, observer: &(dyn Fn(StudyEvent<'_>) + Sy
                 let (dataset, method_name) = (&dataset.name, &method.name);
                 observer(StudyEvent::Run { number, n_runs, dataset, method: method_name, seed });
                 let is_first = method == &study.method[0] && seed == study.seeds[0];
-                let Some(done) = source.run(options, method, seed, is_first, observer)? else {
-                    return Ok(StudyOutcome::Interrupted);
+                let done = match source.run(options, method, seed, is_first, observer) {
+                    Ok(Some(done)) => done,
+                    Ok(None) | Err(Error::Interrupted) => return Ok(StudyOutcome::Interrupted),
+                    Err(error) => return Err(error),
                 };
                 for done in &done {
                     observer(StudyEvent::Row(&done.row));
@@ -385,6 +392,11 @@ struct TestSource<'a> {
 impl<'a> TestSource<'a> {
     fn new(study: &'a Study, settings: &'a StudyDataset) -> Result<TestSource<'a>> {
         let dataset = Dataset::load(&study.folder.join(&settings.data))?;
+        // Known before hours of training, not after them.
+        if dataset.sketches_in(Split::Test).next().is_none() {
+            let reason = "it has no test sketches, which a study reports on".into();
+            return Err(Error::Data { path: dataset.manifest().to_owned(), reason });
+        }
         let sha256 = dataset.fingerprint()?;
         Ok(TestSource { study, settings, dataset, sha256 })
     }
@@ -402,15 +414,11 @@ impl<'a> TestSource<'a> {
         let config = self.study.config(self.settings, method, seed)?;
         let name = format!("runs/{}/{}/seed-{seed}", self.settings.name, method.name);
         let folder = options.out.join(name);
-        let mut checkpoints: Vec<(&str, Option<Which>)> = vec![("last", Some(Which::Last))];
-        if config.validation.share > 0.0 {
-            checkpoints.push(("best", Some(Which::Best)));
-        }
-        if with_initial {
-            checkpoints.insert(0, ("initial", None));
-        }
         let report = |checkpoint: &str| folder.join(format!("test-{checkpoint}"));
-        let is_done = checkpoints.iter().all(|(name, _)| report(name).is_dir())
+        let is_there = |checkpoint: &str| report(checkpoint).join(QUERIES).is_file();
+        let is_done = is_there("last")
+            && (!with_initial || is_there("initial"))
+            && (checkpoint::position(&folder, Which::Best)?.is_none() || is_there("best"))
             && self.is_same_run(&folder, &config)?;
         if !is_done {
             std::fs::create_dir_all(&folder)
@@ -429,14 +437,21 @@ impl<'a> TestSource<'a> {
                 Outcome::Interrupted(_) => return Ok(None),
             }
         }
+        let mut checkpoints: Vec<(&str, Option<Which>)> = vec![("last", Some(Which::Last))];
+        // There is one where photos with sketches were held out, which a small share of few photos need not give.
+        if checkpoint::position(&folder, Which::Best)?.is_some() {
+            checkpoints.push(("best", Some(Which::Best)));
+        }
+        if with_initial {
+            checkpoints.insert(0, ("initial", None));
+        }
         let mut done = Vec::new();
         for (checkpoint, which) in checkpoints {
             let (position, weights_sha256) = state_of(&folder, which)?;
             let report = report(checkpoint);
-            if !report.is_dir() {
+            if !report.join(QUERIES).is_file() {
                 let model = format!("{}, {}, seed {seed}, {checkpoint}", config.network, method.name);
-                self.evaluate(&folder, &config, which, options.device, (model, &weights_sha256))?
-                    .write(&report)?;
+                self.evaluate(&folder, &config, which, options, (model, &weights_sha256))?.write(&report)?;
             }
             let report = Report::read(&report, &self.study.bootstrap())?;
             let row = RunRow {
@@ -458,7 +473,13 @@ impl<'a> TestSource<'a> {
             return Ok(false);
         }
         let run = Run::load(folder)?;
-        Ok(run.config == run::portable(config)? && run.dataset_sha256 == self.sha256)
+        if run.config != run::portable(config)? || run.dataset_sha256 != self.sha256 {
+            return Ok(false);
+        }
+        // A configuration names weights by their file, whose content may have changed since.
+        let initial = run::initial_weights(config, &run::network_of(config)?)?;
+        Ok(run.weights_sha256 == initial.sha256
+            && run.topology_weights_sha256 == run::topology_sha256(config)?)
     }
 
     /// Ranks the test photos for every test sketch, as [`crate::validation`] does with held-out ones.
@@ -467,14 +488,14 @@ impl<'a> TestSource<'a> {
         folder: &Path,
         config: &Config,
         which: Option<Which>,
-        device: TrainingDevice,
+        options: &StudyOptions<'_>,
         (model, model_sha256): (String, &str),
     ) -> Result<Report> {
         let (network, weights, _) = network_at(folder, config, &Run::load(folder)?, which)?;
-        let torch = TorchNetwork::new(&network, &weights, device.open()?)?;
+        let torch = TorchNetwork::new(&network, &weights, options.device.open()?)?;
         let preprocess = config.preprocess()?;
         let decode = |files: Vec<(&String, &PathBuf)>| {
-            data::decode(self.dataset.manifest(), &files, &preprocess, &|_, _| {})
+            data::decode(self.dataset.manifest(), &files, &preprocess, &|_, _| {}, options.interrupted)
         };
         let photos =
             decode(self.dataset.photos_in(Split::Test).map(|photo| (&photo.id, &photo.path)).collect())?;

@@ -48,18 +48,21 @@ pub fn held_out_acc1(
 /// [`crate::Error::Torch`]; [`crate::Error::Core`] where an embedding is not finite.
 pub fn embed(network: &TorchNetwork, pictures: &[&Picture], preprocess: &Preprocess) -> Result<Embeddings> {
     let mut values = Vec::new();
-    for_each_chunk(network, pictures, preprocess, Features::Pooled, |features| values.extend(features))?;
+    for_each_chunk(network, pictures, preprocess, Features::Pooled, |_, features| {
+        values.extend(features);
+        Ok(())
+    })?;
     let ids = pictures.iter().map(|picture| picture.id.clone()).collect();
     Ok(Embeddings::new(ids, network.network().output_width(), values)?)
 }
 
-/// Computes pictures' features as evaluation does, some at a time, and hands them on row by row.
+/// Computes pictures' features as evaluation does, some at a time, and hands them on row by row, until `take` fails.
 pub(crate) fn for_each_chunk(
     network: &TorchNetwork,
     pictures: &[&Picture],
     preprocess: &Preprocess,
     features: Features,
-    mut take: impl FnMut(Vec<f32>),
+    mut take: impl FnMut(usize, Vec<f32>) -> Result<()>,
 ) -> Result<()> {
     let side = i64::from(preprocess.crop);
     for chunk in pictures.chunks(BATCH) {
@@ -67,7 +70,7 @@ pub(crate) fn for_each_chunk(
         let images = Tensor::f_from_slice(&crops)?
             .f_reshape([chunk.len() as i64, 3, side, side])?
             .f_to_device(network.device())?;
-        take(to_values(&network.features(&images, features)?)?);
+        take(chunk.len(), to_values(&network.features(&images, features)?)?)?;
     }
     Ok(())
 }

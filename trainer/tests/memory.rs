@@ -39,7 +39,7 @@ fn ten_thousand_photos_fit_in_a_gibibyte() {
         Source { network: &torch, weights_sha256: "w", preprocess: &preprocess, features: Features::Pooled };
     let cache = tempfile::tempdir().unwrap();
     let before = peak();
-    let run = || Neighbourhood::compute_or_load(&source, &photos, cache.path(), &|_, _| {}).unwrap();
+    let run = || Neighbourhood::compute_or_load(&source, &photos, cache.path(), &|_, _| Ok(())).unwrap();
     let computed = run();
     let loaded = run();
     assert_eq!(computed.n_photos(), n_photos);

@@ -47,7 +47,7 @@ impl FirstOrder {
         let place = Place::remember(network)?;
         place.move_to(network, &g_hat, -objective.rate_factor * settings.eta_s)?;
         // g_bar.
-        let topology = objective.topology(&objective.embed(network)?, settings)?;
+        let topology = objective.topology(&objective.embed_nearby(network)?, settings)?;
         let g_bar = gradient(&topology.loss, network)?;
         Ok(FirstOrder { g_hat, g_bar, place, retrieval, topology })
     }

@@ -52,7 +52,7 @@ pub(super) fn with_difference_step(
         let eps = difference_step / length;
         let mut gradient_at = |by: f64| -> Result<Vec<Tensor>> {
             first.place.move_to(network, &first.g_bar, by)?;
-            gradient(&objective.retrieval(&objective.embed(network)?)?.loss, network)
+            gradient(&objective.retrieval(&objective.embed_nearby(network)?)?.loss, network)
         };
         second_order = Some((gradient_at(eps)?, gradient_at(-eps)?, 2.0 * eps));
     }
