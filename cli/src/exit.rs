@@ -78,6 +78,7 @@ fn of_runtime(error: &sketchfind_runtime::Error) -> Exit {
         Error::Graph { .. }
         | Error::BrokenImage { .. }
         | Error::RepeatedId { .. }
+        | Error::PhotoExists { .. }
         | Error::Gallery { .. } => Exit::BadInput,
         _ => Exit::Failure,
     }

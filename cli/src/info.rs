@@ -97,7 +97,7 @@ fn of_card(card: &Card) -> Vec<String> {
 fn of_gallery(gallery: &Gallery) -> Vec<String> {
     let manifest = gallery.manifest();
     let mut lines = vec![
-        format!("gallery        {} photos, format {}", gallery.embeddings().len(), manifest.format),
+        format!("gallery        {} photos, format {}", gallery.len(), manifest.format),
         format!("index          {}", manifest.index.kind()),
     ];
     lines.extend(of_card(gallery.card()));

@@ -29,7 +29,7 @@ pub(crate) fn query(
 ) -> Result<Exit> {
     let options = compute.options();
     let limits = options.limits;
-    let mut retriever = Retriever::open(gallery, options)?;
+    let retriever = Retriever::open(gallery, options)?;
     let mut rows = Vec::new();
     for sketch in sketches {
         let image = Rgb8Image::open(sketch, limits)?;

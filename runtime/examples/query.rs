@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [gallery, sketch] = arguments.as_slice() else {
         return Err("usage: query GALLERY SKETCH".into());
     };
-    let mut retriever = Retriever::open(Path::new(gallery), EmbedderOptions::cpu())?;
+    let retriever = Retriever::open(Path::new(gallery), EmbedderOptions::cpu())?;
     let sketch = Rgb8Image::open(Path::new(sketch), DecodeLimits::ORDINARY)?;
     for found in retriever.query(&sketch, 10)? {
         println!("{}\t{:.6}\t{}", found.rank, found.distance, found.id);

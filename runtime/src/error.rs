@@ -113,6 +113,30 @@ pub enum Error {
         /// What is wrong; names the file inside it where one is at fault.
         reason: String,
     },
+    /// A gallery is being written by somebody else.
+    #[error(
+        "gallery '{}': another writer has it ({}); one at a time may write",
+        path.display(),
+        if holder.is_empty() { "it did not say who it is" } else { holder }
+    )]
+    Locked {
+        /// The gallery's folder.
+        path: PathBuf,
+        /// What the writer said of itself, such as `process 4711`.
+        holder: String,
+    },
+    /// A change was asked of a gallery that is open for reading only.
+    #[error("gallery '{}': it is open for reading only; open it for writing", path.display())]
+    ReadOnly {
+        /// The gallery's folder.
+        path: PathBuf,
+    },
+    /// A photo was to be added whose id is in the gallery, or twice in what was to be added.
+    #[error("the photo '{id}' is there already; remove it first, or replace it")]
+    PhotoExists {
+        /// The id.
+        id: String,
+    },
     /// The system refused a thread.
     #[error("cannot start {n_threads} threads: {reason}")]
     Threads {

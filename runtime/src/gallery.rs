@@ -1,36 +1,60 @@
-//! The gallery: a matrix of embeddings with its model, in one folder that a product ships or keeps.
+//! The gallery: photos with their embeddings and their model, in one folder that a product ships or keeps and that
+//! loses nothing.
 //!
 //! ```text
-//! gallery.json     magic, format, fingerprints of the model and every other file, distance, index
-//! embeddings.npy   the matrix [N, D], float32 (NumPy)
-//! embeddings.csv   the id of each row
-//! photos.csv       id,path of each photo's file, where known
+//! gallery.json     magic, format, fingerprints of the model's files, distance, index, numbers of the files below
+//! segments/        the photos and the matrix [N, D], float32, in files that never change
+//! log/             the changes since
 //! model/           card.json, model.onnx and the probe: all that a query needs
+//! lock             held by the one writer
 //! ```
 //!
-//! The matrix is the truth; an approximate index is built from it in memory. A gallery is written whole or
-//! not at all, and every file's SHA-256 is checked before it is read, so a damaged gallery is an error that
-//! names the file.
+//! **What is promised.** When [`Gallery::add`], [`Gallery::replace`] or [`Gallery::remove`] return, the change is on the
+//! disk, and it is found there after the process is killed or the power fails; until they return it has happened wholly
+//! or not at all. A change first goes into the log ([`log`](self) has its form in `log.rs`), where a record that was not
+//! finished is told from one that was and is damaged. When the log is long it is written as a segment beside it; the new
+//! `gallery.json` that names the new files replaces the old one in one step, and only then are the old files removed.
+//! So at any moment `gallery.json` names files that are whole. Every byte that is read is checked: CRC-32C of the log's
+//! records and of blocks of the matrix, SHA-256 of the model. A damaged gallery is an error that names file and place,
+//! and opening one changes nothing.
+//!
+//! **Who may do what.** Any number of processes and threads read, one writes: a second writer is refused by a lock. A
+//! reader sees a [`Snapshot`], which never changes; a reader in another process sees the gallery as it was opened or
+//! [refreshed](Gallery::refresh).
 
+mod codec;
+mod format1;
+mod lock;
+mod log;
 mod manifest;
+mod map;
+mod segment;
+mod segment_file;
+mod snapshot;
 mod sources;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sketchfind_core::card::{CARD, Card, MODEL, PROBE_EMBEDDINGS, PROBE_IMAGES};
 use sketchfind_core::embeddings::{Embeddings, ids_path};
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 pub use manifest::{FORMAT, MAGIC, MANIFEST, Manifest};
+pub(crate) use map::MappedRows;
+pub use snapshot::{Match, Snapshot};
 
-use crate::{Error, Index, IndexKind, IndexSpec, Result};
+use self::lock::Lock;
+use self::log::Log;
+use self::manifest::AnyManifest;
+use self::segment::Part;
+use self::segment_file::Expected;
+use self::writer::Writer;
+use crate::index::HnswIndex;
+use crate::{Error, IndexKind, IndexSpec, Photo, Result};
 
-/// The matrix's name in a gallery's folder; the ids stand beside it in `embeddings.csv`.
-pub const EMBEDDINGS: &str = "embeddings.npy";
-/// The name of the list of photo files in a gallery's folder.
-pub const PHOTOS: &str = "photos.csv";
 /// The model's folder in a gallery's folder.
 pub const MODEL_DIR: &str = "model";
 
@@ -55,14 +79,41 @@ impl GalleryOptions {
     }
 }
 
-/// A gallery that was opened: embeddings, the card of their model, and where the photos are.
-#[derive(Clone, Debug)]
+/// What may be done with a gallery that is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It is read; any number of readers may, beside a writer too.
+    Read,
+    /// It is read and changed; one at a time may.
+    Write,
+}
+
+/// A gallery that is open. All methods take `&self`: threads share it.
 pub struct Gallery {
     path: PathBuf,
     manifest: Manifest,
     card: Card,
-    embeddings: Arc<Embeddings>,
-    sources: BTreeMap<String, PathBuf>,
+    /// Replaced by each change; readers clone the `Arc` and hold no lock while they search.
+    snapshot: RwLock<Arc<Snapshot>>,
+    writer: Option<Mutex<Writer>>,
+}
+
+impl std::fmt::Debug for Gallery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gallery")
+            .field("path", &self.path)
+            .field("snapshot", &self.snapshot())
+            .field("access", &self.access())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is on the disk.
+struct State {
+    manifest: Manifest,
+    snapshot: Snapshot,
+    /// The length of the log up to its last whole record, and the sequence of the next; nothing in the first format.
+    log_end: Option<(u64, u64)>,
 }
 
 impl Gallery {
@@ -72,8 +123,8 @@ impl Gallery {
     ///
     /// # Errors
     /// [`Error::Gallery`] where `path` is something else, the embeddings do not fit the model, or a source
-    /// has no embedding or a path that is not UTF-8; [`Error::Core`] where the model cannot be read or a file
-    /// not be written.
+    /// has no embedding; [`Error::Locked`] where somebody writes the gallery that is there; [`Error::Core`] where the
+    /// model cannot be read, a file not be written, or a path is not UTF-8.
     pub fn create(
         path: &Path,
         model_dir: &Path,
@@ -82,86 +133,132 @@ impl Gallery {
         options: &GalleryOptions,
     ) -> Result<()> {
         let refused = |reason: String| Error::Gallery { path: path.to_owned(), reason };
-        refuse_other_things(path)?;
-        options.index.check()?;
-        let card = Card::load_with_model(model_dir)?;
-        if embeddings.width() != card.embedding_width {
-            return Err(refused(format!(
-                "its embeddings are {} wide, those of the model in '{}' {}",
-                embeddings.width(),
-                model_dir.display(),
-                card.embedding_width
-            )));
-        }
         let empty = BTreeMap::new();
         let sources = sources.unwrap_or(&empty);
         if let Some(id) = sources.keys().find(|id| embeddings.find(id).is_none()) {
             return Err(refused(format!("the photo '{id}' has a file but no embedding")));
         }
+        let mut photos = Vec::with_capacity(embeddings.len());
+        for id in embeddings.ids() {
+            let photo = Photo::new(id);
+            let photo = match sources.get(id) {
+                Some(source) => photo.with_source(source),
+                None => photo,
+            };
+            photo.check()?;
+            photos.push(photo);
+        }
+        let (n, width) = (photos.len(), embeddings.width());
+        Gallery::create_of(path, model_dir, n, width, photos.iter().zip(embeddings.rows()), options)
+    }
+
+    /// Writes a gallery without photos, otherwise as [`Gallery::create`] does.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::create`].
+    pub fn create_empty(path: &Path, model_dir: &Path, options: &GalleryOptions) -> Result<()> {
+        let width = Card::load(model_dir)?.embedding_width;
+        Gallery::create_of(path, model_dir, 0, width, std::iter::empty(), options)
+    }
+
+    fn create_of<'p>(
+        path: &Path,
+        model_dir: &Path,
+        n: usize,
+        width: usize,
+        rows: impl Iterator<Item = (&'p Photo, &'p [f32])>,
+        options: &GalleryOptions,
+    ) -> Result<()> {
+        let refused = |reason: String| Error::Gallery { path: path.to_owned(), reason };
+        refuse_other_things(path)?;
+        options.index.check()?;
+        let card = Card::load_with_model(model_dir)?;
+        if width != card.embedding_width {
+            return Err(refused(format!(
+                "its embeddings are {} wide, those of the model in '{}' {}",
+                width,
+                model_dir.display(),
+                card.embedding_width
+            )));
+        }
+        let model = model_fingerprint(path, &card)?;
+        // Whoever writes the gallery that is there would go on writing into what is thrown away.
+        let lock = if manifest::is_ours(path) { Some(Lock::take(path)?) } else { None };
         atomic::write_folder(path, |new| {
-            let npy = new.join(EMBEDDINGS);
-            embeddings.save(&npy)?;
-            sources::write(&new.join(PHOTOS), sources).map_err(refused)?;
             copy_model(model_dir, &new.join(MODEL_DIR))?;
             let mut files = BTreeMap::new();
             fingerprint_files(new, Path::new(""), &mut files)?;
+            let expected = Expected { model: &model, width };
+            let segments = if n == 0 { vec![] } else { vec![1] };
+            if n > 0 {
+                segment_file::write(new, 1, n, rows, expected)?;
+            }
+            Log::create(new, 1, 1, expected, &[])?;
             Manifest {
                 format: FORMAT,
                 tool: options.tool.clone(),
                 model_sha256: card.onnx.sha256.clone(),
                 distance: card.distance,
-                n: embeddings.len(),
-                width: embeddings.width(),
+                width,
                 index: options.index,
                 files,
+                segments,
+                log: 1,
+                sequence: 1,
             }
             .save(new)
-        })
+        })?;
+        drop(lock);
+        Ok(())
     }
 
-    /// Opens the gallery in the folder `path` and checks it: every file against its fingerprint, the matrix
-    /// and its model against each other.
+    /// Opens the gallery in the folder `path` for reading and checks it: every file against its checksums, the matrix
+    /// and its model against each other. Nothing is changed, and a writer may be at work.
+    ///
+    /// Galleries of every earlier format are read.
     ///
     /// # Errors
     /// [`Error::Gallery`] with the file that is missing, damaged, or of a newer version; [`Error::Core`].
     pub fn open(path: &Path) -> Result<Gallery> {
-        let manifest = Manifest::load(path)?;
-        let damaged = |reason: String| Error::Gallery { path: path.to_owned(), reason };
-        for needed in [EMBEDDINGS, "embeddings.csv", PHOTOS, "model/card.json", "model/model.onnx"] {
-            if !manifest.files.contains_key(needed) {
-                return Err(damaged(format!("its {MANIFEST} does not list '{needed}'")));
+        Gallery::open_with(path, Access::Read)
+    }
+
+    /// Opens the gallery as [`Gallery::open`] does, for reading or for writing. To write a gallery of an earlier format
+    /// is to turn it into one of the present format, which happens here and in one step.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::open`]; [`Error::Locked`] where another writer has it.
+    pub fn open_with(path: &Path, access: Access) -> Result<Gallery> {
+        // Of anything but a gallery nothing is wanted, no lock either.
+        manifest::load(path)?;
+        let lock = match access {
+            Access::Read => None,
+            Access::Write => Some(Lock::take(path)?),
+        };
+        let state = read_consistent(path)?;
+        let card = read_model(path, &state.manifest)?;
+        let model = model_fingerprint(path, &card)?;
+        let (manifest, mut snapshot) = (state.manifest, state.snapshot);
+        let writer = match lock {
+            None => None,
+            Some(lock) => {
+                let opened = writer::open(path, &manifest, &model, &snapshot, state.log_end, lock)?;
+                if let Some(upgraded) = opened.snapshot {
+                    snapshot = upgraded;
+                }
+                Some(opened.writer)
             }
-        }
-        for (name, expected) in &manifest.files {
-            let sha256 = fingerprint::of_file(&path.join(name))?;
-            if sha256 != *expected {
-                return Err(damaged(format!(
-                    "'{name}' is damaged or was changed: its sha256 is {sha256}, expected {expected}"
-                )));
-            }
-        }
-        let card = Card::load_with_model(&path.join(MODEL_DIR))?;
-        if card.onnx.sha256 != manifest.model_sha256 {
-            return Err(damaged(format!(
-                "its model's fingerprint is {}, its embeddings are by {}",
-                card.onnx.sha256, manifest.model_sha256
-            )));
-        }
-        let embeddings = Embeddings::load(&path.join(EMBEDDINGS))?;
-        let facts = (manifest.n, manifest.width, manifest.width, manifest.distance);
-        let found = (embeddings.len(), embeddings.width(), card.embedding_width, card.distance);
-        if facts != found {
-            return Err(damaged(format!(
-                "its {MANIFEST} says {} embeddings of width {} by {}; the matrix has {} of {}, the model's card says \
-                 {} by {}",
-                manifest.n, manifest.width, manifest.distance, found.0, found.1, found.2, found.3
-            )));
-        }
-        let sources = sources::read(&path.join(PHOTOS)).map_err(damaged)?;
-        if let Some(id) = sources.keys().find(|id| embeddings.find(id).is_none()) {
-            return Err(damaged(format!("'{PHOTOS}' names the photo '{id}', which has no embedding")));
-        }
-        Ok(Gallery { path: path.to_owned(), manifest, card, embeddings: Arc::new(embeddings), sources })
+        };
+        let manifest = writer.as_ref().map_or(manifest, |writer| writer.manifest().clone());
+        let gallery = Gallery {
+            path: path.to_owned(),
+            manifest,
+            card,
+            snapshot: RwLock::new(Arc::new(snapshot)),
+            writer: writer.map(Mutex::new),
+        };
+        gallery.build_graphs()?;
+        Ok(gallery)
     }
 
     /// The gallery's folder.
@@ -169,7 +266,7 @@ impl Gallery {
         &self.path
     }
 
-    /// What `gallery.json` says.
+    /// What `gallery.json` said when the gallery was opened.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -184,24 +281,182 @@ impl Gallery {
         &self.card
     }
 
-    /// The embeddings of the photos, `[N, D]`.
-    pub fn embeddings(&self) -> &Arc<Embeddings> {
-        &self.embeddings
+    /// What may be done with it.
+    pub fn access(&self) -> Access {
+        if self.writer.is_some() { Access::Write } else { Access::Read }
     }
 
-    /// The file of a photo as it was when the gallery was made, where the gallery knows it.
-    pub fn source(&self, id: &str) -> Option<&Path> {
-        self.sources.get(id).map(PathBuf::as_path)
+    /// All photos as they are now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Builds the index that the gallery asks for, in memory: nothing to do for exact search, minutes for a
-    /// graph of a hundred thousand photos.
+    /// The number of photos.
+    pub fn len(&self) -> usize {
+        self.snapshot().len()
+    }
+
+    /// Whether there is no photo.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads again what another process has written since this one opened the gallery for reading. A gallery that is
+    /// open for writing is always up to date.
     ///
     /// # Errors
-    /// Those of [`IndexSpec::build`].
-    pub fn build_index(&self) -> Result<Box<dyn Index>> {
-        self.manifest.index.build(Arc::clone(&self.embeddings), self.card.distance)
+    /// Those of [`Gallery::open`]; the snapshot then stays as it was.
+    pub fn refresh(&self) -> Result<()> {
+        if self.writer.is_some() {
+            return Ok(());
+        }
+        let state = read_consistent(&self.path)?;
+        if state.manifest.model_sha256 != self.manifest.model_sha256 {
+            let reason = "its model was replaced since it was opened; open it anew".to_owned();
+            return Err(Error::Gallery { path: self.path.clone(), reason });
+        }
+        self.publish(state.snapshot);
+        self.build_graphs()
     }
+
+    fn publish(&self, snapshot: Snapshot) {
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+    }
+
+    /// Builds the graphs that the gallery asks for and does not have.
+    fn build_graphs(&self) -> Result<()> {
+        let IndexSpec::Hnsw(parameters) = self.manifest.index else {
+            return Ok(());
+        };
+        for part in self.snapshot().parts() {
+            let segment = &part.segment;
+            if segment.len() >= LEAST_FOR_GRAPH && segment.graph().is_none() {
+                let matrix = segment.matrix().clone();
+                segment.set_graph(HnswIndex::build(matrix, self.manifest.distance, parameters)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows below which a graph gains nothing: looking at all of them is as fast.
+const LEAST_FOR_GRAPH: usize = 1024;
+
+/// Reads a gallery that another process may be writing.
+fn read_consistent(path: &Path) -> Result<State> {
+    // A writer removes files that its new manifest no longer names, perhaps between our reading the one and opening
+    // the other.
+    const N_TRIES: usize = 10;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let manifest = manifest::load(path)?;
+        let result = match &manifest {
+            AnyManifest::First(first) => read_first(path, first),
+            AnyManifest::Second(manifest) => read_second(path, manifest),
+        };
+        let Err(error) = result else {
+            return result;
+        };
+        let same = match (&manifest, manifest::load(path)?) {
+            (AnyManifest::First(before), AnyManifest::First(after)) => *before == after,
+            (AnyManifest::Second(before), AnyManifest::Second(after)) => *before == after,
+            _ => false,
+        };
+        if same || tries == N_TRIES {
+            return Err(error);
+        }
+    }
+}
+
+fn read_first(path: &Path, first: &format1::Manifest) -> Result<State> {
+    let segment = format1::read(path, first)?;
+    let parts = if segment.len() == 0 { vec![] } else { vec![Part::new(segment)] };
+    let manifest = Manifest {
+        format: first.format,
+        tool: first.tool.clone(),
+        model_sha256: first.model_sha256.clone(),
+        distance: first.distance,
+        width: first.width,
+        index: first.index,
+        files: first.files.clone(),
+        segments: vec![],
+        log: 0,
+        sequence: 1,
+    };
+    let snapshot = Snapshot::new(first.distance, first.width, parts);
+    Ok(State { manifest, snapshot, log_end: None })
+}
+
+fn read_second(path: &Path, manifest: &Manifest) -> Result<State> {
+    let model = fingerprint_bytes(path, &manifest.model_sha256)?;
+    let expected = Expected { model: &model, width: manifest.width };
+    let mut parts = Vec::with_capacity(manifest.segments.len());
+    for &number in &manifest.segments {
+        parts.push(Part::new(segment_file::open(path, number, expected)?));
+    }
+    let mut snapshot = Snapshot::new(manifest.distance, manifest.width, parts);
+    let replay = log::read(path, manifest.log, manifest.sequence, expected)?;
+    let next = manifest.sequence + replay.batches.len() as u64;
+    for batch in replay.batches {
+        snapshot = snapshot.after(batch).map_err(|reason| Error::Gallery {
+            path: path.to_owned(),
+            reason: format!("its log {:08} does not fit its segments: {reason}", manifest.log),
+        })?;
+    }
+    Ok(State { manifest: manifest.clone(), snapshot, log_end: Some((replay.n_good, next)) })
+}
+
+/// Checks the model's files and reads its card.
+fn read_model(path: &Path, manifest: &Manifest) -> Result<Card> {
+    let damaged = |reason: String| Error::Gallery { path: path.to_owned(), reason };
+    let model = format!("{MODEL_DIR}/{MODEL}");
+    for needed in [&model, &format!("{MODEL_DIR}/{CARD}")] {
+        if !manifest.files.contains_key(needed) {
+            return Err(damaged(format!("its {MANIFEST} does not list '{needed}'")));
+        }
+    }
+    for name in manifest.files.keys().filter(|name| name.starts_with(MODEL_DIR) && **name != model) {
+        format1::check_file(path, name, &manifest.files)?;
+    }
+    // The network is the one large file: reading its card checks it, against a card that was checked above.
+    let card = Card::load_with_model(&path.join(MODEL_DIR))?;
+    if card.onnx.sha256 != manifest.model_sha256 || manifest.files.get(&model) != Some(&card.onnx.sha256) {
+        return Err(damaged(format!(
+            "its model's fingerprint is {}, its embeddings are by {}",
+            card.onnx.sha256, manifest.model_sha256
+        )));
+    }
+    if (card.embedding_width, card.distance) != (manifest.width, manifest.distance) {
+        return Err(damaged(format!(
+            "its {MANIFEST} says embeddings of width {} by {}; the model's card says {} by {}",
+            manifest.width, manifest.distance, card.embedding_width, card.distance
+        )));
+    }
+    Ok(card)
+}
+
+fn model_fingerprint(path: &Path, card: &Card) -> Result<[u8; 32]> {
+    fingerprint_bytes(path, &card.onnx.sha256)
+}
+
+/// A fingerprint's 32 bytes.
+fn fingerprint_bytes(path: &Path, text: &str) -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let digits = text.as_bytes();
+    let is_whole = digits.len() == 64
+        && bytes.iter_mut().zip(digits.chunks_exact(2)).all(|(byte, pair)| {
+            let parsed = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+            parsed.is_some_and(|value| {
+                *byte = value;
+                true
+            })
+        });
+    if is_whole {
+        return Ok(bytes);
+    }
+    let reason = format!("its model's fingerprint is '{text}', expected 64 hexadecimal digits");
+    Err(Error::Gallery { path: path.to_owned(), reason })
 }
 
 /// Refuses a path that holds anything but a gallery or an empty folder: it would be replaced.

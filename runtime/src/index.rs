@@ -4,12 +4,12 @@
 //! [`Distance::between`](sketchfind_core::distance::Distance::between) to the last bit; an approximate index
 //! may miss a row, never misplace one.
 
-mod exact;
+pub(crate) mod exact;
 mod hnsw;
+mod matrix;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,9 @@ use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::ranking::Ranking;
 
 pub use exact::ExactIndex;
+pub(crate) use exact::Rows;
 pub use hnsw::{HnswIndex, HnswParameters};
+pub use matrix::Matrix;
 
 use crate::Result;
 
@@ -32,11 +34,11 @@ pub trait Index: Send + Sync {
     fn distance(&self) -> Distance;
 
     /// The matrix that it searches.
-    fn embeddings(&self) -> &Embeddings;
+    fn matrix(&self) -> &Matrix;
 
     /// The number of rows.
     fn len(&self) -> usize {
-        self.embeddings().len()
+        self.matrix().len()
     }
 
     /// Whether there is no row.
@@ -44,7 +46,8 @@ pub trait Index: Send + Sync {
         self.len() == 0
     }
 
-    /// The `k` rows nearest to `query`, or all where there are fewer; equal distances are in order of ids.
+    /// The `k` rows nearest to `query`, or all where there are fewer; equal distances are in order of rows, which is that
+    /// of ids in [`Embeddings`].
     ///
     /// # Shapes
     /// `query`: `[D]`.
@@ -132,14 +135,15 @@ impl IndexSpec {
         }
     }
 
-    /// Builds the index of `embeddings`.
+    /// Builds the index of a matrix.
     ///
     /// # Errors
     /// Those of [`HnswIndex::build`].
-    pub fn build(self, embeddings: Arc<Embeddings>, distance: Distance) -> Result<Box<dyn Index>> {
+    pub fn build(self, matrix: impl Into<Matrix>, distance: Distance) -> Result<Box<dyn Index>> {
+        let matrix = matrix.into();
         Ok(match self {
-            IndexSpec::Exact => Box::new(ExactIndex::new(embeddings, distance)),
-            IndexSpec::Hnsw(parameters) => Box::new(HnswIndex::build(embeddings, distance, parameters)?),
+            IndexSpec::Exact => Box::new(ExactIndex::new(matrix, distance)),
+            IndexSpec::Hnsw(parameters) => Box::new(HnswIndex::build(matrix, distance, parameters)?),
         })
     }
 }
@@ -177,7 +181,7 @@ pub fn recall_at_k(
 }
 
 /// Refuses a query of another width or with a component that is not finite. hnsw_rs panics on those.
-fn check_query(query: &[f32], width: usize) -> Result<()> {
+pub(crate) fn check_query(query: &[f32], width: usize) -> Result<()> {
     if query.len() != width {
         return Err(CoreError::Mismatch {
             what: "width of the query's embedding",

@@ -3,8 +3,9 @@
 //! An [`Embedder`] runs a model's `model.onnx` through ONNX Runtime ([`native`] finds the library) and turns
 //! images into embeddings; everything it needs to know stands in the model's card. [`verify`] proves on any
 //! machine that it does so as the trainer did. An [`Index`] finds a query's nearest rows in a matrix of
-//! embeddings, exactly or approximately. A [`Gallery`] keeps such a matrix with its model on disk, and a
-//! [`Retriever`] joins all of them: a sketch in, [`Match`]es out.
+//! embeddings, exactly or approximately. A [`Gallery`] keeps such a matrix with its model on disk, where it
+//! grows and shrinks and loses nothing, and a [`Retriever`] joins all of them: a sketch in, [`Match`]es out,
+//! for any number of threads.
 //!
 //! ```
 //! use std::{collections::BTreeMap, path::Path};
@@ -23,7 +24,7 @@
 //! let sources: BTreeMap<_, _> = photos.into_iter().collect();
 //! Gallery::create(&path, model, &embedded.embeddings, Some(&sources), &GalleryOptions::exact("docs 1.0"))?;
 //!
-//! let mut retriever = Retriever::open(&path, EmbedderOptions::cpu())?;
+//! let retriever = Retriever::open(&path, EmbedderOptions::cpu())?;
 //! let sketch = Rgb8Image::open(Path::new("tests/fixtures/photos/red.png"), DecodeLimits::ORDINARY)?;
 //! let matches = retriever.query(&sketch, 1)?;
 //! assert_eq!(matches[0].id, "red");
@@ -42,16 +43,21 @@ struct Readme;
 mod device;
 mod embedder;
 mod error;
+mod filter;
 pub mod gallery;
 pub mod index;
 pub mod native;
+mod photo;
+mod pool;
 mod retriever;
 mod verify;
 
 pub use device::Device;
 pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
-pub use gallery::{Gallery, GalleryOptions};
-pub use index::{ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, recall_at_k};
-pub use retriever::{Match, Retriever};
+pub use filter::Filter;
+pub use gallery::{Access, Gallery, GalleryOptions, Match, Snapshot};
+pub use index::{ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, Matrix, recall_at_k};
+pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
+pub use retriever::{Retriever, RetrieverOptions};
 pub use verify::{TOLERANCE, Verification, verify};

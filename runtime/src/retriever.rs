@@ -1,51 +1,126 @@
 //! The retriever: a gallery, its model and its index in one; a sketch in, matches out.
 
-use std::path::{Path, PathBuf};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
 
+use sketchfind_core::Error as CoreError;
+use sketchfind_core::card::Card;
 use sketchfind_core::image::Rgb8Image;
 
-use crate::{Embedder, EmbedderOptions, Gallery, Index, Result};
+use crate::pool::Pool;
+use crate::{Access, Embedder, EmbedderOptions, Filter, Gallery, Match, Photo, Result, Snapshot};
 
-/// A photo that matches a query.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Match {
-    /// The photo's id.
-    pub id: String,
-    /// Its distance to the query by the model's distance; smaller is more alike.
-    pub distance: f64,
-    /// Its place, from 1.
-    pub rank: usize,
-    /// The photo's file as it was when the gallery was made, where the gallery knows it.
-    pub path: Option<PathBuf>,
+/// How a gallery is opened together with its model.
+#[derive(Clone, Debug)]
+pub struct RetrieverOptions {
+    /// How the model is run. Without a number of threads the cores are shared out between the sessions.
+    pub embedder: EmbedderOptions,
+    /// How many images may be in the model at a time, 1 to 256. Each session holds the model's weights; more sessions
+    /// serve more callers at once, each slower.
+    pub sessions: usize,
+    /// Whether photos may be added and removed.
+    pub access: Access,
 }
 
-/// Finds the photos of a gallery that match a sketch. The crate's first page has an example.
+impl RetrieverOptions {
+    /// One session with all cores, for reading.
+    pub fn new(embedder: EmbedderOptions) -> RetrieverOptions {
+        RetrieverOptions { embedder, sessions: 1, access: Access::Read }
+    }
+
+    /// One session on the processor, for reading.
+    pub fn cpu() -> RetrieverOptions {
+        RetrieverOptions::new(EmbedderOptions::cpu())
+    }
+
+    /// The same with `sessions` sessions.
+    #[must_use]
+    pub fn with_sessions(mut self, sessions: usize) -> RetrieverOptions {
+        self.sessions = sessions;
+        self
+    }
+
+    /// The same, for writing.
+    #[must_use]
+    pub fn writable(mut self) -> RetrieverOptions {
+        self.access = Access::Write;
+        self
+    }
+}
+
+impl From<EmbedderOptions> for RetrieverOptions {
+    fn from(embedder: EmbedderOptions) -> RetrieverOptions {
+        RetrieverOptions::new(embedder)
+    }
+}
+
+/// Finds the photos of a gallery that match a sketch, and changes the gallery. Threads share one: every method takes
+/// `&self`, searches never wait for a writer, and each sees the gallery whole, as it was before or after a change.
+///
+/// ```
+/// use std::path::Path;
+/// use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+/// use sketchfind_runtime::{Filter, Gallery, GalleryOptions, Photo, Retriever, RetrieverOptions};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("gallery");
+/// let model = Path::new("tests/fixtures/mean8"); // a tiny model: the mean of each colour channel
+/// Gallery::create_empty(&path, model, &GalleryOptions::exact("docs 1.0"))?;
+///
+/// let retriever = Retriever::open(&path, RetrieverOptions::cpu().with_sessions(2).writable())?;
+/// let red = Rgb8Image::new(1, 1, vec![255, 0, 0])?;
+/// let blue = Rgb8Image::new(1, 1, vec![0, 0, 255])?;
+/// retriever.add(Photo::new("red").with_labels(["warm"]), &red)?;
+/// retriever.add(Photo::new("blue").with_labels(["cold"]).with_source("shop/blue.jpg"), &blue)?;
+/// // From here on both survive a crash.
+///
+/// let matches = retriever.query(&red, 2)?;
+/// assert_eq!((matches[0].id.as_str(), matches[0].rank, matches[0].distance), ("red", 1, 0.0));
+/// let cold = Filter::everything().any_label(["cold"]);
+/// assert_eq!(retriever.query_filtered(&red, 2, &cold)?[0].id, "blue");
+///
+/// assert_eq!(retriever.remove(&["red", "never there"])?, 1);
+/// assert_eq!(retriever.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Retriever {
     gallery: Gallery,
-    index: Box<dyn Index>,
-    embedder: Embedder,
+    pool: Pool,
 }
 
 impl std::fmt::Debug for Retriever {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Retriever")
             .field("gallery", &self.gallery)
-            .field("index", &self.index.kind())
-            .field("embedder", &self.embedder)
-            .finish()
+            .field("sessions", &self.pool.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl Retriever {
-    /// Opens the gallery at `path`, builds its index and opens the model inside it.
+    /// Opens the gallery at `path`, builds its index and opens the model inside it. `options` may be
+    /// [`EmbedderOptions`] alone.
     ///
     /// # Errors
-    /// Those of [`Gallery::open`], [`Gallery::build_index`] and [`Embedder::open`].
-    pub fn open(path: &Path, options: EmbedderOptions) -> Result<Retriever> {
-        let gallery = Gallery::open(path)?;
-        let embedder = Embedder::open(&gallery.model_dir(), options)?;
-        let index = gallery.build_index()?;
-        Ok(Retriever { gallery, index, embedder })
+    /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::Core`](crate::Error::Core) where an option is
+    /// out of range.
+    pub fn open(path: &Path, options: impl Into<RetrieverOptions>) -> Result<Retriever> {
+        let options = options.into();
+        if !(1..=256).contains(&options.sessions) {
+            let (value, expected) = (options.sessions.to_string(), "1 to 256".to_owned());
+            return Err(CoreError::OutOfRange { what: "sessions", value, expected }.into());
+        }
+        let mut embedder = options.embedder;
+        if options.sessions > 1 && embedder.n_threads.is_none() {
+            let n_cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            embedder.n_threads = Some((n_cores / options.sessions).max(1));
+        }
+        let gallery = Gallery::open_with(path, options.access)?;
+        let model = gallery.model_dir();
+        let embedders = (0..options.sessions).map(|_| Embedder::open(&model, embedder.clone()));
+        let pool = Pool::new(embedders.collect::<Result<_>>()?);
+        Ok(Retriever { gallery, pool })
     }
 
     /// The gallery.
@@ -53,40 +128,142 @@ impl Retriever {
         &self.gallery
     }
 
-    /// The gallery's index.
-    pub fn index(&self) -> &dyn Index {
-        self.index.as_ref()
+    /// The model's card.
+    pub fn card(&self) -> &Card {
+        self.gallery.card()
     }
 
-    /// The gallery's model.
-    pub fn embedder(&mut self) -> &mut Embedder {
-        &mut self.embedder
+    /// All photos as they are now, for several questions about one state.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.gallery.snapshot()
+    }
+
+    /// The number of photos.
+    pub fn len(&self) -> usize {
+        self.gallery.len()
+    }
+
+    /// Whether there is no photo.
+    pub fn is_empty(&self) -> bool {
+        self.gallery.is_empty()
+    }
+
+    /// What the gallery knows of the photo `id`: its labels, where its file is.
+    pub fn photo(&self, id: &str) -> Option<Photo> {
+        self.snapshot().photo(id).cloned()
+    }
+
+    /// Runs `work` with one of the sessions, once one is idle: to embed files, for example.
+    pub fn with_embedder<T>(&self, work: impl FnOnce(&mut Embedder) -> T) -> T {
+        self.pool.with(work)
+    }
+
+    /// The embeddings of `images` by the gallery's model, in their order.
+    ///
+    /// # Shapes
+    /// `images`: `[n]` of any sizes; returns `[n, embedding_width]`, row-major.
+    ///
+    /// # Errors
+    /// Those of [`Embedder::embed`].
+    pub fn embed(&self, images: &[Rgb8Image]) -> Result<Vec<f32>> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.pool.with(|embedder| embedder.embed(images))
     }
 
     /// The `k` photos that match `sketch` best, or all where there are fewer; best first.
     ///
     /// # Errors
     /// Those of [`Embedder::embed`].
-    pub fn query(&mut self, sketch: &Rgb8Image, k: usize) -> Result<Vec<Match>> {
-        let embedding = self.embedder.embed(std::slice::from_ref(sketch))?;
-        self.query_embedding(&embedding, k)
+    pub fn query(&self, sketch: &Rgb8Image, k: usize) -> Result<Vec<Match>> {
+        self.query_filtered(sketch, k, &Filter::everything())
     }
 
-    /// The `k` photos nearest to an embedding of the gallery's model.
+    /// The `k` photos that match `sketch` best among those that pass `filter`: exactly these, however few pass.
+    ///
+    /// # Errors
+    /// Those of [`Embedder::embed`].
+    pub fn query_filtered(&self, sketch: &Rgb8Image, k: usize, filter: &Filter) -> Result<Vec<Match>> {
+        let embedding = self.embed(std::slice::from_ref(sketch))?;
+        self.query_embedding(&embedding, k, filter)
+    }
+
+    /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot.
+    ///
+    /// # Errors
+    /// Those of [`Embedder::embed`].
+    pub fn query_batch(&self, sketches: &[Rgb8Image], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
+        let embeddings = self.embed(sketches)?;
+        let snapshot = self.snapshot();
+        let rows = embeddings.chunks_exact(snapshot.width());
+        rows.map(|embedding| snapshot.search(embedding, k, filter)).collect()
+    }
+
+    /// The `k` photos nearest to an embedding of the gallery's model among those that pass `filter`.
     ///
     /// # Shapes
     /// `embedding`: `[embedding_width]`.
     ///
     /// # Errors
     /// [`Error::Core`](crate::Error::Core) where the embedding has another width or is not finite.
-    pub fn query_embedding(&self, embedding: &[f32], k: usize) -> Result<Vec<Match>> {
-        let ids = self.gallery.embeddings().ids();
-        let ranking = self.index.search(embedding, k)?;
-        let matches = ranking.hits().iter().zip(1..).filter_map(|(hit, rank)| {
-            let id = ids.get(hit.row)?.clone();
-            let path = self.gallery.source(&id).map(Path::to_owned);
-            Some(Match { id, distance: hit.distance, rank, path })
-        });
-        Ok(matches.collect())
+    pub fn query_embedding(&self, embedding: &[f32], k: usize, filter: &Filter) -> Result<Vec<Match>> {
+        self.snapshot().search(embedding, k, filter)
     }
+
+    /// Adds a photo. When this returns it is found, and survives a crash.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::add`] and [`Embedder::embed`]; the gallery is then unchanged.
+    pub fn add(&self, photo: Photo, image: &Rgb8Image) -> Result<()> {
+        self.add_batch(vec![photo], std::slice::from_ref(image))
+    }
+
+    /// Adds `photos`, whose pictures are `images`, all or none. Much faster than one after another.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::add`] and [`Embedder::embed`]; the gallery is then unchanged.
+    pub fn add_batch(&self, photos: Vec<Photo>, images: &[Rgb8Image]) -> Result<()> {
+        check_counts(&photos, images)?;
+        // Looked up before the work; `Gallery::add` decides.
+        let snapshot = self.snapshot();
+        if let Some(there) = photos.iter().find(|photo| snapshot.photo(photo.id()).is_some()) {
+            return Err(crate::Error::PhotoExists { id: there.id().to_owned() });
+        }
+        photos.iter().try_for_each(Photo::check)?;
+        self.gallery.add(photos, self.embed(images)?)
+    }
+
+    /// Adds a photo in the place of the one that has its id, where there is one.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::replace`] and [`Embedder::embed`]; the gallery is then unchanged.
+    pub fn replace(&self, photo: Photo, image: &Rgb8Image) -> Result<()> {
+        photo.check()?;
+        self.gallery.replace(vec![photo], self.embed(std::slice::from_ref(image))?)
+    }
+
+    /// Removes the photos of `ids`, all in one step, and returns how many of them were there.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::remove`].
+    pub fn remove<S: AsRef<str>>(&self, ids: &[S]) -> Result<usize> {
+        self.gallery.remove(ids)
+    }
+
+    /// Gives back the space of removed photos and brings the index up to date.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::compact`].
+    pub fn compact(&self) -> Result<()> {
+        self.gallery.compact()
+    }
+}
+
+fn check_counts(photos: &[Photo], images: &[Rgb8Image]) -> Result<()> {
+    if photos.len() == images.len() {
+        return Ok(());
+    }
+    let (expected, got) = (photos.len().to_string(), images.len().to_string());
+    Err(CoreError::Mismatch { what: "images for photos", expected, got }.into())
 }

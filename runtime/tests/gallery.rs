@@ -7,7 +7,8 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_runtime::{
-    EmbedderOptions, Error, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec, Retriever, verify,
+    Access, EmbedderOptions, Error, Filter, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec,
+    Photo, Retriever, verify,
 };
 
 use crate::{assert_says, copy_folder, fixture};
@@ -30,18 +31,19 @@ pub(crate) fn create(path: &Path) {
 }
 
 #[track_caller]
-fn assert_holds_colours(path: &Path) {
+fn assert_holds_colours(path: &Path, format: u32) {
     let (embeddings, sources) = colours();
     let gallery = Gallery::open(path).unwrap();
-    assert_eq!(**gallery.embeddings(), embeddings);
-    assert_eq!(gallery.source("red, bright"), sources.get("red, bright").map(PathBuf::as_path));
-    assert_eq!(gallery.source("green"), None);
+    let snapshot = gallery.snapshot();
+    assert_eq!(snapshot.embeddings().unwrap(), embeddings);
+    let source = |id: &str| snapshot.photo(id).unwrap().source().map(Path::to_owned);
+    assert_eq!(source("red, bright").as_ref(), sources.get("red, bright"));
+    assert_eq!(source("green"), None);
     let manifest = gallery.manifest();
-    assert_eq!((manifest.format, manifest.n, manifest.width), (1, 3, 3));
+    assert_eq!((manifest.format, snapshot.len(), manifest.width), (format, 3, 3));
     assert_eq!((manifest.distance, manifest.tool.as_str()), (Distance::Mse, "sketchfind 0.1.0"));
     assert_eq!(manifest.model_sha256, gallery.card().onnx.sha256);
-    let index = gallery.build_index().unwrap();
-    assert_eq!((index.kind(), index.len()), (IndexKind::Hnsw, 3));
+    assert_eq!(manifest.index.kind(), IndexKind::Hnsw);
     assert!(verify(&gallery.model_dir(), sketchfind_runtime::Device::Cpu).unwrap().passed);
 }
 
@@ -50,26 +52,68 @@ fn a_gallery_comes_back_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/gallery");
     create(&path);
-    assert_holds_colours(&path);
+    assert_holds_colours(&path, 2);
     // Again, in its place, and from the copy of the model inside it.
     let (embeddings, _) = colours();
     Gallery::create(&path, &path.join("model"), &embeddings, None, &GalleryOptions::exact("test")).unwrap();
     let gallery = Gallery::open(&path).unwrap();
-    assert_eq!((gallery.source("blue"), gallery.manifest().tool.as_str()), (None, "test"));
-    assert_eq!(gallery.build_index().unwrap().kind(), IndexKind::Exact);
+    assert_eq!(gallery.snapshot().photo("blue").unwrap().source(), None);
+    assert_eq!(
+        (gallery.manifest().index.kind(), gallery.manifest().tool.as_str()),
+        (IndexKind::Exact, "test")
+    );
     assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
 }
 
 #[test]
 fn the_first_format_is_read_for_good() {
     let path = fixture("gallery-v1");
-    if std::env::var_os("SKETCHFIND_WRITE_FIXTURES").is_some() {
-        create(&path);
-    }
-    assert_holds_colours(&path);
-    let mut retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
+    assert_holds_colours(&path, 1);
+    let retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
     let sketch = Rgb8Image::open(&fixture("photos/red.png"), DecodeLimits::ORDINARY).unwrap();
     assert_eq!(retriever.query(&sketch, 1).unwrap()[0].id, "red, bright");
+    assert!(!path.join("lock").exists() && !path.join("log").exists());
+}
+
+#[test]
+fn the_second_format_is_read_for_good() {
+    // Its log holds a photo that was added and one that was removed since the segment was written.
+    let path = fixture("gallery-v2");
+    if std::env::var_os("SKETCHFIND_WRITE_FIXTURES").is_some() {
+        create(&path);
+        let gallery = Gallery::open_with(&path, Access::Write).unwrap();
+        let photo = Photo::new("grey").with_labels(["dull", "new"]).with_source("photos/grey.png");
+        gallery.add(vec![photo.with_content([7; 32])], vec![0.5; 3]).unwrap();
+        gallery.remove(&["green"]).unwrap();
+        drop(gallery);
+        std::fs::remove_file(path.join("lock")).unwrap();
+    }
+    let gallery = Gallery::open(&path).unwrap();
+    let snapshot = gallery.snapshot();
+    let ids: Vec<&str> = snapshot.photos().map(|(photo, _)| photo.id()).collect();
+    assert_eq!(ids, ["blue", "grey", "red, bright"]);
+    let grey = snapshot.photo("grey").unwrap();
+    assert!(grey.labels().iter().eq(["dull", "new"]) && grey.content() == Some(&[7; 32]));
+    assert_eq!(grey.source(), Some(Path::new("photos/grey.png")));
+    assert_eq!(snapshot.embedding("grey"), Some(&[0.5; 3][..]));
+    assert_eq!((snapshot.len(), snapshot.n_removed(), gallery.access()), (3, 1, Access::Read));
+    assert!(!path.join("lock").exists());
+}
+
+#[test]
+fn the_first_format_becomes_the_present_one_when_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    copy_folder(&fixture("gallery-v1"), &path);
+    let gallery = Gallery::open_with(&path, Access::Write).unwrap();
+    gallery.add(vec![Photo::new("grey")], vec![0.5; 3]).unwrap();
+    drop(gallery);
+    let gallery = Gallery::open(&path).unwrap();
+    assert_eq!((gallery.manifest().format, gallery.len()), (2, 4));
+    assert_eq!(gallery.snapshot().photo("blue").unwrap().source(), Some(Path::new("photos/blue.png")));
+    for gone in ["embeddings.npy", "embeddings.csv", "photos.csv"] {
+        assert!(!path.join(gone).exists() && !gallery.manifest().files.contains_key(gone));
+    }
 }
 
 #[test]
@@ -77,7 +121,7 @@ fn a_retriever_finds_photos() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     create(&path);
-    let mut retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
+    let retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
     let sketch = Rgb8Image::new(2, 2, [0, 51, 255].repeat(4)).unwrap();
     let matches = retriever.query(&sketch, 10).unwrap();
     let ids: Vec<&str> = matches.iter().map(|found| found.id.as_str()).collect();
@@ -88,7 +132,10 @@ fn a_retriever_finds_photos() {
     assert_eq!(matches[0].path.as_deref(), Some(Path::new("photos/blue.png")));
     assert_eq!(matches[1].path, None);
     assert!(retriever.query(&sketch, 0).unwrap().is_empty());
-    assert_says(retriever.query_embedding(&[0.0; 4], 1).unwrap_err(), &["width", "expected 3, got 4"]);
+    assert_says(
+        retriever.query_embedding(&[0.0; 4], 1, &Filter::everything()).unwrap_err(),
+        &["width", "expected 3, got 4"],
+    );
 }
 
 #[test]
@@ -98,9 +145,9 @@ fn an_empty_gallery_is_a_gallery() {
     for options in [GalleryOptions::exact("test"), GalleryOptions::hnsw("test")] {
         let path = folder.path().join(options.index.kind().name());
         Gallery::create(&path, &fixture("mean8"), &nothing, None, &options).unwrap();
-        let mut retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
+        let retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
         let sketch = Rgb8Image::new(1, 1, vec![0; 3]).unwrap();
-        assert!(retriever.query(&sketch, 5).unwrap().is_empty() && retriever.index().is_empty());
+        assert!(retriever.query(&sketch, 5).unwrap().is_empty() && retriever.is_empty());
     }
 }
 
@@ -167,7 +214,7 @@ fn what_does_not_fit_is_not_written() {
         use std::os::unix::ffi::OsStringExt;
         let path = PathBuf::from(std::ffi::OsString::from_vec(b"caf\xe9.png".to_vec()));
         let sources = BTreeMap::from([("blue".to_owned(), path)]);
-        check(&mean8, &embeddings, Some(&sources), &options, &["'blue'", "not UTF-8"]);
+        check(&mean8, &embeddings, Some(&sources), &options, &["'blue'", "expected UTF-8"]);
     }
 }
 
@@ -176,9 +223,9 @@ fn a_newer_format_is_called_newer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     copy_folder(&fixture("gallery-v1"), &path);
-    let newer = br#"{"magic": "sketchfind-gallery", "format": 2, "shape": "unheard of"}"#;
+    let newer = br#"{"magic": "sketchfind-gallery", "format": 3, "shape": "unheard of"}"#;
     std::fs::write(path.join("gallery.json"), newer).unwrap();
-    assert_says(Gallery::open(&path).unwrap_err(), &["gallery.json", "format 2", "reads 1 to 1", "Update"]);
+    assert_says(Gallery::open(&path).unwrap_err(), &["gallery.json", "format 3", "reads 1 to 2", "Update"]);
     std::fs::write(path.join("gallery.json"), br#"{"magic": "other", "format": 1}"#).unwrap();
     assert_says(Gallery::open(&path).unwrap_err(), &["'other'", "sketchfind-gallery"]);
     std::fs::remove_file(path.join("gallery.json")).unwrap();

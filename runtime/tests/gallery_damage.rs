@@ -23,6 +23,8 @@ fn files(root: &Path) -> Vec<PathBuf> {
             }
         }
     }
+    // What is in the lock's file counts for nothing.
+    found.retain(|path| path != Path::new("lock"));
     found.sort();
     found
 }
@@ -45,7 +47,7 @@ fn a_file_that_is_cut_off_is_named() {
     let gallery = folder.path().join("gallery");
     create(&gallery);
     let files = files(&gallery);
-    assert_eq!(files.len(), 11, "{files:?}");
+    assert_eq!(files.len(), 10, "{files:?}");
     for name in &files {
         let bytes = std::fs::read(gallery.join(name)).unwrap();
         let n = bytes.len();
@@ -68,6 +70,10 @@ fn a_flipped_bit_is_noticed_wherever_it_is() {
             let mut damaged = bytes.clone();
             let position = stream.below(bytes.len());
             damaged[position] ^= 1 << stream.below(8);
+            // The log's tip only says up to where its records are acknowledged, and here are none.
+            if name == Path::new("log/00000001.log") && (512..524).contains(&position) {
+                continue;
+            }
             // White space between words of JSON may be any other.
             if name == Path::new("gallery.json")
                 && [bytes[position], damaged[position]].iter().all(u8::is_ascii_whitespace)
@@ -116,17 +122,19 @@ fn a_manifest_that_contradicts_its_files_is_refused() {
         forge(&gallery, change);
         assert_says(Gallery::open(&gallery).unwrap_err(), parts);
     };
-    check(&|gallery| gallery["n"] = 4.into(), &["4 embeddings", "the matrix has 3"]);
-    check(&|gallery| gallery["width"] = 2.into(), &["of width 2", "of 3"]);
+    check(&|gallery| gallery["width"] = 2.into(), &["00000001.rows", "another gallery"]);
     check(&|gallery| gallery["distance"] = "cosine".into(), &["by cosine", "by mse"]);
-    check(&|gallery| gallery["model_sha256"] = "00".into(), &["model's fingerprint", "by 00"]);
+    check(&|gallery| gallery["model_sha256"] = "00".into(), &["model's fingerprint", "'00'"]);
+    check(&|gallery| gallery["model_sha256"] = "0".repeat(64).into(), &["another gallery"]);
+    check(&|gallery| gallery["segments"] = vec![2].into(), &["00000002.rows"]);
+    check(&|gallery| gallery["log"] = 2.into(), &["00000002.log"]);
     check(&|gallery| gallery["index"]["m"] = 1000.into(), &["m is 1000"]);
     check(&|gallery| gallery["files"]["../secret"] = "00".into(), &["'../secret'", "inside"]);
     check(&|gallery| gallery["files"]["/etc/passwd"] = "00".into(), &["'/etc/passwd'", "inside"]);
     let unlist = |gallery: &mut serde_json::Value| {
-        gallery["files"].as_object_mut().unwrap().remove("embeddings.npy");
+        gallery["files"].as_object_mut().unwrap().remove("model/model.onnx");
     };
-    check(&unlist, &["does not list 'embeddings.npy'"]);
+    check(&unlist, &["does not list 'model/model.onnx'"]);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn assert_lawful(index: &dyn Index, query: &[f32], k: usize) -> Ranking {
     assert_eq!(hits.len(), k.min(index.len()), "{}", index.kind());
     for hit in hits {
         assert!(hit.distance.is_finite() && hit.distance >= 0.0);
-        let row = index.embeddings().row(hit.row).unwrap();
+        let row = index.matrix().row(hit.row).unwrap();
         assert_eq!(hit.distance, index.distance().between(query, row), "{}", index.kind());
     }
     assert!(
@@ -135,10 +135,11 @@ fn zero_rows_are_as_far_as_core_says() {
     let mut values = uniform(3, 300, 4).values().to_vec();
     values.extend([0.0; 4 * 3]);
     values.extend([-0.0; 4]);
-    on_every_kind(&embeddings(4, values.clone()), |index| {
+    let rows = embeddings(4, values);
+    on_every_kind(&rows, |index| {
         for query in [&[1.0, 1.0, 0.0, 0.0], &[0.0; 4], &[-0.0; 4]] {
             let ranking = assert_lawful(index, query, 10);
-            let exact = Ranking::exact(query, index.embeddings(), index.distance(), 10).unwrap();
+            let exact = Ranking::exact(query, &rows, index.distance(), 10).unwrap();
             assert_eq!(ranking, exact, "{} {}", index.kind(), index.distance());
         }
     });

@@ -11,6 +11,9 @@ mod gallery;
 mod gallery_damage;
 mod index;
 mod native;
+mod retriever;
+mod store;
+mod store_kill;
 mod verify;
 
 use std::path::{Path, PathBuf};

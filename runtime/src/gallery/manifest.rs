@@ -1,4 +1,5 @@
-//! `gallery.json`: what a gallery is, and the fingerprints of its files.
+//! `gallery.json`: what a gallery is, and which files hold it. Replacing this one file is what makes a change of files
+//! take effect.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sketchfind_core::distance::Distance;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
+use super::format1;
 use crate::{Error, IndexSpec, Result};
 
 /// The name of this file in a gallery's folder.
@@ -14,7 +16,7 @@ pub const MANIFEST: &str = "gallery.json";
 /// The word that says that a folder is a gallery of ours.
 pub const MAGIC: &str = "sketchfind-gallery";
 /// The version of the format that this code writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What a gallery is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,14 +30,18 @@ pub struct Manifest {
     pub model_sha256: String,
     /// The distance of that model.
     pub distance: Distance,
-    /// The number of photos, N.
-    pub n: usize,
     /// The width of an embedding, D.
     pub width: usize,
     /// The index to search it with.
     pub index: IndexSpec,
-    /// SHA-256 of every other file, by its path in the gallery with `/` between folders.
+    /// SHA-256 of every file of the model, by its path in the gallery with `/` between folders.
     pub files: BTreeMap<String, String>,
+    /// The numbers of the segments' files, oldest first.
+    pub segments: Vec<u64>,
+    /// The number of the log's file.
+    pub log: u64,
+    /// The sequence of the log's first record.
+    pub sequence: u64,
 }
 
 /// The file: the magic word, a checksum of the manifest, the manifest.
@@ -50,13 +56,19 @@ struct Document {
     gallery: Manifest,
 }
 
+/// A manifest of any format that is read.
+pub(super) enum AnyManifest {
+    First(format1::Manifest),
+    Second(Manifest),
+}
+
 impl Manifest {
     pub(super) fn save(&self, folder: &Path) -> Result<()> {
         let path = folder.join(MANIFEST);
         let document = Document {
             magic: MAGIC.to_owned(),
             format: self.format,
-            sha256: self.checksum(&path)?,
+            sha256: checksum(self, &path)?,
             gallery: self.clone(),
         };
         let mut text = serde_json::to_string_pretty(&document)
@@ -64,51 +76,65 @@ impl Manifest {
         text.push('\n');
         Ok(atomic::write_bytes(&path, text.as_bytes())?)
     }
+}
 
-    pub(super) fn load(folder: &Path) -> Result<Manifest> {
-        let path = folder.join(MANIFEST);
-        let refused = |reason: String| Error::Gallery { path: folder.to_owned(), reason };
-        if folder.is_dir() && !path.exists() {
-            return Err(refused(format!("it is no gallery: there is no '{MANIFEST}' in it")));
-        }
-        let bytes = std::fs::read(&path).map_err(CoreError::io("read", &path))?;
-        let header: Header = serde_json::from_slice(&bytes)
-            .map_err(|e| refused(format!("its '{MANIFEST}' cannot be read: {e}")))?;
-        if header.magic != MAGIC {
-            return Err(refused(format!("its '{MANIFEST}' says '{}', expected '{MAGIC}'", header.magic)));
-        }
-        if header.format == 0 || header.format > FORMAT {
-            return Err(refused(format!(
-                "its '{MANIFEST}' is of format {}; this version of sketchfind reads 1 to {FORMAT}. Update \
-                 sketchfind, or make the gallery again with this version",
-                header.format
-            )));
-        }
-        let document: Document = serde_json::from_slice(&bytes).map_err(|e| {
-            refused(format!("its '{MANIFEST}' of format {} cannot be read: {e}", header.format))
-        })?;
-        let manifest = document.gallery;
-        let sha256 = manifest.checksum(&path)?;
-        if sha256 != document.sha256 || manifest.format != document.format {
-            return Err(refused(format!(
-                "its '{MANIFEST}' is damaged or was changed: its sha256 is {sha256}, expected {}",
-                document.sha256
-            )));
-        }
-        // The names come from a file, and must not lead out of the gallery.
-        let leads_out =
-            |name: &String| !Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
-        if let Some(name) = manifest.files.keys().find(|name| leads_out(name)) {
-            return Err(refused(format!("its '{MANIFEST}' lists '{name}', which is not a file inside it")));
-        }
-        manifest.index.check()?;
-        Ok(manifest)
+/// Reads the manifest of the gallery in `folder`.
+pub(super) fn load(folder: &Path) -> Result<AnyManifest> {
+    let path = folder.join(MANIFEST);
+    let refused = |reason: String| Error::Gallery { path: folder.to_owned(), reason };
+    if folder.is_dir() && !path.exists() {
+        return Err(refused(format!("it is no gallery: there is no '{MANIFEST}' in it")));
     }
+    let bytes = std::fs::read(&path).map_err(CoreError::io("read", &path))?;
+    let header: Header = serde_json::from_slice(&bytes)
+        .map_err(|e| refused(format!("its '{MANIFEST}' cannot be read: {e}")))?;
+    if header.magic != MAGIC {
+        return Err(refused(format!("its '{MANIFEST}' says '{}', expected '{MAGIC}'", header.magic)));
+    }
+    if header.format == 0 || header.format > FORMAT {
+        return Err(refused(format!(
+            "its '{MANIFEST}' is of format {}; this version of sketchfind reads 1 to {FORMAT}. Update \
+             sketchfind, or make the gallery again with this version",
+            header.format
+        )));
+    }
+    if header.format == 1 {
+        return format1::parse(folder, &bytes).map(AnyManifest::First);
+    }
+    let document: Document = serde_json::from_slice(&bytes)
+        .map_err(|e| refused(format!("its '{MANIFEST}' of format {} cannot be read: {e}", header.format)))?;
+    let manifest = document.gallery;
+    check(folder, &manifest, manifest.format == document.format, &document.sha256, &manifest.files)?;
+    manifest.index.check()?;
+    Ok(AnyManifest::Second(manifest))
+}
 
-    fn checksum(&self, path: &Path) -> Result<String> {
-        let text = serde_json::to_string(self).map_err(|e| CoreError::malformed(path, e.to_string()))?;
-        Ok(fingerprint::of_bytes(text.as_bytes()))
+/// Checks a manifest of any format against the checksum beside it, and that its files are inside the gallery.
+pub(super) fn check<M: Serialize>(
+    folder: &Path,
+    manifest: &M,
+    same_format: bool,
+    expected: &str,
+    files: &BTreeMap<String, String>,
+) -> Result<()> {
+    let refused = |reason: String| Error::Gallery { path: folder.to_owned(), reason };
+    let sha256 = checksum(manifest, &folder.join(MANIFEST))?;
+    if sha256 != expected || !same_format {
+        return Err(refused(format!(
+            "its '{MANIFEST}' is damaged or was changed: its sha256 is {sha256}, expected {expected}"
+        )));
     }
+    // The names come from a file, and must not lead out of the gallery.
+    let leads_out = |name: &String| !Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
+    match files.keys().find(|name| leads_out(name)) {
+        Some(name) => Err(refused(format!("its '{MANIFEST}' lists '{name}', which is not a file inside it"))),
+        None => Ok(()),
+    }
+}
+
+fn checksum<M: Serialize>(manifest: &M, path: &Path) -> Result<String> {
+    let text = serde_json::to_string(manifest).map_err(|e| CoreError::malformed(path, e.to_string()))?;
+    Ok(fingerprint::of_bytes(text.as_bytes()))
 }
 
 /// What every version of the file has.

@@ -1,13 +1,10 @@
 //! Exact search: every row is looked at.
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
 use sketchfind_core::distance::Distance;
-use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::ranking::{Hit, Ranking};
 
-use super::{Index, IndexKind, check_query};
+use super::{Index, IndexKind, Matrix, check_query};
 use crate::Result;
 
 /// Components in one block of rows, 4 MiB: a task long enough to be worth handing to another core.
@@ -28,14 +25,14 @@ const BLOCK: usize = 1 << 20;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ExactIndex {
-    embeddings: Arc<Embeddings>,
+    matrix: Matrix,
     distance: Distance,
 }
 
 impl ExactIndex {
-    /// An index of `embeddings` by `distance`. Nothing is copied or computed.
-    pub fn new(embeddings: Arc<Embeddings>, distance: Distance) -> ExactIndex {
-        ExactIndex { embeddings, distance }
+    /// An index of a matrix by `distance`. Nothing is copied or computed.
+    pub fn new(matrix: impl Into<Matrix>, distance: Distance) -> ExactIndex {
+        ExactIndex { matrix: matrix.into(), distance }
     }
 }
 
@@ -48,42 +45,63 @@ impl Index for ExactIndex {
         self.distance
     }
 
-    fn embeddings(&self) -> &Embeddings {
-        &self.embeddings
+    fn matrix(&self) -> &Matrix {
+        &self.matrix
     }
 
     fn search(&self, query: &[f32], k: usize) -> Result<Ranking> {
-        search(&self.embeddings, self.distance, query, k)
+        search(&self.matrix, self.distance, query, k, Rows::All)
     }
 }
 
-/// The `k` rows nearest to `query`, looking at every one.
-pub(super) fn search(
-    embeddings: &Embeddings,
+/// Which rows of a matrix are looked at.
+#[derive(Clone, Copy)]
+pub(crate) enum Rows<'a> {
+    /// Every row.
+    All,
+    /// Those of which this is true.
+    Where(&'a (dyn Fn(usize) -> bool + Sync)),
+    /// These, ascending.
+    These(&'a [u32]),
+}
+
+/// The `k` nearest to `query` of `rows`, looking at every one.
+pub(crate) fn search(
+    matrix: &Matrix,
     distance: Distance,
     query: &[f32],
     k: usize,
+    rows: Rows<'_>,
 ) -> Result<Ranking> {
-    let width = embeddings.width();
+    let width = matrix.width();
     check_query(query, width)?;
     let rows_per_block = (BLOCK / width).max(1);
-    if embeddings.len() <= rows_per_block {
-        return Ok(Ranking::exact(query, embeddings, distance, k)?);
-    }
+    let hit = |row: usize, embedding: &[f32]| Hit { row, distance: distance.between(query, embedding) };
     // Each block keeps its own k nearest. The order of hits is total, so the blocks do not show in the
     // result.
-    let blocks: Vec<Ranking> = embeddings
-        .values()
-        .par_chunks(rows_per_block * width)
-        .enumerate()
-        .map(|(block, values)| {
-            let first = block * rows_per_block;
-            let hits = values.chunks_exact(width).enumerate().map(|(row, embedding)| Hit {
-                row: first + row,
-                distance: distance.between(query, embedding),
-            });
-            Ranking::new(hits.collect(), k)
-        })
-        .collect::<std::result::Result<_, _>>()?;
+    let ranked = |hits: Vec<Hit>| Ranking::new(hits, k);
+    let blocks: Vec<Ranking> = match rows {
+        Rows::These(rows) => {
+            let block = |rows: &[u32]| {
+                let hits = rows.iter().map(|&row| row as usize);
+                ranked(hits.filter_map(|row| Some(hit(row, matrix.row(row)?))).collect())
+            };
+            rows.par_chunks(rows_per_block).map(block).collect::<std::result::Result<_, _>>()?
+        }
+        Rows::All | Rows::Where(_) => {
+            let is_wanted = |row: usize| if let Rows::Where(wanted) = rows { wanted(row) } else { true };
+            let block = |(block, values): (usize, &[f32])| {
+                let first = block * rows_per_block;
+                let hits = values.chunks_exact(width).zip(first..).filter(|(_, row)| is_wanted(*row));
+                ranked(hits.map(|(embedding, row)| hit(row, embedding)).collect())
+            };
+            let values = matrix.values();
+            if matrix.len() <= rows_per_block {
+                return Ok(block((0, values))?);
+            }
+            let blocks = values.par_chunks(rows_per_block * width).enumerate();
+            blocks.map(block).collect::<std::result::Result<_, _>>()?
+        }
+    };
     Ok(Ranking::new(blocks.iter().flat_map(|ranking| ranking.hits()).copied().collect(), k)?)
 }

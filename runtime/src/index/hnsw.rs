@@ -19,18 +19,16 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
-use std::sync::Arc;
 
 use hnsw_rs::prelude::{DistL2, Distance as GraphDistance, Hnsw};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::distance::Distance;
-use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::random::Stream;
 use sketchfind_core::ranking::{Hit, Ranking};
 
-use super::{Index, IndexKind, check_query, exact};
+use super::{Index, IndexKind, Matrix, Rows, check_query, exact};
 use crate::Result;
 
 /// The parameters of a graph, by the names of Malkov and Yashunin 2018.
@@ -93,7 +91,7 @@ enum Mapping {
 }
 
 impl Mapping {
-    fn of(distance: Distance, embeddings: &Embeddings) -> Mapping {
+    fn of(distance: Distance, embeddings: &Matrix) -> Mapping {
         match distance {
             Distance::Mse => {
                 let largest =
@@ -132,7 +130,7 @@ impl Mapping {
 /// # Ok::<(), sketchfind_runtime::Error>(())
 /// ```
 pub struct HnswIndex {
-    embeddings: Arc<Embeddings>,
+    matrix: Matrix,
     distance: Distance,
     parameters: HnswParameters,
     mapping: Mapping,
@@ -146,7 +144,7 @@ pub struct HnswIndex {
 impl std::fmt::Debug for HnswIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HnswIndex")
-            .field("n_rows", &self.embeddings.len())
+            .field("n_rows", &self.matrix.len())
             .field("distance", &self.distance)
             .field("parameters", &self.parameters)
             .field("n_apart", &self.apart.len())
@@ -155,25 +153,26 @@ impl std::fmt::Debug for HnswIndex {
 }
 
 impl HnswIndex {
-    /// Builds the graph of `embeddings` by `distance`, and makes sure that every row can be found. The graph
+    /// Builds the graph of a matrix by `distance`, and makes sure that every row can be found. The graph
     /// holds a copy of the rows, so it takes a little more memory than the matrix once more.
     ///
     /// # Errors
     /// [`Error::Core`](crate::Error::Core) where a parameter is out of range or there are more than 2^31 - 1
     /// rows.
     pub fn build(
-        embeddings: Arc<Embeddings>,
+        matrix: impl Into<Matrix>,
         distance: Distance,
         parameters: HnswParameters,
     ) -> Result<HnswIndex> {
         parameters.check()?;
+        let matrix = matrix.into();
         // hnsw_rs numbers the points of a layer in a signed 32-bit number.
-        check_range("rows of an index", embeddings.len(), 0, i32::MAX as usize)?;
-        let mapping = Mapping::of(distance, &embeddings);
+        check_range("rows of an index", matrix.len(), 0, i32::MAX as usize)?;
+        let mapping = Mapping::of(distance, &matrix);
         let (m, ef_construction) = (parameters.m, parameters.ef_construction);
-        let graph = Hnsw::new(m, embeddings.len().max(1), N_LAYERS, ef_construction, Euclidean);
+        let graph = Hnsw::new(m, matrix.len().max(1), N_LAYERS, ef_construction, Euclidean);
         let mut index = HnswIndex {
-            embeddings,
+            matrix,
             distance,
             parameters,
             mapping,
@@ -200,17 +199,17 @@ impl HnswIndex {
 
     fn insert_rows(&mut self) {
         // By hash, because the vectors themselves would take the matrix's memory once more.
-        let mut points_of_hash: HashMap<u64, Vec<usize>> = HashMap::with_capacity(self.embeddings.len());
-        let mut order: Vec<usize> = (0..self.embeddings.len()).collect();
+        let mut points_of_hash: HashMap<u64, Vec<usize>> = HashMap::with_capacity(self.matrix.len());
+        let mut order: Vec<usize> = (0..self.matrix.len()).collect();
         Stream::new(0, "hnsw insertion order", &[]).shuffle(&mut order);
         for row in order {
-            let Some(vector) = self.embeddings.row(row).and_then(|row| self.mapping.apply(row)) else {
+            let Some(vector) = self.matrix.row(row).and_then(|row| self.mapping.apply(row)) else {
                 self.apart.push(row);
                 continue;
             };
             let points = points_of_hash.entry(hash_of(&vector)).or_default();
             let equal = points.iter().find(|&&point| {
-                let first = self.rows_of_point[point].first().and_then(|&row| self.embeddings.row(row));
+                let first = self.rows_of_point[point].first().and_then(|&row| self.matrix.row(row));
                 first.and_then(|first| self.mapping.apply(first)).is_some_and(|first| first == vector)
             });
             if let Some(&point) = equal {
@@ -230,7 +229,7 @@ impl HnswIndex {
         let lost: Vec<usize> = (0..self.rows_of_point.len())
             .into_par_iter()
             .filter(|&point| {
-                let row = self.rows_of_point[point].first().and_then(|&row| self.embeddings.row(row));
+                let row = self.rows_of_point[point].first().and_then(|&row| self.matrix.row(row));
                 let vector = row.and_then(|row| self.mapping.apply(row));
                 vector.is_none_or(|vector| !self.points_near(&vector, 1).any(|found| found == point))
             })
@@ -256,31 +255,54 @@ impl Index for HnswIndex {
         self.distance
     }
 
-    fn embeddings(&self) -> &Embeddings {
-        &self.embeddings
+    fn matrix(&self) -> &Matrix {
+        &self.matrix
     }
 
     fn search(&self, query: &[f32], k: usize) -> Result<Ranking> {
-        check_query(query, self.embeddings.width())?;
-        let k = k.min(self.len());
-        // Where most rows are asked for, the graph only adds work; a zero query is as far from every row by
-        // cosine.
-        let vector = if 2 * k >= self.len() { None } else { self.mapping.apply(query) };
-        let Some(vector) = vector else {
-            return exact::search(&self.embeddings, self.distance, query, k);
+        self.search_among(query, k, 0, &|_| true)
+    }
+}
+
+impl HnswIndex {
+    /// The `k` nearest to `query` of the rows that `is_wanted`, where `n_unwanted` are not.
+    pub(crate) fn search_among(
+        &self,
+        query: &[f32],
+        k: usize,
+        n_unwanted: usize,
+        is_wanted: &(dyn Fn(usize) -> bool + Sync),
+    ) -> Result<Ranking> {
+        check_query(query, self.matrix.width())?;
+        let k = k.min(self.len() - n_unwanted.min(self.len()));
+        let exact_search = || {
+            let rows = if n_unwanted == 0 { Rows::All } else { Rows::Where(is_wanted) };
+            exact::search(&self.matrix, self.distance, query, k, rows)
         };
-        let rows: Vec<usize> = self
-            .points_near(&vector, k)
-            .flat_map(|point| &self.rows_of_point[point])
-            .chain(&self.apart)
-            .copied()
-            .collect();
-        if rows.len() < k {
-            // The graph is in pieces, and the one that the query fell into is too small.
-            return exact::search(&self.embeddings, self.distance, query, k);
-        }
+        // A zero query is as far from every row by cosine.
+        let Some(vector) = self.mapping.apply(query) else {
+            return exact_search();
+        };
+        // The graph knows nothing of what is unwanted: more are asked for until enough of them are not.
+        let mut n_asked = k;
+        let rows = loop {
+            // Where most rows are asked for, the graph only adds work.
+            if n_asked.saturating_mul(2) >= self.len() {
+                return exact_search();
+            }
+            let near = self.points_near(&vector, n_asked).flat_map(|point| &self.rows_of_point[point]);
+            let rows: Vec<usize> = near.chain(&self.apart).copied().filter(|&row| is_wanted(row)).collect();
+            if rows.len() >= k {
+                break rows;
+            }
+            if n_unwanted == 0 {
+                // The graph is in pieces, and the one that the query fell into is too small.
+                return exact_search();
+            }
+            n_asked = n_asked.max(self.parameters.ef_search) * 2;
+        };
         let hits = rows.into_iter().filter_map(|row| {
-            let embedding = self.embeddings.row(row)?;
+            let embedding = self.matrix.row(row)?;
             Some(Hit { row, distance: self.distance.between(query, embedding) })
         });
         Ok(Ranking::new(hits.collect(), k)?)

@@ -1,0 +1,109 @@
+//! Which photos of a gallery a query may find.
+
+use std::collections::BTreeSet;
+
+use crate::Photo;
+
+/// Which photos a query may find: all conditions of a filter hold for each of them. A search with a filter is exact:
+/// it finds the nearest of all the photos that pass, however few they are.
+///
+/// ```
+/// use sketchfind_runtime::{Filter, Photo};
+/// let filter = Filter::everything().any_label(["boots", "sandals"]).without_label(["sold out"]);
+/// assert!(filter.passes(&Photo::new("a").with_labels(["boots"])));
+/// assert!(!filter.passes(&Photo::new("b").with_labels(["boots", "sold out"])));
+/// assert!(!filter.passes(&Photo::new("c")));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    ids: Option<BTreeSet<String>>,
+    not_ids: BTreeSet<String>,
+    any_of: Option<BTreeSet<String>>,
+    all_of: BTreeSet<String>,
+    none_of: BTreeSet<String>,
+}
+
+impl Filter {
+    /// Every photo passes.
+    pub fn everything() -> Filter {
+        Filter::default()
+    }
+
+    /// Only photos of these ids, and of those of an earlier call only the ones that are here too. Ids that the gallery
+    /// does not have are no error.
+    #[must_use]
+    pub fn only_ids<S: Into<String>>(mut self, ids: impl IntoIterator<Item = S>) -> Filter {
+        self.ids = Some(narrowed(self.ids, ids));
+        self
+    }
+
+    /// No photo of these ids.
+    #[must_use]
+    pub fn without_ids<S: Into<String>>(mut self, ids: impl IntoIterator<Item = S>) -> Filter {
+        self.not_ids.extend(ids.into_iter().map(Into::into));
+        self
+    }
+
+    /// Only photos with at least one of these labels; none where the list is empty. A second call replaces the list
+    /// by the labels that stand in both.
+    #[must_use]
+    pub fn any_label<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Filter {
+        self.any_of = Some(narrowed(self.any_of, labels));
+        self
+    }
+
+    /// Only photos with every one of these labels.
+    #[must_use]
+    pub fn every_label<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Filter {
+        self.all_of.extend(labels.into_iter().map(Into::into));
+        self
+    }
+
+    /// No photo with one of these labels.
+    #[must_use]
+    pub fn without_label<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Filter {
+        self.none_of.extend(labels.into_iter().map(Into::into));
+        self
+    }
+
+    /// Whether every photo passes.
+    pub fn is_everything(&self) -> bool {
+        *self == Filter::default()
+    }
+
+    /// Whether `photo` passes.
+    pub fn passes(&self, photo: &Photo) -> bool {
+        let labels = photo.labels();
+        self.ids.as_ref().is_none_or(|ids| ids.contains(photo.id()))
+            && !self.not_ids.contains(photo.id())
+            && self.any_of.as_ref().is_none_or(|any| !any.is_disjoint(labels))
+            && self.all_of.is_subset(labels)
+            && self.none_of.is_disjoint(labels)
+    }
+
+    /// The ids that may pass, where the filter lists them.
+    pub(crate) fn ids(&self) -> Option<&BTreeSet<String>> {
+        self.ids.as_ref()
+    }
+
+    /// The labels of which one has to be there, where the filter asks for that.
+    pub(crate) fn any_of(&self) -> Option<&BTreeSet<String>> {
+        self.any_of.as_ref()
+    }
+
+    /// The labels that all have to be there.
+    pub(crate) fn all_of(&self) -> &BTreeSet<String> {
+        &self.all_of
+    }
+}
+
+fn narrowed<S: Into<String>>(
+    before: Option<BTreeSet<String>>,
+    texts: impl IntoIterator<Item = S>,
+) -> BTreeSet<String> {
+    let texts = texts.into_iter().map(Into::into);
+    match before {
+        None => texts.collect(),
+        Some(before) => texts.filter(|text| before.contains(text)).collect(),
+    }
+}

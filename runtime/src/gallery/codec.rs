@@ -1,0 +1,126 @@
+//! Numbers and photos as bytes, little-endian, and back without trusting them.
+
+use std::path::PathBuf;
+
+use crate::Photo;
+
+/// What is wrong with bytes, in words.
+pub(super) type Result<T> = std::result::Result<T, String>;
+
+/// Writes a text: its length in 32 bits, its bytes.
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    // Texts are at most 4096 bytes long: `Photo::check`.
+    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Writes a photo: id, labels, path and content, each with a byte that says whether it is there where it may not be.
+pub(super) fn put_photo(out: &mut Vec<u8>, photo: &Photo) {
+    put_text(out, photo.id());
+    out.extend_from_slice(&(photo.labels().len() as u32).to_le_bytes());
+    for label in photo.labels() {
+        put_text(out, label);
+    }
+    let source = photo.source().and_then(std::path::Path::to_str);
+    out.push(u8::from(source.is_some()));
+    if let Some(source) = source {
+        put_text(out, source);
+    }
+    out.push(u8::from(photo.content().is_some()));
+    if let Some(content) = photo.content() {
+        out.extend_from_slice(content);
+    }
+}
+
+/// Takes values off the front of bytes that may hold anything.
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes }
+    }
+
+    /// The bytes that are left.
+    pub(super) fn n_left(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn bytes(&mut self, n: usize) -> Result<&'a [u8]> {
+        let Some((taken, rest)) = self.bytes.split_at_checked(n) else {
+            return Err(format!("{n} bytes are expected where {} are left", self.bytes.len()));
+        };
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let bytes = self.bytes(N)?;
+        bytes.try_into().map_err(|_length| format!("{N} bytes are expected"))
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// A number of things of which each takes at least `least` bytes, so that no more is allocated than is there.
+    pub(super) fn count(&mut self, least: usize) -> Result<usize> {
+        let n = self.u32()? as usize;
+        if n.checked_mul(least).is_none_or(|needed| needed > self.n_left()) {
+            return Err(format!("{n} entries are announced where {} bytes are left", self.n_left()));
+        }
+        Ok(n)
+    }
+
+    pub(super) fn text(&mut self) -> Result<&'a str> {
+        let n = self.count(1)?;
+        std::str::from_utf8(self.bytes(n)?).map_err(|e| format!("a text is not UTF-8: {e}"))
+    }
+
+    /// `n` numbers, appended.
+    pub(super) fn floats(&mut self, n: usize, out: &mut Vec<f32>) -> Result<()> {
+        let bytes = self.bytes(n.checked_mul(4).ok_or("too many numbers")?)?;
+        out.extend(bytes.as_chunks::<4>().0.iter().map(|&number| f32::from_le_bytes(number)));
+        Ok(())
+    }
+
+    pub(super) fn photo(&mut self) -> Result<Photo> {
+        let mut photo = Photo::new(self.text()?);
+        let n_labels = self.count(4)?;
+        for _ in 0..n_labels {
+            photo = photo.with_labels([self.text()?]);
+        }
+        if self.flag()? {
+            photo = photo.with_source(PathBuf::from(self.text()?));
+        }
+        if self.flag()? {
+            photo = photo.with_content(self.array()?);
+        }
+        photo.check().map_err(|e| e.to_string())?;
+        Ok(photo)
+    }
+
+    fn flag(&mut self) -> Result<bool> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(format!("a byte is {other}, expected 0 or 1")),
+        }
+    }
+
+    pub(super) fn end(&self) -> Result<()> {
+        match self.bytes.len() {
+            0 => Ok(()),
+            n => Err(format!("{n} bytes are left over")),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A segment: photos with their embeddings, sorted by id, that never change. A gallery is a list of segments and, for
+//! each, the rows that were removed since.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use sketchfind_core::distance::Distance;
+use sketchfind_core::ranking::Ranking;
+
+use crate::index::{HnswIndex, Matrix, Rows, exact};
+use crate::{Filter, Photo, Result};
+
+/// Photos with their embeddings, sorted by id, each id once.
+pub(crate) struct Segment {
+    matrix: Matrix,
+    photos: Vec<Photo>,
+    /// The rows that have a label, ascending.
+    rows_of_label: BTreeMap<String, Vec<u32>>,
+    /// The number of its file, where it has one.
+    number: Option<u64>,
+    /// A graph of the matrix, once there is one.
+    graph: OnceLock<HnswIndex>,
+}
+
+impl Segment {
+    /// A segment of `photos`, whose embeddings are the rows of `matrix`; both sorted by id already.
+    pub(super) fn sorted(photos: Vec<Photo>, matrix: Matrix, number: Option<u64>) -> Segment {
+        let mut rows_of_label: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        for (row, photo) in (0_u32..).zip(&photos) {
+            for label in photo.labels() {
+                match rows_of_label.get_mut(label) {
+                    Some(rows) => rows.push(row),
+                    None => drop(rows_of_label.insert(label.clone(), vec![row])),
+                }
+            }
+        }
+        Segment { matrix, photos, rows_of_label, number, graph: OnceLock::new() }
+    }
+
+    /// A segment of `photos` in any order, each id once.
+    ///
+    /// # Shapes
+    /// `values`: `[N * width]`, row-major.
+    ///
+    /// # Errors
+    /// Those of [`Matrix::new`].
+    pub(super) fn new(photos: Vec<Photo>, width: usize, values: Vec<f32>) -> Result<Segment> {
+        if photos.is_sorted_by(|a, b| a.id() < b.id()) {
+            return Ok(Segment::sorted(photos, Matrix::new(width, values)?, None));
+        }
+        let mut order: Vec<usize> = (0..photos.len()).collect();
+        order.sort_by(|&a, &b| photos[a].id().cmp(photos[b].id()));
+        let sorted = order.iter().flat_map(|&row| values[row * width..][..width].iter().copied()).collect();
+        let photos = order.iter().map(|&row| photos[row].clone()).collect();
+        Ok(Segment::sorted(photos, Matrix::new(width, sorted)?, None))
+    }
+
+    /// The number of rows, removed ones included.
+    pub(super) fn len(&self) -> usize {
+        self.photos.len()
+    }
+
+    pub(super) fn photos(&self) -> &[Photo] {
+        &self.photos
+    }
+
+    pub(super) fn matrix(&self) -> &Matrix {
+        &self.matrix
+    }
+
+    pub(super) fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    pub(super) fn graph(&self) -> Option<&HnswIndex> {
+        self.graph.get()
+    }
+
+    /// Searches by `graph` from now on. A second graph is dropped.
+    pub(super) fn set_graph(&self, graph: HnswIndex) {
+        let _ = self.graph.set(graph);
+    }
+
+    /// The row of `id`, found by bisection.
+    pub(super) fn find(&self, id: &str) -> Option<usize> {
+        self.photos.binary_search_by(|photo| photo.id().cmp(id)).ok()
+    }
+
+    /// The rows that pass `filter`, ascending.
+    fn rows_that_pass(&self, filter: &Filter) -> Vec<u32> {
+        let passes = |row: &u32| self.photos.get(*row as usize).is_some_and(|photo| filter.passes(photo));
+        let none: &[u32] = &[];
+        let rows_of = |label: &String| self.rows_of_label.get(label).map_or(none, Vec::as_slice);
+        // Each of these lists holds every row that passes; the filter itself decides.
+        if let Some(ids) = filter.ids() {
+            // Ids and rows are both sorted.
+            let rows = ids.iter().filter_map(|id| self.find(id)).map(|row| row as u32);
+            return rows.filter(passes).collect();
+        }
+        if let Some(rows) = filter.all_of().iter().map(rows_of).min_by_key(|rows| rows.len()) {
+            return rows.iter().copied().filter(passes).collect();
+        }
+        if let Some(any) = filter.any_of() {
+            let mut rows: Vec<u32> = any.iter().flat_map(rows_of).copied().collect();
+            rows.sort_unstable();
+            rows.dedup();
+            rows.retain(passes);
+            return rows;
+        }
+        (0..self.photos.len() as u32).filter(passes).collect()
+    }
+}
+
+/// A segment and the rows of it that were removed.
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub(super) segment: Arc<Segment>,
+    dead: Option<Arc<Dead>>,
+}
+
+/// A set of rows, a bit for each.
+#[derive(Clone)]
+struct Dead {
+    bits: Vec<u64>,
+    n: usize,
+}
+
+impl Part {
+    pub(super) fn new(segment: Segment) -> Part {
+        Part { segment: Arc::new(segment), dead: None }
+    }
+
+    /// The number of photos that are not removed.
+    pub(super) fn n_live(&self) -> usize {
+        self.segment.len() - self.n_dead()
+    }
+
+    pub(super) fn n_dead(&self) -> usize {
+        self.dead.as_ref().map_or(0, |dead| dead.n)
+    }
+
+    pub(super) fn is_live(&self, row: usize) -> bool {
+        let Some(dead) = &self.dead else {
+            return true;
+        };
+        dead.bits.get(row / 64).is_none_or(|word| word >> (row % 64) & 1 == 0)
+    }
+
+    /// Removes a row; readers of earlier clones keep it. Says whether it was there.
+    pub(super) fn remove(&mut self, row: usize) -> bool {
+        if row >= self.segment.len() || !self.is_live(row) {
+            return false;
+        }
+        let n_words = self.segment.len().div_ceil(64);
+        let dead = self.dead.get_or_insert_with(|| Arc::new(Dead { bits: vec![0; n_words], n: 0 }));
+        let dead = Arc::make_mut(dead);
+        dead.bits[row / 64] |= 1 << (row % 64);
+        dead.n += 1;
+        true
+    }
+
+    /// The row of a photo that is not removed.
+    pub(super) fn find(&self, id: &str) -> Option<usize> {
+        self.segment.find(id).filter(|&row| self.is_live(row))
+    }
+
+    /// The rows that are not removed, ascending.
+    pub(super) fn live_rows(&self) -> impl Iterator<Item = usize> {
+        (0..self.segment.len()).filter(|&row| self.is_live(row))
+    }
+
+    /// The rows that are removed, ascending.
+    pub(super) fn dead_rows(&self) -> impl Iterator<Item = usize> {
+        (0..self.segment.len()).filter(|&row| !self.is_live(row))
+    }
+
+    /// The `k` live rows nearest to `query` that pass `filter`: exact where there is a filter or no graph.
+    pub(super) fn search(
+        &self,
+        query: &[f32],
+        distance: Distance,
+        k: usize,
+        filter: Option<&Filter>,
+    ) -> Result<Ranking> {
+        let matrix = &self.segment.matrix;
+        if let Some(filter) = filter {
+            let mut rows = self.segment.rows_that_pass(filter);
+            rows.retain(|&row| self.is_live(row as usize));
+            return exact::search(matrix, distance, query, k, Rows::These(&rows));
+        }
+        let is_live = |row: usize| self.is_live(row);
+        match self.segment.graph.get() {
+            Some(graph) => graph.search_among(query, k, self.n_dead(), &is_live),
+            None if self.n_dead() == 0 => exact::search(matrix, distance, query, k, Rows::All),
+            None => exact::search(matrix, distance, query, k, Rows::Where(&is_live)),
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A snapshot: all photos of a gallery at one moment. Readers hold one as long as they like; a writer makes the next.
+
+use std::path::{Path, PathBuf};
+
+use sketchfind_core::distance::Distance;
+use sketchfind_core::embeddings::Embeddings;
+
+use super::segment::{Part, Segment};
+use crate::{Error, Filter, Photo, Result};
+
+/// A photo that matches a query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Match {
+    /// The photo's id.
+    pub id: String,
+    /// Its distance to the query by the model's distance; smaller is more alike.
+    pub distance: f64,
+    /// Its place, from 1.
+    pub rank: usize,
+    /// The photo's file, where the gallery was told.
+    pub path: Option<PathBuf>,
+}
+
+/// All photos of a gallery at one moment. It never changes, whatever a writer does meanwhile.
+pub struct Snapshot {
+    distance: Distance,
+    width: usize,
+    parts: Vec<Part>,
+    n_live: usize,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("n_photos", &self.n_live)
+            .field("width", &self.width)
+            .field("distance", &self.distance)
+            .field("n_segments", &self.parts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Photos that come and go together: a change of a gallery that happens whole or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Batch {
+    /// Ids of photos to remove.
+    pub(super) removed: Vec<String>,
+    /// Rows to remove: number of a segment's file and row.
+    pub(super) removed_rows: Vec<(u64, u32)>,
+    /// Photos to add, after that.
+    pub(super) photos: Vec<Photo>,
+    /// Their embeddings, row-major.
+    pub(super) values: Vec<f32>,
+}
+
+impl Snapshot {
+    pub(super) fn new(distance: Distance, width: usize, parts: Vec<Part>) -> Snapshot {
+        let n_live = parts.iter().map(Part::n_live).sum();
+        Snapshot { distance, width, parts, n_live }
+    }
+
+    /// The number of photos.
+    pub fn len(&self) -> usize {
+        self.n_live
+    }
+
+    /// Whether there is no photo.
+    pub fn is_empty(&self) -> bool {
+        self.n_live == 0
+    }
+
+    /// The width of an embedding, D.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The distance that it is searched by.
+    pub fn distance(&self) -> Distance {
+        self.distance
+    }
+
+    /// The photo of this id.
+    pub fn photo(&self, id: &str) -> Option<&Photo> {
+        let (part, row) = self.find(id)?;
+        self.parts[part].segment.photos().get(row)
+    }
+
+    /// The embedding of a photo, `[D]`.
+    pub fn embedding(&self, id: &str) -> Option<&[f32]> {
+        let (part, row) = self.find(id)?;
+        self.parts[part].segment.matrix().row(row)
+    }
+
+    /// All photos with their embeddings, sorted by id.
+    pub fn photos(&self) -> impl Iterator<Item = (&Photo, &[f32])> {
+        sorted_rows(&self.parts).into_iter().map(|(part, row)| photo_and_row(&self.parts, part, row))
+    }
+
+    /// All embeddings, copied.
+    ///
+    /// # Errors
+    /// [`Error::Core`], which snapshots have no cause for.
+    pub fn embeddings(&self) -> Result<Embeddings> {
+        let mut ids = Vec::with_capacity(self.n_live);
+        let mut values = Vec::with_capacity(self.n_live * self.width);
+        for (photo, row) in self.photos() {
+            ids.push(photo.id().to_owned());
+            values.extend_from_slice(row);
+        }
+        Ok(Embeddings::new(ids, self.width, values)?)
+    }
+
+    /// The number of photos that searches look at one by one because no graph holds them.
+    pub fn n_without_graph(&self) -> usize {
+        self.parts.iter().filter(|part| part.segment.graph().is_none()).map(Part::n_live).sum()
+    }
+
+    /// The number of rows that were removed and still take space until the gallery is compacted.
+    pub fn n_removed(&self) -> usize {
+        self.parts.iter().map(Part::n_dead).sum()
+    }
+
+    /// The `k` photos nearest to `query` among those that pass `filter`, or all where there are fewer; best first,
+    /// equal distances in order of ids. Exact where the filter leaves out anything, and where the gallery has no graph.
+    ///
+    /// # Shapes
+    /// `query`: `[D]`.
+    ///
+    /// # Errors
+    /// [`Error::Core`] where the query has another width or is not finite.
+    pub fn search(&self, query: &[f32], k: usize, filter: &Filter) -> Result<Vec<Match>> {
+        crate::index::check_query(query, self.width)?;
+        let filter = (!filter.is_everything()).then_some(filter);
+        let mut found = Vec::new();
+        for part in &self.parts {
+            let ranking = part.search(query, self.distance, k, filter)?;
+            let photos = part.segment.photos();
+            found.extend(ranking.hits().iter().filter_map(|hit| Some((hit.distance, photos.get(hit.row)?))));
+        }
+        found.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.id().cmp(b.1.id())));
+        found.truncate(k);
+        let matches = found.into_iter().zip(1..).map(|((distance, photo), rank)| Match {
+            id: photo.id().to_owned(),
+            distance,
+            rank,
+            path: photo.source().map(Path::to_owned),
+        });
+        Ok(matches.collect())
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    fn find(&self, id: &str) -> Option<(usize, usize)> {
+        self.parts.iter().enumerate().rev().find_map(|(number, part)| Some((number, part.find(id)?)))
+    }
+
+    /// Checks that `batch` can be applied: every photo is lawful, its id free, its embedding wide enough and finite.
+    pub(super) fn check(&self, batch: &Batch) -> Result<()> {
+        if batch.values.len() != batch.photos.len() * self.width {
+            return Err(sketchfind_core::Error::Mismatch {
+                what: "values of embeddings",
+                expected: format!("{} of width {}", batch.photos.len(), self.width),
+                got: batch.values.len().to_string(),
+            }
+            .into());
+        }
+        if let Some(position) = batch.values.iter().position(|value| !value.is_finite()) {
+            let (row, value) = (position / self.width, f64::from(batch.values[position]));
+            return Err(sketchfind_core::Error::NotFinite { what: "an embedding", row, value }.into());
+        }
+        let mut ids: Vec<&str> = batch.photos.iter().map(Photo::id).collect();
+        ids.sort_unstable();
+        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::PhotoExists { id: pair[0].to_owned() });
+        }
+        let removed: std::collections::BTreeSet<&str> = batch.removed.iter().map(String::as_str).collect();
+        for photo in &batch.photos {
+            photo.check()?;
+            if !removed.contains(photo.id()) && self.find(photo.id()).is_some() {
+                return Err(Error::PhotoExists { id: photo.id().to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The snapshot after `batch`.
+    ///
+    /// # Errors
+    /// In words, where the batch removes what is not there or adds what is: a log that does not belong to its gallery.
+    pub(super) fn after(&self, batch: Batch) -> std::result::Result<Snapshot, String> {
+        let mut parts = self.parts.clone();
+        for id in &batch.removed {
+            let found = parts.iter_mut().rev().find_map(|part| part.find(id).map(|row| part.remove(row)));
+            if found != Some(true) {
+                return Err(format!("it removes the photo '{id}', which is not there"));
+            }
+        }
+        for (number, row) in batch.removed_rows {
+            let part = parts.iter_mut().find(|part| part.segment.number() == Some(number));
+            if !part.is_some_and(|part| part.remove(row as usize)) {
+                return Err(format!("it removes row {row} of segment {number}, which is not there"));
+            }
+        }
+        if let Some(photo) =
+            batch.photos.iter().find(|photo| parts.iter().any(|part| part.find(photo.id()).is_some()))
+        {
+            return Err(format!("it adds the photo '{}', which is there already", photo.id()));
+        }
+        // Segments without a file that hold nothing any more go at once.
+        parts.retain(|part| part.segment.number().is_some() || part.n_live() > 0);
+        if !batch.photos.is_empty() {
+            let segment = Segment::new(batch.photos, self.width, batch.values).map_err(|e| e.to_string())?;
+            parts.push(Part::new(segment));
+            merge_small(&mut parts, self.width).map_err(|e| e.to_string())?;
+        }
+        Ok(Snapshot::new(self.distance, self.width, parts))
+    }
+}
+
+/// Joins the newest segments in memory until each is more than twice as long as the next, so that their number grows as
+/// the logarithm of the photos and each photo is copied as often.
+fn merge_small(parts: &mut Vec<Part>, width: usize) -> Result<()> {
+    while let [.., a, b] = parts.as_slice() {
+        if a.segment.number().is_some() || a.n_live() > 2 * b.n_live() {
+            break;
+        }
+        let merged = merged(&[a.clone(), b.clone()], width)?;
+        parts.truncate(parts.len() - 2);
+        parts.push(Part::new(merged));
+    }
+    Ok(())
+}
+
+/// One segment of the live rows of several.
+fn merged(parts: &[Part], width: usize) -> Result<Segment> {
+    let rows = sorted_rows(parts);
+    let mut photos = Vec::with_capacity(rows.len());
+    let mut values = Vec::with_capacity(rows.len() * width);
+    for (part, row) in rows {
+        let (photo, embedding) = photo_and_row(parts, part, row);
+        photos.push(photo.clone());
+        values.extend_from_slice(embedding);
+    }
+    Segment::new(photos, width, values)
+}
+
+/// The live rows of all parts as part and row, sorted by id.
+pub(super) fn sorted_rows(parts: &[Part]) -> Vec<(usize, usize)> {
+    let mut rows: Vec<(usize, usize)> = parts
+        .iter()
+        .enumerate()
+        .flat_map(|(number, part)| part.live_rows().map(move |row| (number, row)))
+        .collect();
+    // One part is sorted already.
+    if parts.len() > 1 {
+        let id = |&(part, row): &(usize, usize)| parts[part].segment.photos()[row].id();
+        rows.sort_by(|a, b| id(a).cmp(id(b)));
+    }
+    rows
+}
+
+/// A photo and its embedding.
+pub(super) fn photo_and_row(parts: &[Part], part: usize, row: usize) -> (&Photo, &[f32]) {
+    let segment = &parts[part].segment;
+    (&segment.photos()[row], segment.matrix().row(row).unwrap_or_default())
+}

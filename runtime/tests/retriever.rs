@@ -1,0 +1,84 @@
+//! One retriever for many threads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sketchfind_core::image::Rgb8Image;
+use sketchfind_runtime::{
+    EmbedderOptions, Error, Filter, Gallery, GalleryOptions, Photo, Retriever, RetrieverOptions,
+};
+
+use crate::{assert_says, fixture};
+
+fn grey(value: u8) -> Rgb8Image {
+    Rgb8Image::new(2, 2, vec![value; 12]).unwrap()
+}
+
+#[test]
+fn many_threads_query_while_one_adds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    Gallery::create_empty(&path, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    let retriever = Retriever::open(&path, RetrieverOptions::cpu().with_sessions(2).writable()).unwrap();
+    retriever.add(Photo::new("0"), &grey(0)).unwrap();
+    let n_queries = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while retriever.len() < 100 {
+                    let found = retriever.query(&grey(0), 5).unwrap();
+                    assert_eq!((found[0].id.as_str(), found[0].distance), ("0", 0.0));
+                    n_queries.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for value in 1..100_u8 {
+            retriever.add(Photo::new(value.to_string()).with_labels(["grey"]), &grey(value)).unwrap();
+        }
+    });
+    assert!(n_queries.into_inner() > 4);
+    let found = retriever.query_batch(&[grey(17), grey(61)], 1, &Filter::everything()).unwrap();
+    assert_eq!((found[0][0].id.as_str(), found[1][0].id.as_str()), ("17", "61"));
+    assert!(retriever.query_batch(&[], 1, &Filter::everything()).unwrap().is_empty());
+    let filter = Filter::everything().without_ids(["17"]);
+    assert_eq!(retriever.query_filtered(&grey(17), 2, &filter).unwrap()[1].id, "18");
+    assert!(retriever.photo("17").unwrap().labels().contains("grey"));
+    assert!(retriever.photo("nothing").is_none());
+    retriever.replace(Photo::new("17"), &grey(200)).unwrap();
+    assert_eq!(retriever.query(&grey(210), 1).unwrap()[0].id, "17");
+    assert_eq!(retriever.remove(&["17", "18"]).unwrap(), 2);
+    retriever.compact().unwrap();
+    assert_eq!((retriever.len(), retriever.gallery().snapshot().n_removed()), (98, 0));
+}
+
+#[test]
+fn what_cannot_be_added_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    Gallery::create_empty(&path, &fixture("nan-output"), &GalleryOptions::exact("test")).unwrap();
+    let retriever = Retriever::open(&path, RetrieverOptions::cpu().writable()).unwrap();
+    // The logarithm of black.
+    assert_says(retriever.add(Photo::new("black"), &grey(0)).unwrap_err(), &["the network's output"]);
+    retriever.add(Photo::new("white"), &grey(255)).unwrap();
+    let again = retriever.add(Photo::new("white"), &grey(255)).unwrap_err();
+    assert!(matches!(again, Error::PhotoExists { id } if id == "white"));
+    assert_says(
+        retriever.add_batch(vec![Photo::new("a")], &[]).unwrap_err(),
+        &["images for photos", "expected 1"],
+    );
+    assert_says(retriever.add(Photo::new(""), &grey(9)).unwrap_err(), &["a photo's id"]);
+    assert_eq!(retriever.len(), 1);
+    drop(retriever);
+    let reader = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
+    assert!(matches!(reader.add(Photo::new("b"), &grey(255)), Err(Error::ReadOnly { .. })));
+    for sessions in [0, 257] {
+        let error = Retriever::open(&path, RetrieverOptions::cpu().with_sessions(sessions)).unwrap_err();
+        assert_says(error, &["sessions", &sessions.to_string(), "1 to 256"]);
+    }
+}
+
+#[test]
+fn a_retriever_is_for_any_thread() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Retriever>();
+    is_shared::<Gallery>();
+}
