@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sketchfind_core::dataset::{Dataset, MANIFEST, ManifestRow, Modality, Split, write_manifest};
 use sketchfind_core::image::Rgb8Image;
 use sketchfind_core::{atomic, dataset};
@@ -43,7 +43,7 @@ pub struct Entry {
 }
 
 /// What people said: which of two photos looks more like a sketch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HumanTriplet {
     /// The split.
     pub split: Split,
