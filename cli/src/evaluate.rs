@@ -1,59 +1,201 @@
 //! `sketchfind eval`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::embeddings::Embeddings;
-use sketchfind_eval::report::{Provenance, Report};
-use sketchfind_eval::{Bootstrap, Estimate, rank_queries};
+use sketchfind_eval::neighbours::{SketchAnchors, Space, neighbourhood};
+use sketchfind_eval::report::{Extras, Provenance, Reference, Report};
+use sketchfind_eval::summary::summarise_by;
+use sketchfind_eval::{Bootstrap, Estimate, rank_queries_of_several, trec};
 use sketchfind_runtime::{Embedder, OnBroken};
 
 use crate::embed::{embed_files, files_of_split};
 use crate::exit::Exit;
-use crate::progress::say;
+use crate::progress::{Bar, say};
 use crate::{Compute, Which, output};
 
-pub(crate) fn evaluate(
-    model: &Path,
-    data: &Path,
+mod human;
+mod labels;
+mod pictures;
+mod strokes;
+
+/// What is evaluated, and what is measured besides.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The model's folder.
+    #[arg(long)]
+    model: PathBuf,
+    /// The data set: a folder with a manifest.csv, or the manifest.
+    #[arg(long)]
+    data: PathBuf,
+    /// The split.
+    #[arg(long, default_value = "test")]
     split: Split,
-    out: &Path,
-    bootstrap: &Bootstrap,
-    compute: Compute,
-) -> Result<Exit> {
-    let dataset = Dataset::load(data)?;
-    let mut embedder = Embedder::open(model, compute.options())?;
+    /// The report's folder: summary.csv, queries.csv, gallery.csv, report.html, and what options add.
+    #[arg(long)]
+    out: PathBuf,
+    /// The k of acc@k.
+    #[arg(short, value_delimiter = ',', default_values_t = sketchfind_eval::summary::ACCURACY_CUTOFFS, value_name = "K,...")]
+    k: Vec<usize>,
+    /// Several matches a sketch: a qrels file (query 0 photo relevance) in place of the manifest's pairs. Adds mAP.
+    #[arg(long, value_name = "FILE")]
+    qrels: Option<PathBuf>,
+    /// Also by label: a column of the file of labels, for sketches or their photos. May be given several times.
+    #[arg(long, value_name = "COLUMN")]
+    label: Vec<String>,
+    /// The file of labels, a CSV with a column id; by default labels.csv beside the manifest.
+    #[arg(long, value_name = "CSV", requires = "label")]
+    labels: Option<PathBuf>,
+    /// A fixed photo network's folder: neighbourhood-ranking statistics against its space, smoothness and fidelity in it.
+    #[arg(long, value_name = "MODEL")]
+    reference: Option<PathBuf>,
+    /// Agreement with people: a CSV of split,sketch,nearer,farther.
+    #[arg(long, value_name = "CSV")]
+    human: Option<PathBuf>,
+    /// Vector sketches under the data set's names: QMUL's coordinate file, QuickDraw's ndjson, or a folder of SVG files.
+    #[arg(long, value_name = "FILE")]
+    strokes: Option<PathBuf>,
+    /// Rank while sketches are drawn, in this many steps; 20 if no number is given.
+    #[arg(long, value_name = "STEPS", requires = "strokes", num_args = 0..=1, default_missing_value = "20",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    on_the_fly: Option<u16>,
+    /// Rank deformed sketches and such with fewer strokes, in this many versions of each; 10 if no number is given.
+    #[arg(long, value_name = "VERSIONS", requires = "strokes", num_args = 0..=1, default_missing_value = "10",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    robustness: Option<u16>,
+    /// Also write run.trec and qrels.trec, with this many photos a sketch; 1000 if no number is given.
+    #[arg(long, value_name = "DEPTH", num_args = 0..=1, default_missing_value = "1000",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    trec: Option<u32>,
+    /// Another report on the same data, to show side by side in report.html.
+    #[arg(long, value_name = "REPORT")]
+    against: Option<PathBuf>,
+}
+
+pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Compute) -> Result<Exit> {
+    let Options { split, out, .. } = options;
+    let dataset = Dataset::load(&options.data)?;
+    // What can be refused is refused before anything is embedded.
+    let truth = truth_of(options, &dataset)?;
+    let labels = labels::read(options, &dataset)?;
+    let people = options.human.as_ref().map(|path| human::read(path, &dataset, *split)).transpose()?;
+    let drawn = options.strokes.as_ref().map(|path| strokes::read(path, &dataset, *split)).transpose()?;
+    let against = options.against.as_ref().map(|folder| Report::read(folder, bootstrap)).transpose()?;
+    let mut reference =
+        options.reference.as_ref().map(|model| Embedder::open(model, compute.options())).transpose()?;
+
+    let mut embedder = Embedder::open(&options.model, compute.options())?;
     // A broken image stops an evaluation: leaving it out would change what is measured.
-    let mut embed = |which, what| -> Result<Embeddings> {
-        let files = files_of_split(&dataset, split, which);
-        Ok(embed_files(&mut embedder, &files, OnBroken::Refuse, what)?.embeddings)
-    };
-    let gallery = embed(Which::Photos, "embedding photos")?;
-    let queries = embed(Which::Sketches, "embedding sketches")?;
-    let truth: BTreeMap<String, String> = dataset
-        .sketches_in(split)
-        .map(|sketch| (sketch.id.clone(), dataset.photo_of(sketch).id.clone()))
-        .collect();
+    let photos = files_of_split(&dataset, *split, Which::Photos);
+    let sketches = files_of_split(&dataset, *split, Which::Sketches);
+    let gallery = embed_files(&mut embedder, &photos, OnBroken::Refuse, "embedding photos")?.embeddings;
+    let queries = embed_files(&mut embedder, &sketches, OnBroken::Refuse, "embedding sketches")?.embeddings;
+    let distance = embedder.card().distance;
+    let results = rank_queries_of_several(&queries, &gallery, &truth, distance)?;
+    let provenance = provenance(&embedder, &dataset, *split)?;
+    let tag = provenance.model.replace(char::is_whitespace, "-");
+    let mut report = Report::at(provenance, results, &options.k, bootstrap)?.with_gallery(gallery.ids())?;
+    if let Some(against) = &against {
+        sketchfind_eval::report::check_comparable(&report, against)?;
+    }
+    let mut extras = Extras { against, ..Extras::default() };
+    for (column, labels) in &labels {
+        extras.labels.extend(summarise_by(report.results(), column, labels, &options.k, bootstrap)?);
+    }
+    let photo_of = photo_of_sketches(&dataset, *split);
+    if let Some(reference) = &mut reference {
+        let embedded = embed_files(reference, &photos, OnBroken::Refuse, "embedding photos, reference")?;
+        let space = Space { photos: &embedded.embeddings, distance: reference.card().distance };
+        let named = Reference {
+            model: reference.card().name.clone(),
+            model_sha256: reference.card().onnx.sha256.clone(),
+        };
+        report = report.with_reference(named, space)?;
+        let bar = Bar::new(gallery.len(), "comparing neighbours");
+        let anchors = SketchAnchors { sketches: &queries, photo_of: &photo_of };
+        let studied = Space { photos: &gallery, distance };
+        extras.neighbours =
+            Some(neighbourhood(space, studied, Some(anchors), bootstrap, &|n_done| bar.set(n_done))?);
+        bar.finish();
+    }
+    if let Some(triplets) = &people {
+        extras.human =
+            Some(sketchfind_eval::human::agreement(triplets, &queries, &gallery, distance, bootstrap)?);
+    }
+    if let Some(drawn) = &drawn {
+        let mut retrieval = strokes::Retrieval {
+            embedder: &mut embedder,
+            gallery: &gallery,
+            truth: &truth,
+            drawn,
+            bootstrap,
+        };
+        if let Some(n_steps) = options.on_the_fly {
+            extras.early = Some(retrieval.on_the_fly(usize::from(n_steps))?);
+        }
+        if let Some(n_versions) = options.robustness {
+            extras.robustness = retrieval.robustness(usize::from(n_versions))?;
+        }
+    }
+    extras.map =
+        sketchfind_eval::map::embedding_map(&gallery, &queries, &photo_of, distance, bootstrap.seed)?;
+    extras.pictures = pictures::small(&dataset, &report, extras.against.as_ref())?;
+    report.write_with(out, &extras, |new| {
+        if let Some(depth) = options.trec {
+            let run = new.join(trec::RUN);
+            trec::write_run(&run, &queries, &gallery, &truth, distance, depth as usize, &tag)?;
+            trec::write_qrels(&new.join(trec::QRELS), &truth)?;
+        }
+        Ok(())
+    })?;
+    render(&report, &extras)?;
+    say(&format!("report written to '{}'", out.join(sketchfind_eval::report::HTML).display()));
+    Ok(Exit::Success)
+}
+
+fn provenance(embedder: &Embedder, dataset: &Dataset, split: Split) -> Result<Provenance> {
     let card = embedder.card();
-    let results = rank_queries(&queries, &gallery, &truth, card.distance)?;
-    let provenance = Provenance {
+    Ok(Provenance {
         tool: concat!("sketchfind ", env!("CARGO_PKG_VERSION")).into(),
         model: card.name.clone(),
         model_sha256: card.onnx.sha256.clone(),
         dataset_sha256: dataset.fingerprint()?,
         split: split.to_string(),
         distance: card.distance.to_string(),
-    };
-    let report = Report::new(provenance, results, bootstrap)?;
-    report.write(out)?;
-    render(&report)?;
-    say(&format!("report written to '{}'", out.join(sketchfind_eval::report::HTML).display()));
-    Ok(Exit::Success)
+    })
 }
 
-fn render(report: &Report) -> Result<()> {
+/// The photo that each sketch depicts.
+fn photo_of_sketches(dataset: &Dataset, split: Split) -> BTreeMap<String, String> {
+    dataset
+        .sketches_in(split)
+        .map(|sketch| (sketch.id.clone(), dataset.photo_of(sketch).id.clone()))
+        .collect()
+}
+
+/// The matches of each sketch, the photo that it depicts first where it is one.
+fn truth_of(options: &Options, dataset: &Dataset) -> Result<BTreeMap<String, Vec<String>>> {
+    let own = photo_of_sketches(dataset, options.split);
+    let Some(path) = &options.qrels else {
+        return Ok(own.into_iter().map(|(sketch, photo)| (sketch, vec![photo])).collect());
+    };
+    let mut truth = trec::read_qrels(path)?;
+    if let Some(query) = truth.keys().find(|query| !own.contains_key(*query)) {
+        let reason = format!("its query '{query}' is no sketch of the {} split", options.split);
+        return Err(sketchfind_core::Error::malformed(path, reason).into());
+    }
+    for (sketch, matches) in &mut truth {
+        if let Some(place) = own.get(sketch).and_then(|photo| matches.iter().position(|id| id == photo)) {
+            matches[..=place].rotate_right(1);
+        }
+    }
+    Ok(truth)
+}
+
+fn render(report: &Report, extras: &Extras) -> Result<()> {
     let summary = report.summary();
     let percent = 100.0 * summary.bootstrap.confidence;
     output::lines([format!(
@@ -64,23 +206,67 @@ fn render(report: &Report) -> Result<()> {
         summary.n_photos,
         summary.n_gallery
     )])?;
-    let mut rows =
-        vec![vec!["metric".into(), "value".into(), format!("{percent:.0} % interval"), "n".into()]];
-    rows.extend(summary.estimates.iter().map(|estimate| {
+    let header =
+        |first: &str| vec![first.to_owned(), "value".into(), format!("{percent:.0} % interval"), "n".into()];
+    let row = |name: String, estimate: &Estimate| {
         let (value, interval) = shown(estimate);
-        vec![estimate.metric.clone(), value, interval, estimate.n.to_string()]
-    }));
-    output::lines(output::table(&rows, &[1, 2, 3]))
+        vec![name, value, interval, estimate.n.to_string()]
+    };
+    let mut rows = vec![header("metric")];
+    let closeness = report.closeness();
+    let mut estimates: Vec<&Estimate> = summary.estimates.iter().chain(&closeness).collect();
+    estimates.extend(extras.human.iter().map(|human| &human.agreement));
+    estimates.extend(extras.early.iter().flat_map(|early| &early.areas));
+    estimates.extend(extras.robustness.iter().map(|change| &change.drop));
+    rows.extend(estimates.into_iter().map(|estimate| row(estimate.metric.clone(), estimate)));
+    for part in &extras.labels {
+        let figures = part.summary.estimates.iter().filter(|estimate| estimate.metric.starts_with("acc@"));
+        rows.extend(
+            figures
+                .filter(|estimate| !estimate.metric.ends_with("area"))
+                .map(|estimate| row(format!("{} {}={}", estimate.metric, part.column, part.label), estimate)),
+        );
+    }
+    output::lines(output::table(&rows, &[1, 2, 3]))?;
+    if let Some(neighbours) = &extras.neighbours {
+        let mut rows = vec![header("neighbours, by anchors")];
+        rows.extend(
+            neighbours
+                .estimates
+                .iter()
+                .map(|one| row(format!("{} {}", one.anchors, one.estimate.metric), &one.estimate)),
+        );
+        output::lines(output::table(&rows, &[1, 2, 3]))?;
+    }
+    Ok(())
 }
 
 /// A figure and its interval; shares as per cent.
 pub(crate) fn shown(estimate: &Estimate) -> (String, String) {
-    let number = |value: f64| {
-        if estimate.metric.starts_with("acc@") {
-            format!("{:.2} %", 100.0 * value)
-        } else {
-            format!("{value:.3}")
-        }
+    let is_share =
+        ["acc@", "human", "triplet", "overlap"].iter().any(|start| estimate.metric.starts_with(start));
+    let number = |value: f64| match (is_share, value.abs()) {
+        (true, _) => format!("{:.2} %", 100.0 * value),
+        (false, size) if size > 0.0 && size < 0.01 => format!("{value:.2e}"),
+        (false, _) => format!("{value:.3}"),
     };
     (number(estimate.value), format!("{} to {}", number(estimate.low), number(estimate.high)))
+}
+
+/// Embeddings under their ids, of pictures that are made on the spot.
+fn embed_pictures(
+    embedder: &mut Embedder,
+    ids: &[String],
+    make: &mut dyn FnMut(usize) -> Result<sketchfind_core::image::Rgb8Image>,
+    progress: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<Embeddings> {
+    let mut values = Vec::with_capacity(ids.len() * embedder.card().embedding_width);
+    let n_batch = embedder.options().batch;
+    for start in (0..ids.len()).step_by(n_batch) {
+        let end = (start + n_batch).min(ids.len());
+        progress(end - start)?;
+        let pictures = (start..end).map(&mut *make).collect::<Result<Vec<_>>>()?;
+        values.extend(embedder.embed(&pictures)?);
+    }
+    Ok(Embeddings::new(ids.to_vec(), embedder.card().embedding_width, values)?)
 }

@@ -83,31 +83,22 @@ enum Command {
         compute: Compute,
     },
     /// Rank a split's photos for each of its sketches and report acc@k and more, each with n and an interval.
+    ///
+    /// Options add what else is measured; without them nothing else is computed.
     Eval {
-        /// The model's folder.
-        #[arg(long)]
-        model: PathBuf,
-        /// The data set: a folder with a manifest.csv, or the manifest.
-        #[arg(long)]
-        data: PathBuf,
-        /// The split.
-        #[arg(long, default_value = "test")]
-        split: Split,
-        /// The report's folder: summary.csv, queries.csv, report.html.
-        #[arg(long)]
-        out: PathBuf,
+        #[command(flatten)]
+        options: Box<evaluate::Options>,
         #[command(flatten)]
         resampling: Resampling,
         #[command(flatten)]
         compute: Compute,
     },
-    /// Compare two reports on the same queries: the difference of acc@1 and McNemar's test.
+    /// Compare reports on the same queries two by two: differences, McNemar's and permutation tests, Holm's correction.
     Compare {
-        /// The first report's folder, such as of a baseline.
-        a: PathBuf,
-        /// The second report's folder.
-        b: PathBuf,
-        /// Also write comparison.csv into this folder.
+        /// The reports' folders, a baseline's first.
+        #[arg(required = true, num_args = 2..)]
+        reports: Vec<PathBuf>,
+        /// Also write comparison.csv into this folder, and attribution.csv where reports have a reference.
         #[arg(long)]
         out: Option<PathBuf>,
         #[command(flatten)]
@@ -333,11 +324,11 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Embed { model, data, split, modality, out, compute } => {
             embed::embed(&model, &data, split, modality, &out, compute)
         }
-        Command::Eval { model, data, split, out, resampling, compute } => {
-            evaluate::evaluate(&model, &data, split, &out, &resampling.bootstrap(), compute)
+        Command::Eval { options, resampling, compute } => {
+            evaluate::evaluate(&options, &resampling.bootstrap(), compute)
         }
-        Command::Compare { a, b, out, resampling } => {
-            compare::compare(&a, &b, out.as_deref(), &resampling.bootstrap())
+        Command::Compare { reports, out, resampling } => {
+            compare::compare(&reports, out.as_deref(), &resampling.bootstrap())
         }
         Command::Verify { model, device } => verify::verify(&model, device),
         Command::Info { path } => info::info(path.as_deref()),

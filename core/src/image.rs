@@ -123,6 +123,36 @@ impl Rgb8Image {
         &self.pixels
     }
 
+    /// The image scaled down to fit a square of `side` pixels, its shape kept; as it is where it fits already.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the resizer refuses.
+    pub fn thumbnail(&self, side: u32) -> Result<Rgb8Image> {
+        let longer = self.width.max(self.height);
+        if longer <= side.max(1) {
+            return Ok(self.clone());
+        }
+        let scaled = |size: u32| {
+            let rounded =
+                (u64::from(size) * u64::from(side.max(1)) + u64::from(longer) / 2) / u64::from(longer);
+            // Below `side`, as the size is at most the longer one.
+            rounded.max(1) as u32
+        };
+        resized_to(self, scaled(self.width), scaled(self.height))
+    }
+
+    /// The image as the bytes of a JPEG file of a quality of 1 to 100.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the encoder refuses.
+    pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        codec::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality)
+            .encode(&self.pixels, self.width, self.height, codec::ExtendedColorType::Rgb8)
+            .map_err(|e| Error::Image { origin: "to be written as JPEG".into(), reason: e.to_string() })?;
+        Ok(bytes)
+    }
+
     /// The image as the bytes of a PNG file.
     ///
     /// # Errors
@@ -135,6 +165,25 @@ impl Rgb8Image {
             .map_err(|e| Error::Image { origin: "to be written as PNG".into(), reason: e.to_string() })?;
         Ok(bytes)
     }
+}
+
+/// The image at `width` x `height` pixels, bilinear with antialiasing.
+fn resized_to(image: &Rgb8Image, width: u32, height: u32) -> Result<Rgb8Image> {
+    let error = |reason: String| Error::Image { origin: "being resized".into(), reason };
+    // The typed form: the dynamic one compiles every pixel type and filter of the library into this crate,
+    // which takes minutes.
+    let source = fir::images::TypedImageRef::<fir::pixels::U8x3>::from_buffer(
+        image.width,
+        image.height,
+        &image.pixels,
+    )
+    .map_err(|e| error(e.to_string()))?;
+    let mut target = fir::images::TypedImage::<fir::pixels::U8x3>::new(width, height);
+    let options =
+        fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
+    fir::Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| error(e.to_string()))?;
+    let pixels = target.pixels().iter().flat_map(|pixel| pixel.0).collect();
+    Rgb8Image::new(width, height, pixels)
 }
 
 /// Lays RGBA over white: `out = (a * c + (255 - a) * 255) / 255`, rounded.
@@ -242,21 +291,7 @@ impl Preprocess {
             return Ok(image.clone());
         }
         let Interpolation::BilinearAntialias = self.interpolation;
-        let error = |reason: String| Error::Image { origin: "being resized".into(), reason };
-        // The typed form: the dynamic one compiles every pixel type and filter of the library into this crate,
-        // which takes minutes.
-        let source = fir::images::TypedImageRef::<fir::pixels::U8x3>::from_buffer(
-            image.width,
-            image.height,
-            &image.pixels,
-        )
-        .map_err(|e| error(e.to_string()))?;
-        let mut target = fir::images::TypedImage::<fir::pixels::U8x3>::new(self.resize, self.resize);
-        let options =
-            fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
-        fir::Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| error(e.to_string()))?;
-        let pixels = target.pixels().iter().flat_map(|pixel| pixel.0).collect();
-        Rgb8Image::new(self.resize, self.resize, pixels)
+        resized_to(image, self.resize, self.resize)
     }
 
     /// The crop that evaluation takes: the centre, `round((resize - crop) / 2)` from the left and the top, not

@@ -5,13 +5,16 @@
 //! fits two photos, or none, is an error that says so.
 //!
 //! Vector sketches ([`strokes`]) are read from the coordinate files of QMUL's V2 sets without running pickle code, and
-//! drawn; MATLAB arrays ([`mat`]) are those of QMUL's V1 sets.
+//! drawn; [`vector`] reads QuickDraw's ndjson and SVG files too, and [`deform`] makes changed versions of a sketch. MATLAB
+//! arrays ([`mat`]) are those of QMUL's V1 sets.
 
 pub mod counts;
+pub mod deform;
 mod found;
 mod layouts;
 pub mod mat;
 pub mod strokes;
+pub mod vector;
 
 pub use found::{Entry, Found, HUMAN_TRIPLETS, HumanTriplet, Source};
 pub use layouts::{Layout, Options, find};

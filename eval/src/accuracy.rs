@@ -1,10 +1,12 @@
 //! Exact ranks: every query against the whole gallery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 
+use crate::closeness::Closeness;
 use crate::{Error, Result};
 
 /// How many of the nearest photos a [`QueryResult`] names.
@@ -15,13 +17,18 @@ pub const N_TOP: usize = 10;
 pub struct QueryResult {
     /// The query's id.
     pub query_id: String,
-    /// The id of its match in the gallery.
+    /// The id of the photo that it depicts: its match, or the first of several. Queries of one photo are resampled
+    /// together.
     pub truth_id: String,
-    /// The rank of its match, from 1; ties count against the model (see [`rank_of`]).
+    /// How many photos of the gallery are matches, at least 1.
+    pub n_matches: usize,
+    /// The rank of the first match, from 1; ties count against the model (see [`rank_of`]).
     pub rank: usize,
-    /// How many other photos are exactly as far as the match.
+    /// How many photos that are no match are exactly as far as the nearest match.
     pub n_tied: usize,
-    /// The distance to the match.
+    /// The average precision over all matches (see [`average_precision`]); 1 / rank for a single one.
+    pub average_precision: f64,
+    /// The distance to the nearest match.
     pub truth_distance: f64,
     /// The distance to the nearest photo.
     pub first_distance: f64,
@@ -29,6 +36,24 @@ pub struct QueryResult {
     pub top: Vec<String>,
     /// The number of photos that were ranked.
     pub n_gallery: usize,
+    /// What a fixed photo network says of the photos that were found, where it was asked.
+    pub closeness: Option<Closeness>,
+}
+
+impl QueryResult {
+    /// The share of the other photos that the match is ranked before, `(N - rank) / (N - 1)`, in `[0, 1]`: 1 for the
+    /// first place, 0 for the last (the ranking percentile of Bhunia et al., CVPR 2020). 1 in a gallery of one.
+    pub fn rank_percentile(&self) -> f64 {
+        match self.n_gallery {
+            0 | 1 => 1.0,
+            n => (n - self.rank.min(n)) as f64 / (n - 1) as f64,
+        }
+    }
+
+    /// The area under acc@k over k from 1 to N of this query alone, `(N - rank + 1) / N`.
+    pub fn area_under_accuracy(&self) -> f64 {
+        (self.n_gallery + 1).saturating_sub(self.rank) as f64 / self.n_gallery.max(1) as f64
+    }
 }
 
 /// The rank of entry `truth` among `distances`, from 1, and the number of other entries exactly as far.
@@ -58,6 +83,51 @@ pub fn rank_of(distances: &[f64], truth: usize) -> (usize, usize) {
     (1 + n_not_farther, n_tied)
 }
 
+/// The average precision of a ranking with matches at `places`, from 1 and ascending: the mean over matches of the
+/// share of matches among all photos down to there (trec_eval's `map` of one query).
+///
+/// ```
+/// use sketchfind_eval::accuracy::average_precision;
+/// // By hand: (1/1 + 2/4) / 2.
+/// assert_eq!(average_precision(&[1, 4]), 0.75);
+/// ```
+pub fn average_precision(places: &[usize]) -> f64 {
+    let precisions = places.iter().enumerate().map(|(index, &place)| (index + 1) as f64 / place as f64);
+    precisions.sum::<f64>() / places.len() as f64
+}
+
+/// The places of the entries `matches` among `distances`, from 1 and ascending. Every other entry that is not farther
+/// than a match, or has no distance, stands before it, as in [`rank_of`].
+///
+/// # Shapes
+/// `distances`: `[n_gallery]`; `matches`: distinct, each below that; returns as many.
+///
+/// ```
+/// use sketchfind_eval::accuracy::places_of;
+/// assert_eq!(places_of(&[0.1, 0.1, 0.2, 0.3], &[0, 3]), [2, 4]);
+/// assert_eq!(places_of(&[f64::NAN, 0.1, f64::NAN], &[0, 1]), [2, 3]);
+/// ```
+pub fn places_of(distances: &[f64], matches: &[usize]) -> Vec<usize> {
+    if let &[only] = matches {
+        return vec![rank_of(distances, only).0];
+    }
+    let is_match: BTreeSet<usize> = matches.iter().copied().collect();
+    let others = || (0..distances.len()).filter(|row| !is_match.contains(row)).map(|row| distances[row]);
+    let mut known: Vec<f64> = others().filter(|other| !other.is_nan()).collect();
+    known.sort_unstable_by(f64::total_cmp);
+    let n_others = distances.len() - is_match.len();
+    let n_nan = n_others - known.len();
+    let mut n_before: Vec<usize> = is_match
+        .iter()
+        .map(|&row| match distances[row] {
+            own if own.is_nan() => n_others,
+            own => n_nan + known.partition_point(|&other| other <= own),
+        })
+        .collect();
+    n_before.sort_unstable();
+    n_before.into_iter().enumerate().map(|(index, n)| n + index + 1).collect()
+}
+
 /// Ranks the gallery for every query by exact distance. Results are in order of the queries' ids.
 ///
 /// # Shapes
@@ -72,6 +142,43 @@ pub fn rank_queries(
     truth: &BTreeMap<String, String>,
     distance: Distance,
 ) -> Result<Vec<QueryResult>> {
+    rank_all(queries, gallery, distance, |query| truth.get(query).map(std::slice::from_ref))
+}
+
+/// Ranks as [`rank_queries`] does where a query may have several matches: `truth` maps its id to theirs, the photo
+/// that it depicts first. One that stands there twice counts once.
+///
+/// # Errors
+/// As [`rank_queries`]; [`Error::NoTruth`] too where the matches are an empty list.
+pub fn rank_queries_of_several(
+    queries: &Embeddings,
+    gallery: &Embeddings,
+    truth: &BTreeMap<String, Vec<String>>,
+    distance: Distance,
+) -> Result<Vec<QueryResult>> {
+    rank_all(queries, gallery, distance, |query| truth.get(query).map(Vec::as_slice))
+}
+
+fn rank_all<'a>(
+    queries: &Embeddings,
+    gallery: &Embeddings,
+    distance: Distance,
+    truth: impl Fn(&str) -> Option<&'a [String]>,
+) -> Result<Vec<QueryResult>> {
+    let truths = rows_of_truths(queries, gallery, truth)?;
+    Ok((0..queries.len())
+        .into_par_iter()
+        .map(|row| rank_one(queries, row, gallery, &truths[row], distance))
+        .collect())
+}
+
+/// The rows of every query's matches in the gallery, the photo that it depicts first. All doors are checked here,
+/// before any work is done.
+pub(crate) fn rows_of_truths<'a>(
+    queries: &Embeddings,
+    gallery: &Embeddings,
+    truth: impl Fn(&str) -> Option<&'a [String]>,
+) -> Result<Vec<Vec<usize>>> {
     if queries.is_empty() {
         return Err(Error::Empty { what: "query" });
     }
@@ -81,47 +188,44 @@ pub fn rank_queries(
     if queries.width() != gallery.width() {
         return Err(Error::Widths { queries: queries.width(), gallery: gallery.width() });
     }
-    // All truths are looked up before any work is done.
-    let truth_rows: Vec<usize> = queries
+    let row_of = |query: &String, truth: &String| {
+        gallery
+            .find(truth)
+            .ok_or_else(|| Error::TruthNotInGallery { query: query.clone(), truth: truth.clone() })
+    };
+    queries
         .ids()
         .iter()
         .map(|query| {
-            let truth = truth.get(query).ok_or_else(|| Error::NoTruth { query: query.clone() })?;
-            gallery
-                .find(truth)
-                .ok_or_else(|| Error::TruthNotInGallery { query: query.clone(), truth: truth.clone() })
+            let matches = truth(query).filter(|matches| !matches.is_empty());
+            let matches = matches.ok_or_else(|| Error::NoTruth { query: query.clone() })?;
+            let mut rows: Vec<usize> = Vec::with_capacity(matches.len());
+            for id in matches {
+                let row = row_of(query, id)?;
+                if !rows.contains(&row) {
+                    rows.push(row);
+                }
+            }
+            Ok(rows)
         })
-        .collect::<Result<_>>()?;
-    let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let rows: Vec<usize> = (0..queries.len()).collect();
-    let chunk_len = queries.len().div_ceil(n_threads);
-    let rank_rows = |rows: &[usize]| -> Vec<QueryResult> {
-        rows.iter().map(|&row| rank_one(queries, row, gallery, truth_rows[row], distance)).collect()
-    };
-    let results = std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            rows.chunks(chunk_len).map(|rows| scope.spawn(move || rank_rows(rows))).collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| match worker.join() {
-                Ok(results) => results,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-            .collect()
-    });
-    Ok(results)
+        .collect()
 }
 
 fn rank_one(
     queries: &Embeddings,
     query_row: usize,
     gallery: &Embeddings,
-    truth_row: usize,
+    truth_rows: &[usize],
     distance: Distance,
 ) -> QueryResult {
     let query = queries.row(query_row).unwrap_or_default();
     let distances: Vec<f64> = gallery.rows().map(|photo| distance.between(query, photo)).collect();
-    let (rank, n_tied) = rank_of(&distances, truth_row);
+    let places = places_of(&distances, truth_rows);
+    let nearest_match = truth_rows.iter().map(|&row| distances[row]).min_by(f64::total_cmp);
+    let truth_distance = nearest_match.unwrap_or(f64::NAN);
+    let n_tied = (0..distances.len())
+        .filter(|row| distances[*row] == truth_distance && !truth_rows.contains(row))
+        .count();
     let mut nearest: Vec<usize> = (0..distances.len()).collect();
     let by_distance_then_id = |&a: &usize, &b: &usize| distances[a].total_cmp(&distances[b]).then(a.cmp(&b));
     if nearest.len() > N_TOP {
@@ -131,13 +235,16 @@ fn rank_one(
     nearest.sort_unstable_by(by_distance_then_id);
     QueryResult {
         query_id: queries.ids()[query_row].clone(),
-        truth_id: gallery.ids()[truth_row].clone(),
-        rank,
+        truth_id: gallery.ids()[truth_rows[0]].clone(),
+        n_matches: truth_rows.len(),
+        rank: places[0],
         n_tied,
-        truth_distance: distances[truth_row],
+        average_precision: average_precision(&places),
+        truth_distance,
         first_distance: distances[nearest[0]],
         top: nearest.iter().map(|&row| gallery.ids()[row].clone()).collect(),
         n_gallery: gallery.len(),
+        closeness: None,
     }
 }
 
@@ -202,6 +309,53 @@ mod tests {
             ("q001".to_owned(), "nowhere".to_owned()),
         ]);
         assert!(run(&queries, &gallery, &elsewhere).to_string().contains("'nowhere'"));
+    }
+
+    /// tests/reference/retrieval.py, made with ranx.
+    #[test]
+    fn several_matches_equal_ranx() {
+        let rows = |text: &str| -> Vec<Vec<usize>> {
+            text.lines().map(|line| line.split(',').map(|field| field.parse().unwrap()).collect()).collect()
+        };
+        let distances = rows(include_str!("../tests/reference/retrieval_distances.csv"));
+        let matches = rows(include_str!("../tests/reference/retrieval_matches.csv"));
+        let places: Vec<Vec<usize>> = distances
+            .iter()
+            .zip(&matches)
+            .map(|(row, matches)| {
+                places_of(&row.iter().map(|&value| value as f64).collect::<Vec<_>>(), matches)
+            })
+            .collect();
+        let mean = |of: &dyn Fn(&[usize]) -> f64| {
+            places.iter().map(|places| of(places)).sum::<f64>() / places.len() as f64
+        };
+        for line in include_str!("../tests/reference/retrieval_scores.csv").lines().skip(1) {
+            let (metric, value) = line.split_once(',').unwrap();
+            let ours = match metric {
+                "mrr" => mean(&|places| 1.0 / places[0] as f64),
+                "map" => mean(&average_precision),
+                accuracy => {
+                    let k: usize = accuracy.strip_prefix("acc@").unwrap().parse().unwrap();
+                    mean(&|places| f64::from(u8::from(places[0] <= k)))
+                }
+            };
+            assert!((ours - value.parse::<f64>().unwrap()).abs() < 1e-12, "{line}: {ours}");
+        }
+    }
+
+    #[test]
+    fn several_matches_are_ranked_together() {
+        let gallery = embeddings("g", 1, vec![0.0, 10.0, 20.0, 30.0]);
+        let queries = embeddings("q", 1, vec![12.0]);
+        let matches = |ids: &[&str]| {
+            BTreeMap::from([("q000".to_owned(), ids.iter().map(|id| (*id).to_owned()).collect())])
+        };
+        let run = |truth| rank_queries_of_several(&queries, &gallery, &truth, Distance::Mse);
+        // From 12: 10, 20, 0, 30. The one that is depicted is at place 3, its fellow at 1.
+        let result = run(matches(&["g000", "g001", "g000"])).unwrap().remove(0);
+        assert_eq!((result.rank, result.n_matches, result.truth_id.as_str()), (1, 2, "g000"));
+        assert_eq!((result.average_precision, result.truth_distance), ((1.0 + 2.0 / 3.0) / 2.0, 4.0));
+        assert!(matches!(run(matches(&[])).unwrap_err(), Error::NoTruth { .. }));
     }
 
     /// Values from a small set, so that ties are common.

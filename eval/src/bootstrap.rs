@@ -2,63 +2,156 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use sketchfind_core::random::Stream;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::accuracy::QueryResult;
-use crate::summary::Bootstrap;
+use crate::summary::{Bootstrap, Resampled};
 
-/// Queries in groups that are drawn together: the queries of one photo are not independent of each other.
+/// Things in groups that are drawn together: the queries of one photo are not independent of each other.
 pub(crate) struct Groups {
     members: Vec<Vec<usize>>,
-    n_queries: usize,
+    n_members: usize,
 }
 
 impl Groups {
-    /// One group a photo, in order of the photos' ids.
-    pub(crate) fn by_photo(results: &[QueryResult]) -> Groups {
-        let mut by_photo: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (index, result) in results.iter().enumerate() {
-            by_photo.entry(&result.truth_id).or_default().push(index);
+    /// One group a key, in order of the keys.
+    pub(crate) fn by_key<'a>(keys: impl Iterator<Item = &'a str>) -> Groups {
+        let mut by_key: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut n_members = 0;
+        for key in keys {
+            by_key.entry(key).or_default().push(n_members);
+            n_members += 1;
         }
-        Groups { members: by_photo.into_values().collect(), n_queries: results.len() }
+        Groups { members: by_key.into_values().collect(), n_members }
     }
 
-    /// The queries of each photo.
+    /// One group a photo, in order of the photos' ids.
+    pub(crate) fn by_photo(results: &[QueryResult]) -> Groups {
+        Groups::by_key(results.iter().map(|result| result.truth_id.as_str()))
+    }
+
+    /// As many groups of one.
+    pub(crate) fn singles(n: usize) -> Groups {
+        Groups { members: (0..n).map(|member| vec![member]).collect(), n_members: n }
+    }
+
+    /// The members of each group.
     pub(crate) fn members(&self) -> &[Vec<usize>] {
         &self.members
     }
 
-    /// The number of photos.
+    /// The number of groups.
     pub(crate) fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether a photo has several queries.
+    /// Whether a group has several members.
     pub(crate) fn is_clustered(&self) -> bool {
-        self.len() < self.n_queries
+        self.len() < self.n_members
     }
 
     /// The percentile interval (Efron and Tibshirani 1993, section 13.3) of `statistic`, which is given the indices
-    /// of the queries in one resample.
+    /// of the members in one resample. The same on any number of threads.
     pub(crate) fn percentile_interval(
         &self,
         bootstrap: &Bootstrap,
         name: &str,
-        mut statistic: impl FnMut(&[usize]) -> f64,
+        statistic: impl Fn(&[usize]) -> f64 + Sync,
     ) -> (f64, f64) {
-        let mut drawn = Vec::with_capacity(self.n_queries);
         let mut values: Vec<f64> = (0..bootstrap.samples)
-            .map(|sample| {
-                let mut stream = Stream::new(bootstrap.seed, name, &[sample as u64]);
-                drawn.clear();
-                for _ in 0..self.len() {
-                    drawn.extend_from_slice(&self.members[stream.below(self.len())]);
-                }
-                statistic(&drawn)
-            })
+            .into_par_iter()
+            .map_init(
+                || Vec::with_capacity(self.n_members),
+                |drawn, sample| {
+                    let mut stream = Stream::new(bootstrap.seed, name, &[sample as u64]);
+                    drawn.clear();
+                    for _ in 0..self.len() {
+                        drawn.extend_from_slice(&self.members[stream.below(self.len())]);
+                    }
+                    statistic(drawn)
+                },
+            )
             .collect();
         central_interval(&mut values, bootstrap.confidence)
+    }
+
+    /// What is resampled where the groups are photos.
+    pub(crate) fn resampled(&self) -> Resampled {
+        if self.is_clustered() { Resampled::Photos } else { Resampled::Queries }
+    }
+
+    /// The percentile interval of a mean.
+    pub(crate) fn mean_interval(&self, bootstrap: &Bootstrap, name: &str, values: &[f64]) -> (f64, f64) {
+        let column = values.iter().copied().map(Some).collect();
+        self.mean_intervals(bootstrap, name, &[column]).pop().unwrap_or((f64::NAN, f64::NAN))
+    }
+
+    /// For each resample of groups what `finish` makes of the sums of their totals.
+    ///
+    /// # Shapes
+    /// `totals`: `[n_groups, n_columns]`, row-major; `finish` is given `[n_columns]`; returns `[samples]`.
+    pub(crate) fn resampled_totals<T: Send>(
+        &self,
+        bootstrap: &Bootstrap,
+        name: &str,
+        totals: &[f64],
+        finish: impl Fn(&[f64]) -> T + Sync,
+    ) -> Vec<T> {
+        let n_columns = totals.len() / self.len().max(1);
+        (0..bootstrap.samples)
+            .into_par_iter()
+            .map_init(
+                || vec![0.0; n_columns],
+                |sums, sample| {
+                    let mut stream = Stream::new(bootstrap.seed, name, &[sample as u64]);
+                    sums.fill(0.0);
+                    for _ in 0..self.len() {
+                        let group = stream.below(self.len());
+                        let drawn = &totals[group * n_columns..(group + 1) * n_columns];
+                        sums.iter_mut().zip(drawn).for_each(|(sum, total)| *sum += total);
+                    }
+                    finish(sums)
+                },
+            )
+            .collect()
+    }
+
+    /// The percentile intervals of the means of several columns of values, all from the same resamples. A value that
+    /// is nothing has no part in its column's mean.
+    ///
+    /// # Shapes
+    /// `columns`: `[n_columns][n_members]`; returns `[n_columns]`.
+    pub(crate) fn mean_intervals(
+        &self,
+        bootstrap: &Bootstrap,
+        name: &str,
+        columns: &[Vec<Option<f64>>],
+    ) -> Vec<(f64, f64)> {
+        // A group counts by its sum and number alone.
+        let n_columns = columns.len();
+        let mut totals = vec![0.0; self.len() * 2 * n_columns];
+        for (group, totals) in self.members.iter().zip(totals.chunks_exact_mut((2 * n_columns).max(1))) {
+            for (column, total) in columns.iter().zip(totals.chunks_exact_mut(2)) {
+                let values = group.iter().filter_map(|&member| column[member]);
+                (total[0], total[1]) = values.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
+            }
+        }
+        let resampled = self.resampled_totals(bootstrap, name, &totals, |sums| {
+            sums.chunks_exact(2).map(|total| total[0] / total[1]).collect::<Vec<f64>>()
+        });
+        (0..columns.len())
+            .map(|column| {
+                // A resample that drew no value has no mean.
+                let mut values: Vec<f64> =
+                    resampled.iter().map(|means| means[column]).filter(|mean| !mean.is_nan()).collect();
+                if values.is_empty() {
+                    return (f64::NAN, f64::NAN);
+                }
+                central_interval(&mut values, bootstrap.confidence)
+            })
+            .collect()
     }
 }
 

@@ -32,6 +32,30 @@ pub enum Error {
         /// The id of its match.
         truth: String,
     },
+    /// A query has no label where every query needs one.
+    #[error("the query '{query}' has no label in the column '{column}'")]
+    NoLabel {
+        /// The query's id.
+        query: String,
+        /// What is labelled.
+        column: String,
+    },
+    /// Something that is asked for by its id is not there.
+    #[error("{asker}: there is no {what} '{id}'")]
+    Unknown {
+        /// Who asks for it.
+        asker: String,
+        /// What it should be: `photo in the reference space`, `sketch`, ...
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// Neighbours need company.
+    #[error("there are {n} photos, expected at least 3: one to stand at and two to compare")]
+    TooFewPhotos {
+        /// Photos that there are.
+        n: usize,
+    },
     /// Queries and gallery have embeddings of different widths.
     #[error("the queries' embeddings are {queries} wide, the gallery's {gallery}")]
     Widths {
@@ -39,6 +63,12 @@ pub enum Error {
         queries: usize,
         /// The gallery's width.
         gallery: usize,
+    },
+    /// An id cannot stand in a file whose fields are parted by spaces.
+    #[error("the id '{id}' is not one word, which a run or qrels file needs")]
+    TrecId {
+        /// The id.
+        id: String,
     },
     /// A setting is outside its range.
     #[error("{what} is {value}, expected {expected}")]

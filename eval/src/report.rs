@@ -1,30 +1,59 @@
-//! An evaluation as files: `queries.csv`, `summary.csv` and `report.html` in one folder; `comparison.csv` for two.
+//! An evaluation as files in one folder: `queries.csv`, `summary.csv`, `gallery.csv` and `report.html`, and what else was
+//! measured: `neighbours.csv` and `anchors.csv`, `early.csv`, `robustness.csv`. Comparisons of reports are written as
+//! `comparison.csv` and `attribution.csv`.
 //!
-//! In every CSV, header and row come from one struct; what is unknown is empty; every row says which model, data
-//! and settings it comes from.
+//! In every CSV, header and row come from one struct; what is unknown is empty. `docs/report-files.md` has the columns.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::atomic;
 
 use crate::accuracy::QueryResult;
-use crate::paired::Comparison;
-use crate::summary::{Bootstrap, Summary, summarise};
+use crate::attribution::Attribution;
+use crate::closeness::{Closeness, closeness, summarise_closeness};
+use crate::early::EarlyRetrieval;
+use crate::human::HumanAgreement;
+use crate::map::EmbeddingMap;
+use crate::neighbours::{Neighbourhood, Space};
+use crate::paired::{Comparison, compare_all};
+use crate::robustness::Robustness;
+use crate::summary::{ACCURACY_CUTOFFS, Bootstrap, Estimate, LabelSummary, Summary, summarise_at};
 use crate::{Error, Result};
 
 mod html;
+mod rows;
+
+pub use html::pictured;
+use rows::{
+    AnchorRow, AttributionRow, ComparisonRow, EarlyRow, GalleryRow, NeighbourRow, QueryRow, RobustnessRow,
+    SummaryRow,
+};
 
 /// One row a query, sorted by id.
 pub const QUERIES: &str = "queries.csv";
 /// One row a figure.
 pub const SUMMARY: &str = "summary.csv";
-/// Both for people.
+/// One row a photo that was ranked.
+pub const GALLERY: &str = "gallery.csv";
+/// All for people.
 pub const HTML: &str = "report.html";
-/// One row a comparison of two reports.
+/// One row a neighbourhood-ranking statistic.
+pub const NEIGHBOURS: &str = "neighbours.csv";
+/// One row an anchor of these statistics.
+pub const ANCHORS: &str = "anchors.csv";
+/// One row a step of on-the-fly retrieval.
+pub const EARLY: &str = "early.csv";
+/// One row a change of sketches.
+pub const ROBUSTNESS: &str = "robustness.csv";
+/// One row a figure of a comparison of two reports.
 pub const COMPARISON: &str = "comparison.csv";
-/// The version of the files' columns.
-pub const SCHEMA: u32 = 1;
+/// One row a wrong retrieval, and who is to blame.
+pub const ATTRIBUTION: &str = "attribution.csv";
+/// The version of the files' columns. Files of version 1, which knew one match a query, are still read.
+pub const SCHEMA: u32 = 2;
+const OLDEST_SCHEMA: u32 = 1;
 
 /// Which model, data and tool a report comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,95 +72,113 @@ pub struct Provenance {
     pub distance: String,
 }
 
+/// The fixed photo network that closeness and neighbourhoods are measured in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reference {
+    /// Its name, for people.
+    pub model: String,
+    /// SHA-256 of its network file.
+    pub model_sha256: String,
+}
+
 /// An evaluation: per-query results, their summary, and where they come from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     provenance: Provenance,
     results: Vec<QueryResult>,
     summary: Summary,
+    /// Empty where it is not known.
+    gallery: Vec<String>,
+    reference: Option<Reference>,
 }
 
-/// A row of `queries.csv`.
-#[derive(Debug, Serialize, Deserialize)]
-struct QueryRow {
-    schema: u32,
-    query_id: String,
-    truth_id: String,
-    rank: usize,
-    n_tied: usize,
-    truth_distance: f64,
-    first_id: String,
-    first_distance: f64,
-    /// The nearest ids as a JSON-like list would need a parser; ids are joined by `|`, which ids may hold too: for
-    /// reading by people, while `first_id` is exact.
-    top: String,
-    n_gallery: usize,
-    split: String,
-    distance: String,
-    model: String,
-    model_sha256: String,
-    dataset_sha256: String,
-    tool: String,
+/// A small picture for the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The bytes of a JPEG file.
+    pub jpeg: Vec<u8>,
+    /// Its width and height in pixels.
+    pub size: [u32; 2],
 }
 
-/// A row of `summary.csv`.
-#[derive(Debug, Serialize)]
-struct SummaryRow<'a> {
-    schema: u32,
-    metric: &'a str,
-    value: f64,
-    low: f64,
-    high: f64,
-    n: usize,
-    n_photos: usize,
-    n_gallery: usize,
-    interval: &'static str,
-    resampled: &'static str,
-    confidence: f64,
-    samples: usize,
-    seed: u64,
-    ties: &'static str,
-    split: &'a str,
-    distance: &'a str,
-    model: &'a str,
-    model_sha256: &'a str,
-    dataset_sha256: &'a str,
-    tool: &'a str,
+/// What a report holds beside its results and their summary.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// Figures by label.
+    pub labels: Vec<LabelSummary>,
+    /// Neighbourhood-ranking statistics.
+    pub neighbours: Option<Neighbourhood>,
+    /// Agreement with people.
+    pub human: Option<HumanAgreement>,
+    /// On-the-fly retrieval.
+    pub early: Option<EarlyRetrieval>,
+    /// Robustness to changed sketches.
+    pub robustness: Vec<Robustness>,
+    /// The embedding map.
+    pub map: Option<EmbeddingMap>,
+    /// Another model's report on the same queries, for a comparison side by side.
+    pub against: Option<Report>,
+    /// Pictures by the ids of sketches and photos; [`pictured`] says which ids the page shows.
+    pub pictures: BTreeMap<String, Picture>,
 }
 
-/// A row of `comparison.csv`.
-#[derive(Debug, Serialize)]
-struct ComparisonRow<'a> {
-    schema: u32,
-    metric: &'a str,
-    value: f64,
-    low: f64,
-    high: f64,
-    n: usize,
-    resampled: &'static str,
-    confidence: f64,
-    samples: usize,
-    seed: u64,
-    n_only_a: usize,
-    n_only_b: usize,
-    mcnemar_p_value: f64,
-    split: &'a str,
-    model_a: &'a str,
-    model_a_sha256: &'a str,
-    model_b: &'a str,
-    model_b_sha256: &'a str,
-    dataset_sha256: &'a str,
-    tool: &'a str,
+impl Extras {
+    /// Figures that have a row of `summary.csv` beside the summary's own.
+    fn estimates(&self) -> impl Iterator<Item = &Estimate> {
+        let human = self.human.iter().map(|human| &human.agreement);
+        let early = self.early.iter().flat_map(|early| &early.areas);
+        let robustness = self.robustness.iter().flat_map(|change| [&change.acc1, &change.drop]);
+        human.chain(early).chain(robustness)
+    }
 }
 
 impl Report {
     /// A report on `results`, summarised with `bootstrap`.
     ///
     /// # Errors
-    /// Those of [`summarise`].
+    /// Those of [`crate::summarise`].
     pub fn new(provenance: Provenance, results: Vec<QueryResult>, bootstrap: &Bootstrap) -> Result<Report> {
-        let summary = summarise(&results, bootstrap)?;
-        Ok(Report { provenance, results, summary })
+        Report::at(provenance, results, &ACCURACY_CUTOFFS, bootstrap)
+    }
+
+    /// A report on `results` with acc@k at the given k.
+    ///
+    /// # Errors
+    /// Those of [`summarise_at`].
+    pub fn at(
+        provenance: Provenance,
+        results: Vec<QueryResult>,
+        cutoffs: &[usize],
+        bootstrap: &Bootstrap,
+    ) -> Result<Report> {
+        let summary = summarise_at(&results, cutoffs, bootstrap)?;
+        Ok(Report { provenance, results, summary, gallery: Vec::new(), reference: None })
+    }
+
+    /// Adds the ids of the photos that were ranked, so that a comparison can tell galleries apart.
+    ///
+    /// # Errors
+    /// [`Error::NotComparable`] where they are not as many as were ranked.
+    pub fn with_gallery(mut self, ids: &[String]) -> Result<Report> {
+        if self.summary.n_gallery != ids.len() {
+            let reason = format!("{} photos were ranked, {} are named", self.summary.n_gallery, ids.len());
+            return Err(Error::NotComparable { reason });
+        }
+        self.gallery = ids.to_vec();
+        Ok(self)
+    }
+
+    /// Adds smoothness and fidelity of each query in a reference space.
+    ///
+    /// # Errors
+    /// Those of [`closeness`].
+    pub fn with_reference(mut self, reference: Reference, space: Space<'_>) -> Result<Report> {
+        let found = closeness(&self.results, space.photos, space.distance)?;
+        for (result, closeness) in self.results.iter_mut().zip(found) {
+            result.closeness = Some(closeness);
+        }
+        self.reference = Some(reference);
+        Ok(self)
     }
 
     /// Where it comes from.
@@ -149,99 +196,156 @@ impl Report {
         &self.summary
     }
 
+    /// The fixed photo network, where one was asked.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+
+    /// The means of smoothness and fidelity, where a reference was asked.
+    pub fn closeness(&self) -> Vec<Estimate> {
+        summarise_closeness(&self.results, &self.summary.bootstrap)
+    }
+
     /// Writes the report as a folder, atomically. An existing report there is replaced, any other folder is not.
     ///
     /// # Errors
     /// [`Error::Core`] where the folder cannot be written, [`Error::ReportFile`] where something else is there.
     pub fn write(&self, folder: &Path) -> Result<()> {
+        self.write_with(folder, &Extras::default(), |_| Ok(()))
+    }
+
+    /// Writes the report with more that was measured; `more` may add files of its own to the folder.
+    ///
+    /// # Errors
+    /// Those of [`Report::write`] and of `more`.
+    pub fn write_with(
+        &self,
+        folder: &Path,
+        extras: &Extras,
+        more: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
         if !atomic::is_free_for(folder, QUERIES)? {
             return Err(Error::report_file(folder, "is there and is no report; it is left as it is"));
         }
         atomic::write_folder(folder, |new| {
             write_rows(&new.join(QUERIES), self.query_rows())?;
-            write_rows(&new.join(SUMMARY), self.summary_rows())?;
-            atomic::write_bytes(&new.join(HTML), html::page(self).as_bytes())?;
-            Ok(())
+            write_rows(&new.join(SUMMARY), self.summary_rows(extras))?;
+            if !self.gallery.is_empty() {
+                let row = |id: &String| GalleryRow { schema: SCHEMA, photo_id: id.clone() };
+                write_rows(&new.join(GALLERY), self.gallery.iter().map(row))?;
+            }
+            if let Some(neighbours) = &extras.neighbours {
+                write_rows(&new.join(NEIGHBOURS), self.neighbour_rows(neighbours))?;
+                write_rows(&new.join(ANCHORS), anchor_rows(neighbours))?;
+            }
+            if let Some(early) = &extras.early {
+                write_rows(&new.join(EARLY), early_rows(early))?;
+            }
+            if !extras.robustness.is_empty() {
+                write_rows(&new.join(ROBUSTNESS), self.robustness_rows(&extras.robustness))?;
+            }
+            atomic::write_bytes(&new.join(HTML), html::page(self, extras).as_bytes())?;
+            more(new)
         })
     }
 
-    /// Reads a report's `queries.csv` and summarises it anew.
+    /// Reads a report's `queries.csv` and `gallery.csv` and summarises it anew.
     ///
     /// # Errors
-    /// [`Error::ReportFile`] where it is no such file or rows contradict each other; those of [`summarise`].
+    /// [`Error::ReportFile`] where it is no such file or rows contradict each other; those of [`crate::summarise`].
     pub fn read(folder: &Path, bootstrap: &Bootstrap) -> Result<Report> {
         let path = folder.join(QUERIES);
-        let mut reader = csv::Reader::from_path(&path).map_err(|e| Error::report_file(&path, e))?;
-        let mut provenance: Option<Provenance> = None;
+        let mut provenance: Option<(Provenance, Reference)> = None;
         let mut results = Vec::new();
-        for row in reader.deserialize() {
-            let row: QueryRow = row.map_err(|e| Error::report_file(&path, e))?;
-            if row.schema != SCHEMA {
-                let reason = format!("its schema is {}, expected {SCHEMA}", row.schema);
-                return Err(Error::report_file(&path, reason));
+        for row in read_rows::<QueryRow>(&path)? {
+            if row.n_matches == 0 {
+                return Err(Error::report_file(&path, format!("'{}' has no match", row.query_id)));
             }
             if row.rank == 0 || row.rank > row.n_gallery {
                 let reason = format!("'{}' has the rank {} of {}", row.query_id, row.rank, row.n_gallery);
                 return Err(Error::report_file(&path, reason));
             }
-            let of_row = Provenance {
-                tool: row.tool,
-                model: row.model,
-                model_sha256: row.model_sha256,
-                dataset_sha256: row.dataset_sha256,
-                split: row.split,
-                distance: row.distance,
-            };
+            let of_row = (
+                Provenance {
+                    tool: row.tool,
+                    model: row.model,
+                    model_sha256: row.model_sha256,
+                    dataset_sha256: row.dataset_sha256,
+                    split: row.split,
+                    distance: row.distance,
+                },
+                Reference { model: row.reference, model_sha256: row.reference_sha256 },
+            );
             if provenance.get_or_insert_with(|| of_row.clone()) != &of_row {
                 let reason = format!("'{}' is of another model, data set or split", row.query_id);
                 return Err(Error::report_file(&path, reason));
             }
-            let mut top: Vec<String> = row.top.split('|').map(str::to_owned).collect();
+            let mut top = split_ids(&row.top);
             if let Some(first) = top.first_mut() {
                 *first = row.first_id;
             }
             results.push(QueryResult {
                 query_id: row.query_id,
                 truth_id: row.truth_id,
+                n_matches: row.n_matches,
                 rank: row.rank,
                 n_tied: row.n_tied,
+                average_precision: row.average_precision.unwrap_or(1.0 / row.rank as f64),
                 truth_distance: row.truth_distance,
                 first_distance: row.first_distance,
                 top,
                 n_gallery: row.n_gallery,
+                closeness: row
+                    .smoothness
+                    .zip(row.fidelity)
+                    .map(|(smoothness, fidelity)| Closeness { smoothness, fidelity }),
             });
         }
-        let provenance = provenance.ok_or_else(|| Error::report_file(&path, "it holds no query"))?;
-        Report::new(provenance, results, bootstrap)
+        let (provenance, reference) =
+            provenance.ok_or_else(|| Error::report_file(&path, "it holds no query"))?;
+        let mut report = Report::new(provenance, results, bootstrap)?;
+        report.reference = (reference != Reference::default()).then_some(reference);
+        let path = folder.join(GALLERY);
+        if path.is_file() {
+            let ids: Vec<String> =
+                read_rows::<GalleryRow>(&path)?.into_iter().map(|row| row.photo_id).collect();
+            report = report.with_gallery(&ids).map_err(|e| Error::report_file(&path, e))?;
+        }
+        Ok(report)
     }
 
     fn query_rows(&self) -> impl Iterator<Item = QueryRow> {
-        let provenance = &self.provenance;
-        self.results.iter().map(|result| QueryRow {
+        let (provenance, reference) = (&self.provenance, self.reference.clone().unwrap_or_default());
+        self.results.iter().map(move |result| QueryRow {
             schema: SCHEMA,
             query_id: result.query_id.clone(),
             truth_id: result.truth_id.clone(),
+            n_matches: result.n_matches,
             rank: result.rank,
             n_tied: result.n_tied,
+            average_precision: Some(result.average_precision),
             truth_distance: result.truth_distance,
             first_id: result.top.first().cloned().unwrap_or_default(),
             first_distance: result.first_distance,
-            top: result.top.join("|"),
+            top: join_ids(&result.top),
+            smoothness: result.closeness.map(|closeness| closeness.smoothness),
+            fidelity: result.closeness.map(|closeness| closeness.fidelity),
             n_gallery: result.n_gallery,
             split: provenance.split.clone(),
             distance: provenance.distance.clone(),
             model: provenance.model.clone(),
             model_sha256: provenance.model_sha256.clone(),
+            reference: reference.model.clone(),
+            reference_sha256: reference.model_sha256.clone(),
             dataset_sha256: provenance.dataset_sha256.clone(),
             tool: provenance.tool.clone(),
         })
     }
 
-    fn summary_rows(&self) -> impl Iterator<Item = SummaryRow<'_>> {
-        let (provenance, summary) = (&self.provenance, &self.summary);
-        summary.estimates.iter().map(move |estimate| SummaryRow {
+    fn summary_rows(&self, extras: &Extras) -> Vec<SummaryRow<'_>> {
+        let row = |estimate: &Estimate, summary: &Summary, label_column: &str, label: &str| SummaryRow {
             schema: SCHEMA,
-            metric: &estimate.metric,
+            metric: estimate.metric.clone(),
             value: estimate.value,
             low: estimate.low,
             high: estimate.high,
@@ -249,77 +353,235 @@ impl Report {
             n_photos: summary.n_photos,
             n_gallery: summary.n_gallery,
             interval: estimate.interval.name(),
-            resampled: resampled(summary.is_clustered()),
+            resampled: estimate.resampled.name(),
+            n_resampled: estimate.n_resampled,
             confidence: summary.bootstrap.confidence,
             samples: summary.bootstrap.samples,
             seed: summary.bootstrap.seed,
             ties: "count against the model",
-            split: &provenance.split,
-            distance: &provenance.distance,
-            model: &provenance.model,
-            model_sha256: &provenance.model_sha256,
-            dataset_sha256: &provenance.dataset_sha256,
-            tool: &provenance.tool,
+            label_column: label_column.to_owned(),
+            label: label.to_owned(),
+            split: &self.provenance.split,
+            distance: &self.provenance.distance,
+            model: &self.provenance.model,
+            model_sha256: &self.provenance.model_sha256,
+            reference: self.reference.as_ref().map_or("", |reference| &reference.model),
+            reference_sha256: self.reference.as_ref().map_or("", |reference| &reference.model_sha256),
+            dataset_sha256: &self.provenance.dataset_sha256,
+            tool: &self.provenance.tool,
+        };
+        let closeness = self.closeness();
+        let over_all = self.summary.estimates.iter().chain(&closeness).chain(extras.estimates());
+        let mut rows: Vec<SummaryRow<'_>> =
+            over_all.map(|estimate| row(estimate, &self.summary, "", "")).collect();
+        for part in &extras.labels {
+            let estimates = part.summary.estimates.iter();
+            rows.extend(estimates.map(|estimate| row(estimate, &part.summary, &part.column, &part.label)));
+        }
+        rows
+    }
+
+    fn neighbour_rows<'a>(&'a self, neighbours: &'a Neighbourhood) -> impl Iterator<Item = NeighbourRow<'a>> {
+        let bootstrap = &neighbours.bootstrap;
+        neighbours.estimates.iter().map(move |one| NeighbourRow {
+            schema: SCHEMA,
+            metric: &one.estimate.metric,
+            anchors: one.anchors,
+            value: one.estimate.value,
+            low: one.estimate.low,
+            high: one.estimate.high,
+            n: one.estimate.n,
+            n_undefined: one.n_undefined,
+            n_photos: neighbours.n_photos,
+            n_triplets: one.pairs.map(|pairs| pairs.n),
+            n_concordant: one.pairs.map(|pairs| pairs.n_concordant),
+            n_discordant: one.pairs.map(|pairs| pairs.n_discordant),
+            n_tied_reference: one.pairs.map(|pairs| pairs.n_tied_reference),
+            n_tied_studied: one.pairs.map(|pairs| pairs.n_tied_studied),
+            n_tied_both: one.pairs.map(|pairs| pairs.n_tied_both),
+            interval: one.estimate.interval.name(),
+            resampled: one.estimate.resampled.name(),
+            n_resampled: one.estimate.n_resampled,
+            confidence: bootstrap.confidence,
+            samples: bootstrap.samples,
+            seed: bootstrap.seed,
+            split: &self.provenance.split,
+            distance: &self.provenance.distance,
+            model: &self.provenance.model,
+            model_sha256: &self.provenance.model_sha256,
+            reference: self.reference.as_ref().map_or("", |reference| &reference.model),
+            reference_sha256: self.reference.as_ref().map_or("", |reference| &reference.model_sha256),
+            dataset_sha256: &self.provenance.dataset_sha256,
+            tool: &self.provenance.tool,
+        })
+    }
+
+    fn robustness_rows<'a>(&'a self, changes: &'a [Robustness]) -> impl Iterator<Item = RobustnessRow<'a>> {
+        let bootstrap = &self.summary.bootstrap;
+        changes.iter().map(move |one| RobustnessRow {
+            schema: SCHEMA,
+            change: &one.change,
+            n_versions: one.n_versions,
+            acc_1: one.acc1.value,
+            acc_1_low: one.acc1.low,
+            acc_1_high: one.acc1.high,
+            drop: one.drop.value,
+            drop_low: one.drop.low,
+            drop_high: one.drop.high,
+            n: one.drop.n,
+            resampled: one.drop.resampled.name(),
+            n_resampled: one.drop.n_resampled,
+            confidence: bootstrap.confidence,
+            samples: bootstrap.samples,
+            seed: bootstrap.seed,
         })
     }
 }
 
-/// Compares two reports, A and B.
-///
-/// # Errors
-/// [`Error::NotComparable`] where they are of different data or splits, or their queries differ.
-pub fn compare(a: &Report, b: &Report, bootstrap: &Bootstrap) -> Result<Comparison> {
-    let (pa, pb) = (&a.provenance, &b.provenance);
-    for (what, of_a, of_b) in
-        [("data sets", &pa.dataset_sha256, &pb.dataset_sha256), ("splits", &pa.split, &pb.split)]
-    {
-        if of_a != of_b {
-            let reason = format!("their {what} differ: '{of_a}' and '{of_b}'");
-            return Err(Error::NotComparable { reason });
-        }
-    }
-    crate::paired::compare(&a.results, &b.results, bootstrap)
+fn anchor_rows(neighbours: &Neighbourhood) -> impl Iterator<Item = AnchorRow<'_>> {
+    neighbours.anchors.iter().map(|anchor| AnchorRow {
+        schema: SCHEMA,
+        anchors: anchor.kind.name(),
+        anchor_id: &anchor.id,
+        photo_id: &anchor.photo,
+        n_pairs: anchor.pairs.n,
+        n_concordant: anchor.pairs.n_concordant,
+        n_discordant: anchor.pairs.n_discordant,
+        n_tied_reference: anchor.pairs.n_tied_reference,
+        n_tied_studied: anchor.pairs.n_tied_studied,
+        n_tied_both: anchor.pairs.n_tied_both,
+        agreement: anchor.pairs.agreement(),
+        tau_b: anchor.pairs.tau_b(),
+        rho: anchor.rho,
+        displacement: anchor.displacement,
+        overlap_1: anchor.overlap[0],
+        overlap_5: anchor.overlap[1],
+        overlap_10: anchor.overlap[2],
+    })
 }
 
-/// Writes the comparison of two reports to `folder`/`comparison.csv`.
+fn early_rows(early: &EarlyRetrieval) -> impl Iterator<Item = EarlyRow> {
+    let n = early.areas.first().map_or(0, |area| area.n);
+    early.steps.iter().map(move |step| EarlyRow {
+        schema: SCHEMA,
+        share: step.share,
+        acc_1: step.acc1,
+        acc_5: step.acc5,
+        acc_10: step.acc10,
+        rank_percentile: step.rank_percentile,
+        reciprocal_rank: step.reciprocal_rank,
+        n,
+    })
+}
+
+/// Compares each report with each later one.
+///
+/// # Errors
+/// [`Error::NotComparable`] where they are of different splits, queries, galleries or data, naming what differs.
+pub fn compare(reports: &[Report], bootstrap: &Bootstrap) -> Result<Vec<Comparison>> {
+    if let Some((first, others)) = reports.split_first() {
+        others.iter().try_for_each(|other| check_comparable(first, other))?;
+    }
+    let results: Vec<&[QueryResult]> = reports.iter().map(|report| report.results.as_slice()).collect();
+    compare_all(&results, bootstrap)
+}
+
+/// Checks that two reports are of the same split, queries, gallery and data. What can be named is looked at first.
+///
+/// # Errors
+/// [`Error::NotComparable`] with what differs.
+pub fn check_comparable(a: &Report, b: &Report) -> Result<()> {
+    let refuse = |reason: String| Err(Error::NotComparable { reason });
+    let (of_a, of_b) = (&a.provenance, &b.provenance);
+    if of_a.split != of_b.split {
+        return refuse(format!("their splits differ: '{}' and '{}'", of_a.split, of_b.split));
+    }
+    crate::paired::check_same_questions(&a.results, &b.results)?;
+    if !a.gallery.is_empty() && !b.gallery.is_empty() && a.gallery != b.gallery {
+        return refuse(format!(
+            "gallery photos {}",
+            crate::paired::difference_of_ids(&a.gallery, &b.gallery)
+        ));
+    }
+    if of_a.dataset_sha256 != of_b.dataset_sha256 {
+        return refuse(format!(
+            "their data sets differ in what images show, though ids are the same: '{}' and '{}'",
+            of_a.dataset_sha256, of_b.dataset_sha256
+        ));
+    }
+    Ok(())
+}
+
+/// Writes comparisons of reports to `folder`/`comparison.csv`.
 ///
 /// # Errors
 /// [`Error::Core`] where it cannot be written.
 pub fn write_comparison(
     folder: &Path,
-    a: &Report,
-    b: &Report,
-    comparison: &Comparison,
+    reports: &[Report],
+    comparisons: &[Comparison],
     bootstrap: &Bootstrap,
 ) -> Result<()> {
-    let difference = &comparison.difference;
-    let row = ComparisonRow {
-        schema: SCHEMA,
-        metric: &difference.metric,
-        value: difference.value,
-        low: difference.low,
-        high: difference.high,
-        n: difference.n,
-        resampled: resampled(comparison.is_clustered),
-        confidence: bootstrap.confidence,
-        samples: bootstrap.samples,
-        seed: bootstrap.seed,
-        n_only_a: comparison.mcnemar.n_only_a,
-        n_only_b: comparison.mcnemar.n_only_b,
-        mcnemar_p_value: comparison.mcnemar.p_value,
-        split: &a.provenance.split,
-        model_a: &a.provenance.model,
-        model_a_sha256: &a.provenance.model_sha256,
-        model_b: &b.provenance.model,
-        model_b_sha256: &b.provenance.model_sha256,
-        dataset_sha256: &a.provenance.dataset_sha256,
-        tool: &b.provenance.tool,
-    };
-    write_rows(&folder.join(COMPARISON), [row])
+    let rows = comparisons.iter().flat_map(|comparison| {
+        let (a, b) = (&reports[comparison.a].provenance, &reports[comparison.b].provenance);
+        comparison.differences.iter().map(move |difference| {
+            let mcnemar = (difference.metric == "acc@1").then_some(comparison.mcnemar);
+            ComparisonRow {
+                schema: SCHEMA,
+                metric: &difference.estimate.metric,
+                value: difference.estimate.value,
+                low: difference.estimate.low,
+                high: difference.estimate.high,
+                n: difference.estimate.n,
+                resampled: difference.estimate.resampled.name(),
+                n_resampled: difference.estimate.n_resampled,
+                confidence: bootstrap.confidence,
+                samples: bootstrap.samples,
+                seed: bootstrap.seed,
+                permutation_p_value: difference.p_value,
+                permutation_p_holm: difference.p_holm,
+                n_only_a: mcnemar.map(|test| test.n_only_a),
+                n_only_b: mcnemar.map(|test| test.n_only_b),
+                mcnemar_p_value: mcnemar.map(|test| test.p_value),
+                mcnemar_p_holm: mcnemar.map(|test| test.p_holm),
+                n_comparisons: comparisons.len(),
+                split: &a.split,
+                model_a: &a.model,
+                model_a_sha256: &a.model_sha256,
+                model_b: &b.model,
+                model_b_sha256: &b.model_sha256,
+                dataset_sha256: &a.dataset_sha256,
+                tool: &b.tool,
+            }
+        })
+    });
+    write_rows(&folder.join(COMPARISON), rows)
 }
 
-fn resampled(is_clustered: bool) -> &'static str {
-    if is_clustered { "photos" } else { "queries" }
+/// Writes who is to blame for wrong retrievals to `folder`/`attribution.csv`.
+///
+/// # Errors
+/// [`Error::Core`] where it cannot be written.
+pub fn write_attribution(
+    folder: &Path,
+    baseline: &Report,
+    model: &Report,
+    attributions: &[Attribution],
+) -> Result<()> {
+    let rows = attributions.iter().map(|one| AttributionRow {
+        schema: SCHEMA,
+        baseline: &baseline.provenance.model,
+        model: &model.provenance.model,
+        query_id: &one.query_id,
+        rank: one.rank,
+        baseline_rank: one.baseline_rank,
+        smoothness: one.closeness.smoothness,
+        fidelity: one.closeness.fidelity,
+        baseline_smoothness: one.baseline_smoothness,
+        is_mixed: one.is_mixed,
+        blame: one.blame.name(),
+    });
+    write_rows(&folder.join(ATTRIBUTION), rows)
 }
 
 fn write_rows<R: Serialize>(path: &Path, rows: impl IntoIterator<Item = R>) -> Result<()> {
@@ -330,6 +592,52 @@ fn write_rows<R: Serialize>(path: &Path, rows: impl IntoIterator<Item = R>) -> R
         }
         writer.flush().map_err(|e| Error::report_file(path, e))
     })
+}
+
+/// Reads rows whose first column is the schema. It is looked at before the others, so that another version is called
+/// that and not malformed.
+fn read_rows<R: for<'de> Deserialize<'de>>(path: &Path) -> Result<Vec<R>> {
+    let broken = |e: &dyn std::fmt::Display| Error::report_file(path, e);
+    let mut reader = csv::Reader::from_path(path).map_err(|e| broken(&e))?;
+    let headers = reader.headers().map_err(|e| broken(&e))?.clone();
+    if headers.get(0) != Some("schema") {
+        return Err(broken(&"its first column is not 'schema'"));
+    }
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| broken(&e))?;
+        let schema = record.get(0).unwrap_or_default();
+        if !schema.parse::<u32>().is_ok_and(|schema| (OLDEST_SCHEMA..=SCHEMA).contains(&schema)) {
+            let expected = format!("expected {OLDEST_SCHEMA} to {SCHEMA}");
+            return Err(broken(&format!("its schema is '{schema}', {expected}")));
+        }
+        rows.push(record.deserialize(Some(&headers)).map_err(|e| broken(&e))?);
+    }
+    Ok(rows)
+}
+
+/// Joins ids by `|`, escaped where they hold one.
+fn join_ids(ids: &[String]) -> String {
+    let escaped: Vec<String> = ids.iter().map(|id| id.replace('\\', "\\\\").replace('|', "\\|")).collect();
+    escaped.join("|")
+}
+
+fn split_ids(joined: &str) -> Vec<String> {
+    let mut ids = vec![String::new()];
+    let mut characters = joined.chars();
+    while let Some(character) = characters.next() {
+        let (is_end, character) = match character {
+            '|' => (true, '|'),
+            '\\' => (false, characters.next().unwrap_or('\\')),
+            other => (false, other),
+        };
+        if is_end {
+            ids.push(String::new());
+        } else if let Some(id) = ids.last_mut() {
+            id.push(character);
+        }
+    }
+    ids
 }
 
 #[cfg(test)]
@@ -359,9 +667,10 @@ mod tests {
         assert_eq!(Report::read(&folder, &Bootstrap::ORDINARY).unwrap(), original);
         let summary = std::fs::read_to_string(folder.join(SUMMARY)).unwrap();
         assert!(summary.starts_with(
-            "schema,metric,value,low,high,n,n_photos,n_gallery,interval,resampled,confidence,samples,seed,ties,"
+            "schema,metric,value,low,high,n,n_photos,n_gallery,interval,resampled,n_resampled,confidence,samples,seed,\
+             ties,label_column,"
         ));
-        assert_eq!(summary.lines().count(), 7);
+        assert_eq!(summary.lines().count(), 10);
         assert!(summary.contains("acc@1,0.25,"));
     }
 
@@ -383,7 +692,8 @@ mod tests {
         for damaged in [
             String::new(),
             whole.lines().next().unwrap().to_owned(),
-            whole.replace(",g00000,1,", ",g00000,0,"),
+            whole.replace(",g00000,1,1,", ",g00000,0,1,"),
+            whole.replace(",g00000,1,1,", ",g00000,1,0,"),
             whole.replacen("1,q00000", "9,q00000", 1),
             whole.replacen(",bb,", ",cc,", 1),
         ] {
@@ -394,14 +704,108 @@ mod tests {
     }
 
     #[test]
+    fn files_of_the_first_schema_are_read_and_newer_ones_are_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("report");
+        let original = report(&[1, 3]);
+        original.write(&folder).unwrap();
+        let path = folder.join(QUERIES);
+        let header = "schema,query_id,truth_id,rank,n_tied,truth_distance,first_id,first_distance,top,n_gallery,split,\
+                      distance,model,model_sha256,dataset_sha256,tool\n";
+        let row = |query: &str, photo: &str, rank: usize| {
+            format!(
+                "1,{query},{photo},{rank},0,1.0,g00000,0.5,g00000,1000,test,mse,\"a <model> & \"\"more\"\"\",aa,bb,\
+                 sketchfind 0.1.0\n"
+            )
+        };
+        let old = format!("{header}{}{}", row("q00000", "g00000", 1), row("q00001", "g00001", 3));
+        std::fs::write(&path, &old).unwrap();
+        assert_eq!(Report::read(&folder, &Bootstrap::ORDINARY).unwrap(), original);
+        std::fs::write(&path, old.replace("\n1,", "\n3,")).unwrap();
+        let message = Report::read(&folder, &Bootstrap::ORDINARY).unwrap_err().to_string();
+        assert!(message.contains("schema is '3', expected 1 to 2"), "{message}");
+    }
+
+    #[test]
+    fn ids_that_hold_bars_come_back() {
+        let ids: Vec<String> = ["a|b", "c\\", "|", "d"].map(str::to_owned).into();
+        assert_eq!(split_ids(&join_ids(&ids)), ids);
+    }
+
+    #[test]
+    fn all_that_was_measured_has_its_file() {
+        use sketchfind_core::distance::Distance;
+        use sketchfind_core::embeddings::Embeddings;
+        let n = 12;
+        let mut original = report(&vec![1; n]);
+        let ids: Vec<String> = (0..n).map(|i| format!("g{i:05}")).collect();
+        for result in &mut original.results {
+            (result.n_gallery, result.top) = (n, ids[..10].to_vec());
+        }
+        original = Report::new(original.provenance, original.results, &Bootstrap::ORDINARY).unwrap();
+        let space = Embeddings::new(ids.clone(), 1, (0..n).map(|i| (1 << i) as f32).collect()).unwrap();
+        let space = Space { photos: &space, distance: Distance::Mse };
+        let reference = Reference { model: "resnet50".into(), model_sha256: "cc".into() };
+        let original = original.with_gallery(&ids).unwrap().with_reference(reference, space).unwrap();
+        assert!(original.clone().with_gallery(&ids[1..]).is_err());
+        let bootstrap = Bootstrap { samples: 50, ..Bootstrap::ORDINARY };
+        let steps = [original.results.clone()];
+        let extras = Extras {
+            neighbours: Some(
+                crate::neighbours::neighbourhood(space, space, None, &bootstrap, &|_| ()).unwrap(),
+            ),
+            early: Some(crate::early::early_retrieval(&steps, &bootstrap).unwrap()),
+            robustness: crate::robustness::robustness(
+                &original.results,
+                &[crate::robustness::Changed { change: "rotation".into(), versions: steps.into() }],
+                &bootstrap,
+            )
+            .unwrap(),
+            ..Extras::default()
+        };
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("report");
+        original.write_with(&folder, &extras, |_| Ok(())).unwrap();
+        assert_eq!(Report::read(&folder, &Bootstrap::ORDINARY).unwrap(), original);
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        assert!(read(NEIGHBOURS).contains("triplet_agreement,photo,1.0,1.0,1.0,12,0,12,660,660,0,"));
+        assert_eq!(read(ANCHORS).lines().count(), 1 + n);
+        assert!(read(EARLY).contains("2,1.0,1.0,1.0,1.0,1.0,1.0,12"));
+        assert!(read(ROBUSTNESS).contains("2,rotation,1,1.0,"));
+        assert!(
+            read(SUMMARY).contains("smoothness@10,") && read(SUMMARY).contains("acc@1_drop_rotation,0.0,")
+        );
+        assert_eq!(read(GALLERY).lines().count(), 1 + n);
+    }
+
+    #[test]
     fn comparisons_need_the_same_data() {
-        let (a, mut b) = (report(&[1, 2]), report(&[1, 1]));
+        let (a, b) = (report(&[1, 2]), report(&[1, 1]));
         let folder = tempfile::tempdir().unwrap();
-        let comparison = compare(&a, &b, &Bootstrap::ORDINARY).unwrap();
-        write_comparison(folder.path(), &a, &b, &comparison, &Bootstrap::ORDINARY).unwrap();
+        let reports = [a, b];
+        let comparisons = compare(&reports, &Bootstrap::ORDINARY).unwrap();
+        write_comparison(folder.path(), &reports, &comparisons, &Bootstrap::ORDINARY).unwrap();
         let text = std::fs::read_to_string(folder.path().join(COMPARISON)).unwrap();
-        assert!(text.contains("acc@1_difference,0.5,"), "{text}");
-        b.provenance.split = "train".into();
-        assert!(compare(&a, &b, &Bootstrap::ORDINARY).unwrap_err().to_string().contains("splits differ"));
+        assert!(text.contains("acc@1_difference,0.5,") && text.lines().count() == 5, "{text}");
+        let [a, b] = reports;
+        let refusal = |change: &dyn Fn(&mut Report), part: &str| {
+            let mut other = b.clone();
+            change(&mut other);
+            let message = compare(&[a.clone(), other], &Bootstrap::ORDINARY).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        };
+        refusal(&|report| report.provenance.split = "train".into(), "splits differ");
+        refusal(&|report| report.provenance.dataset_sha256 = "cc".into(), "data sets differ");
+        refusal(&|report| report.results[0].query_id = "x".into(), "only in the second: 1 (x)");
+        let with_gallery = |report: &Report, last: &str| Report {
+            gallery: vec!["g00000".into(), last.into()],
+            ..report.clone()
+        };
+        let pair = [with_gallery(&a, "g1"), with_gallery(&b, "g2")];
+        let message = compare(&pair, &Bootstrap::ORDINARY).unwrap_err().to_string();
+        assert!(
+            message.contains("gallery photos only in the first: 1 (g1); only in the second: 1 (g2)"),
+            "{message}"
+        );
     }
 }

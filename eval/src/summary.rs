@@ -1,6 +1,8 @@
 //! Figures over all queries, each with its n and an interval.
 
-use crate::accuracy::{QueryResult, accuracy_at};
+use std::collections::BTreeMap;
+
+use crate::accuracy::QueryResult;
 use crate::bootstrap::{Groups, wilson_interval};
 use crate::{Error, Result};
 
@@ -57,19 +59,45 @@ impl IntervalMethod {
     }
 }
 
+/// What an interval's resamples are drawn of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resampled {
+    /// Queries, each of another photo.
+    Queries,
+    /// Photos, each with all that belongs to it: its queries, their versions, its anchors.
+    Photos,
+    /// Sketches, each with all that was said of it.
+    Sketches,
+}
+
+impl Resampled {
+    /// The name in CSV files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resampled::Queries => "queries",
+            Resampled::Photos => "photos",
+            Resampled::Sketches => "sketches",
+        }
+    }
+}
+
 /// A figure with its n and its interval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
     /// Its name: `acc@1`, `mrr`, `median_rank`, ...
     pub metric: String,
-    /// Its value. Accuracies and MRR in `[0, 1]`, ranks from 1.
+    /// Its value. Accuracies, shares and MRR in `[0, 1]`, ranks from 1.
     pub value: f64,
     /// The interval's lower end.
     pub low: f64,
     /// The interval's upper end.
     pub high: f64,
-    /// The number of queries.
+    /// The number of values that it is over: queries, anchors, triplets.
     pub n: usize,
+    /// The number of things that were resampled.
+    pub n_resampled: usize,
+    /// What they are.
+    pub resampled: Resampled,
     /// How the interval was made.
     pub interval: IntervalMethod,
 }
@@ -77,7 +105,8 @@ pub struct Estimate {
 /// Figures over all queries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// acc@1, acc@5, acc@10, MRR, mean rank, median rank.
+    /// acc@k, MRR, mean average precision where a query has several matches, mean and median of rank and of rank
+    /// percentile, and the area under the curve of acc@k.
     pub estimates: Vec<Estimate>,
     /// The number of queries.
     pub n_queries: usize,
@@ -101,37 +130,75 @@ impl Summary {
     }
 }
 
-/// The cut-offs of acc@k that a summary holds.
+/// The cut-offs of acc@k that a summary holds where none are asked for.
 pub const ACCURACY_CUTOFFS: [usize; 3] = [1, 5, 10];
+
+/// Summarises results with the cut-offs [`ACCURACY_CUTOFFS`].
+///
+/// # Errors
+/// Those of [`summarise_at`].
+pub fn summarise(results: &[QueryResult], bootstrap: &Bootstrap) -> Result<Summary> {
+    summarise_at(results, &ACCURACY_CUTOFFS, bootstrap)
+}
 
 /// Summarises results.
 ///
 /// Accuracies with one query a photo get Wilson's interval; all else the percentile bootstrap over photos.
 ///
+/// - `acc@k`: the share of queries whose first match is among the first k.
+/// - `mrr`: the mean of 1 / rank.
+/// - `map`: the mean of average precision, where some query has several matches (else it equals `mrr`).
+/// - `mean_rank`, `median_rank`: from 1.
+/// - `mean_rank_percentile`, `median_rank_percentile`: see [`QueryResult::rank_percentile`].
+/// - `acc@k_area`: the mean of acc@k over k from 1 to the gallery's size.
+///
 /// # Errors
-/// [`Error::Empty`] without results; [`Error::OutOfRange`] on settings of the bootstrap.
-pub fn summarise(results: &[QueryResult], bootstrap: &Bootstrap) -> Result<Summary> {
+/// [`Error::Empty`] without results; [`Error::OutOfRange`] on settings of the bootstrap or a cut-off of 0.
+pub fn summarise_at(results: &[QueryResult], cutoffs: &[usize], bootstrap: &Bootstrap) -> Result<Summary> {
     bootstrap.check()?;
+    if cutoffs.contains(&0) {
+        return Err(Error::OutOfRange { what: "k of acc@k", value: "0".into(), expected: "at least 1" });
+    }
     let Some(first) = results.first() else {
         return Err(Error::Empty { what: "query" });
     };
     let groups = Groups::by_photo(results);
     let n = results.len();
     let mut estimates: Vec<Estimate> =
-        ACCURACY_CUTOFFS.iter().map(|&k| accuracy(results, k, &groups, bootstrap)).collect();
-    let mut add = |metric: &str, statistic: &dyn Fn(&[usize]) -> f64| {
-        let all: Vec<usize> = (0..n).collect();
-        let (low, high) = groups.percentile_interval(bootstrap, metric, statistic);
-        let (metric, value) = (metric.to_owned(), statistic(&all));
+        cutoffs.iter().map(|&k| accuracy(results, k, &groups, bootstrap)).collect();
+    let ranks: Vec<f64> = results.iter().map(|result| result.rank as f64).collect();
+    let percentiles: Vec<f64> = results.iter().map(QueryResult::rank_percentile).collect();
+    let mut add = |metric: &str, value: f64, (low, high): (f64, f64)| {
         let interval = IntervalMethod::PercentileBootstrap;
-        estimates.push(Estimate { metric, value, low, high, n, interval });
+        let (n_resampled, resampled) = (groups.len(), groups.resampled());
+        estimates.push(Estimate {
+            metric: metric.to_owned(),
+            value,
+            low,
+            high,
+            n,
+            n_resampled,
+            resampled,
+            interval,
+        });
     };
-    let mean = |indices: &[usize], of: &dyn Fn(usize) -> f64| {
-        indices.iter().map(|&index| of(results[index].rank)).sum::<f64>() / indices.len() as f64
-    };
-    add("mrr", &|indices| mean(indices, &|rank| 1.0 / rank as f64));
-    add("mean_rank", &|indices| mean(indices, &|rank| rank as f64));
-    add("median_rank", &|indices| median(indices.iter().map(|&index| results[index].rank as f64).collect()));
+    let mut means: Vec<(&str, Vec<f64>)> = vec![("mrr", ranks.iter().map(|rank| 1.0 / rank).collect())];
+    if results.iter().any(|result| result.n_matches > 1) {
+        means.push(("map", results.iter().map(|result| result.average_precision).collect()));
+    }
+    means.push(("mean_rank", ranks.clone()));
+    means.push(("mean_rank_percentile", percentiles.clone()));
+    means.push(("acc@k_area", results.iter().map(QueryResult::area_under_accuracy).collect()));
+    for (metric, values) in means {
+        let interval = groups.mean_interval(bootstrap, metric, &values);
+        add(metric, values.iter().sum::<f64>() / n as f64, interval);
+    }
+    for (metric, values) in [("median_rank", &ranks), ("median_rank_percentile", &percentiles)] {
+        let interval = groups.percentile_interval(bootstrap, metric, |indices| {
+            median(indices.iter().map(|&index| values[index]).collect())
+        });
+        add(metric, median(values.clone()), interval);
+    }
     Ok(Summary {
         estimates,
         n_queries: n,
@@ -142,25 +209,72 @@ pub fn summarise(results: &[QueryResult], bootstrap: &Bootstrap) -> Result<Summa
 }
 
 fn accuracy(results: &[QueryResult], k: usize, groups: &Groups, bootstrap: &Bootstrap) -> Estimate {
-    let (metric, n) = (format!("acc@{k}"), results.len());
-    let value = accuracy_at(results, k);
+    let values: Vec<f64> = results.iter().map(|result| f64::from(u8::from(result.rank <= k))).collect();
+    share(format!("acc@{k}"), &values, groups, groups.resampled(), bootstrap)
+}
+
+/// A share of values that are each 0 or 1, with Wilson's interval where each value is a group of its own, and where
+/// all are alike, so that no resample differs: then a group counts once.
+pub(crate) fn share(
+    metric: String,
+    values: &[f64],
+    groups: &Groups,
+    resampled: Resampled,
+    bootstrap: &Bootstrap,
+) -> Estimate {
+    let n = values.len();
+    let value = values.iter().sum::<f64>() / n as f64;
     let is_degenerate = value <= 0.0 || value >= 1.0;
     let ((low, high), interval) = if groups.is_clustered() && !is_degenerate {
-        let statistic = |indices: &[usize]| {
-            indices.iter().filter(|&&index| results[index].rank <= k).count() as f64 / indices.len() as f64
-        };
-        (groups.percentile_interval(bootstrap, &metric, statistic), IntervalMethod::PercentileBootstrap)
+        (groups.mean_interval(bootstrap, &metric, values), IntervalMethod::PercentileBootstrap)
     } else {
-        // With one query a photo the groups are the queries; where no query differs, a group counts once.
         let n_independent = groups.len() as f64;
         let interval = wilson_interval(value * n_independent, n_independent, bootstrap.confidence);
         (interval, IntervalMethod::Wilson)
     };
-    Estimate { metric, value, low, high, n, interval }
+    Estimate { metric, value, low, high, n, n_resampled: groups.len(), resampled, interval }
+}
+
+/// Figures over the queries of one label.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelSummary {
+    /// What is labelled: `category`, `style`, ...
+    pub column: String,
+    /// The label.
+    pub label: String,
+    /// The figures.
+    pub summary: Summary,
+}
+
+/// Summarises the queries of each label by themselves, in order of the labels. The gallery stays whole.
+///
+/// # Errors
+/// [`Error::NoLabel`] where a query has none: nothing is left out; those of [`summarise_at`].
+pub fn summarise_by(
+    results: &[QueryResult],
+    column: &str,
+    labels: &BTreeMap<String, String>,
+    cutoffs: &[usize],
+    bootstrap: &Bootstrap,
+) -> Result<Vec<LabelSummary>> {
+    let mut by_label: BTreeMap<&str, Vec<QueryResult>> = BTreeMap::new();
+    for result in results {
+        let label = labels
+            .get(&result.query_id)
+            .ok_or_else(|| Error::NoLabel { query: result.query_id.clone(), column: column.to_owned() })?;
+        by_label.entry(label).or_default().push(result.clone());
+    }
+    by_label
+        .into_iter()
+        .map(|(label, results)| {
+            let summary = summarise_at(&results, cutoffs, bootstrap)?;
+            Ok(LabelSummary { column: column.to_owned(), label: label.to_owned(), summary })
+        })
+        .collect()
 }
 
 /// The median; of an even number of values the mean of the middle two.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let half = values.len() / 2;
     match values.len() % 2 {
@@ -185,6 +299,9 @@ pub(crate) mod tests {
             first_distance: 0.5,
             top: vec!["g00000".into()],
             n_gallery: 1000,
+            n_matches: 1,
+            average_precision: 1.0 / rank as f64,
+            closeness: None,
         };
         ranks.iter().enumerate().map(result).collect()
     }
@@ -196,10 +313,45 @@ pub(crate) mod tests {
         assert_eq!([value("acc@1"), value("acc@5"), value("acc@10")], [0.25, 0.75, 0.75]);
         assert_eq!(value("mrr"), (1.0 + 0.5 + 0.25 + 0.05) / 4.0);
         assert_eq!([value("mean_rank"), value("median_rank")], [6.75, 3.0]);
+        // Of a gallery of 1,000: the mean of (1000 - rank) / 999 and of (1001 - rank) / 1000.
+        assert!((value("mean_rank_percentile") - 993.25 / 999.0).abs() < 1e-12);
+        assert!((value("median_rank_percentile") - 997.0 / 999.0).abs() < 1e-12);
+        assert!((value("acc@k_area") - 994.25 / 1000.0).abs() < 1e-12);
+        assert!(summary.get("map").is_none());
         for estimate in &summary.estimates {
             assert!(estimate.low <= estimate.value && estimate.value <= estimate.high, "{estimate:?}");
             assert_eq!(estimate.n, 4);
         }
+    }
+
+    #[test]
+    fn several_matches_have_a_mean_average_precision() {
+        let mut results = with_ranks(&[1, 2], 1);
+        (results[0].n_matches, results[0].average_precision) = (2, 0.75);
+        let summary = summarise_at(&results, &[3], &Bootstrap::ORDINARY).unwrap();
+        assert_eq!(summary.get("map").unwrap().value, 0.625);
+        assert_eq!((summary.get("acc@3").unwrap().value, summary.get("acc@1")), (1.0, None));
+        assert!(summarise_at(&results, &[0], &Bootstrap::ORDINARY).is_err());
+    }
+
+    #[test]
+    fn labels_part_the_queries_and_none_is_left_out() {
+        let results = with_ranks(&[1, 2, 1], 1);
+        let labels: BTreeMap<String, String> = [("q00000", "boot"), ("q00001", "boot"), ("q00002", "sandal")]
+            .map(|(query, label)| (query.to_owned(), label.to_owned()))
+            .into();
+        let by = |labels| summarise_by(&results, "category", labels, &[1], &Bootstrap::ORDINARY);
+        let parts = by(&labels).unwrap();
+        let found: Vec<_> = parts
+            .iter()
+            .map(|part| {
+                (part.label.as_str(), part.summary.n_queries, part.summary.get("acc@1").unwrap().value)
+            })
+            .collect();
+        assert_eq!(found, [("boot", 2, 0.5), ("sandal", 1, 1.0)]);
+        let fewer = labels.clone().into_iter().take(2).collect();
+        let message = by(&fewer).unwrap_err().to_string();
+        assert!(message.contains("'q00002'") && message.contains("'category'"), "{message}");
     }
 
     #[test]

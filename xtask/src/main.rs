@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
 mod bench;
+mod bench_neighbours;
 mod checkout;
 mod demo;
 mod emoji;
@@ -74,6 +75,8 @@ enum Native {
 enum Bench {
     /// Training steps against a plain PyTorch script.
     Train,
+    /// Neighbourhood-ranking statistics against SciPy's Kendall tau.
+    Neighbours,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -107,6 +110,7 @@ fn run(command: Command) -> Result<()> {
         Command::Weights { network } => weights::provide(network, weights::Profile::Release).map(drop),
         Command::Data { name: DataSet::Emoji } => emoji::provide().map(drop),
         Command::Bench { what: Bench::Train } => bench::train(),
+        Command::Bench { what: Bench::Neighbours } => bench_neighbours::run(),
         Command::Tidy => tidy::run(),
     }
 }

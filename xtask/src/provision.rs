@@ -81,6 +81,11 @@ pub(crate) fn bench_python() -> Result<PathBuf> {
     venv("bench-venv", "benches/requirements.txt", "Python packages that benchmarks compare with (3 GB)", &[])
 }
 
+/// A virtual environment with SciPy, the peer of one benchmark. Returns its Python.
+pub(crate) fn scipy_python() -> Result<PathBuf> {
+    venv("scipy-venv", "benches/requirements-scipy.txt", "SciPy, that a benchmark compares with", &[])
+}
+
 fn venv(name: &str, requirements: &str, what: &str, options: &[&str]) -> Result<PathBuf> {
     let folder = provisioned(name);
     let version = checkout::output(checkout::command("python3").arg("--version")).context(
