@@ -16,6 +16,7 @@ mod say;
 mod stage;
 mod test;
 mod tidy;
+mod web;
 mod weights;
 
 /// The chores of this repository.
@@ -55,6 +56,8 @@ enum Command {
         /// What is measured.
         what: Bench,
     },
+    /// Compile the drawing page into the files that the program holds.
+    Page,
     /// Check the rules of the house: dependency edges, headers, forbidden words.
     Tidy,
 }
@@ -107,6 +110,7 @@ fn run(command: Command) -> Result<()> {
         Command::Weights { network } => weights::provide(network, weights::Profile::Release).map(drop),
         Command::Data { name: DataSet::Emoji } => emoji::provide().map(drop),
         Command::Bench { what: Bench::Train } => bench::train(),
+        Command::Page => web::build(),
         Command::Tidy => tidy::run(),
     }
 }
