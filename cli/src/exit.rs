@@ -40,6 +40,9 @@ pub(crate) fn of_error(error: &anyhow::Error) -> Exit {
         if let Some(runtime) = cause.downcast_ref::<sketchfind_runtime::Error>() {
             return of_runtime(runtime);
         }
+        if let Some(serve) = cause.downcast_ref::<sketchfind_serve::Error>() {
+            return of_serve(serve);
+        }
         if let Some(core) = cause.downcast_ref::<Core>() {
             return of_core(core);
         }
@@ -80,6 +83,15 @@ fn of_runtime(error: &sketchfind_runtime::Error) -> Exit {
         | Error::RepeatedId { .. }
         | Error::PhotoExists { .. }
         | Error::Gallery { .. } => Exit::BadInput,
+        _ => Exit::Failure,
+    }
+}
+
+fn of_serve(error: &sketchfind_serve::Error) -> Exit {
+    use sketchfind_serve::Error;
+    match error {
+        Error::Runtime(runtime) => of_runtime(runtime),
+        Error::Limit { .. } | Error::Token { .. } | Error::TokenFile { .. } => Exit::BadInput,
         _ => Exit::Failure,
     }
 }

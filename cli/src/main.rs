@@ -21,6 +21,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod query;
+mod serve;
 mod verify;
 mod weights;
 
@@ -62,6 +63,8 @@ enum Command {
         #[command(flatten)]
         compute: Compute,
     },
+    /// Serve a gallery over HTTP: a page to draw on, which ranks as one draws, and a JSON API.
+    Serve(serve::Arguments),
     /// Write the embeddings of a data set's split as a NumPy file, with their ids in a CSV file beside it.
     Embed {
         /// The model's folder.
@@ -321,6 +324,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Query { gallery, sketches, k, format, compute } => {
             query::query(&gallery, &sketches, k as usize, format, compute)
         }
+        Command::Serve(arguments) => serve::serve(arguments),
         Command::Embed { model, data, split, modality, out, compute } => {
             embed::embed(&model, &data, split, modality, &out, compute)
         }

@@ -5,8 +5,12 @@
 mod downloads;
 /// A network's description against its ONNX file.
 mod export;
+/// How fast the server is, and what it does when too many ask.
+mod load;
 /// Readers of files from elsewhere, under random damage.
 mod mutations;
+/// The drawing page in a browser.
+mod page;
 /// Photographs of known classes through real weights.
 mod photographs;
 /// The whole way: train, export, verify, index, query, evaluate.
@@ -15,6 +19,8 @@ mod pipeline;
 mod precision;
 /// What each program says of bad input, and with which exit code.
 mod refusals;
+/// The HTTP API, and clients that mean no good.
+mod serve;
 /// Studies: methods x seeds x data sets.
 mod studies;
 /// Training as a process: repeatable, interrupted, resumed.

@@ -28,6 +28,23 @@ pub fn python() -> Option<PathBuf> {
     }
 }
 
+/// The drawing page's tools (a folder with `node_modules`) and a Chromium, which `cargo xtask test` provides.
+pub fn browser() -> Option<(PathBuf, PathBuf)> {
+    Some((named("SKETCHFIND_WEB")?, named("SKETCHFIND_CHROMIUM")?))
+}
+
+/// schemathesis, which tests an HTTP API against its description; `cargo xtask test` provides it for slow tests.
+pub fn schemathesis() -> Option<PathBuf> {
+    named("SKETCHFIND_SCHEMATHESIS")
+}
+
+fn named(variable: &str) -> Option<PathBuf> {
+    match std::env::var_os(variable).filter(|value| !value.is_empty()) {
+        Some(value) => Some(PathBuf::from(value)),
+        None => skip(&format!("{variable} is not set (cargo xtask test sets it)")),
+    }
+}
+
 /// Whether slow tests are asked for.
 pub fn is_slow_asked_for() -> bool {
     let asked = std::env::var_os("SKETCHFIND_SLOW_TESTS").is_some_and(|value| value == "1");

@@ -89,11 +89,14 @@ pub(crate) fn run(fresh: bool) -> Result<()> {
          report          {}\n\
          training took   {}\n\
          this run took   {}\n\
-         try next        {}",
+         try next        {}\n\
+         draw to search  {}",
         shown(&report.join("report.html")).display(),
         train_secs.trim().parse().map_or_else(|_| "unknown".into(), say::duration),
         say::duration(started.elapsed().as_secs_f64()),
         words(&query("10")),
+        // OpenMoji's lines are 2 of 72 wide.
+        words(programs.sketchfind().args(["serve", "--line-width", "7", "--gallery"]).arg(shown(&gallery))),
     ));
     Ok(())
 }

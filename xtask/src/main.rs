@@ -17,6 +17,7 @@ mod say;
 mod stage;
 mod test;
 mod tidy;
+mod web;
 mod weights;
 
 /// The chores of this repository.
@@ -56,6 +57,8 @@ enum Command {
         /// What is measured.
         what: Bench,
     },
+    /// Compile the drawing page into the files that the program holds.
+    Page,
     /// Check the rules of the house: dependency edges, headers, forbidden words.
     Tidy,
 }
@@ -111,6 +114,7 @@ fn run(command: Command) -> Result<()> {
         Command::Data { name: DataSet::Emoji } => emoji::provide().map(drop),
         Command::Bench { what: Bench::Train } => bench::train(),
         Command::Bench { what: Bench::Neighbours } => bench_neighbours::run(),
+        Command::Page => web::build(),
         Command::Tidy => tidy::run(),
     }
 }

@@ -76,6 +76,14 @@ pub(crate) fn python() -> Result<PathBuf> {
     venv("venv", "xtask/requirements.txt", "Python packages that tests compare with", &["--require-hashes"])
 }
 
+/// A virtual environment with schemathesis, which tests the HTTP API against its description. Returns the program.
+pub(crate) fn schemathesis() -> Result<PathBuf> {
+    let what = "schemathesis, which tests the HTTP API";
+    let python =
+        venv("schemathesis-venv", "xtask/requirements-schemathesis.txt", what, &["--require-hashes"])?;
+    Ok(python.with_file_name("schemathesis"))
+}
+
 /// A virtual environment with the peers of benchmarks. Returns its Python.
 pub(crate) fn bench_python() -> Result<PathBuf> {
     venv("bench-venv", "benches/requirements.txt", "Python packages that benchmarks compare with (3 GB)", &[])

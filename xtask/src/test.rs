@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::weights::{Known, Profile};
-use crate::{checkout, emoji, fetch, provision, say, tidy, weights};
+use crate::{checkout, emoji, fetch, provision, say, tidy, web, weights};
 
 /// Runs everything and stops at the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -33,6 +33,7 @@ pub(crate) fn run() -> Result<()> {
         weights::provide(Known::Resnet50, Profile::Dev)?;
         emoji::provide().map(drop)
     })?;
+    step("the drawing page", web::check)?;
     step("tests", || {
         let mut tests = checkout::cargo();
         with_surroundings(&mut tests, &python);
@@ -51,7 +52,9 @@ pub(crate) fn run() -> Result<()> {
 fn with_surroundings(tests: &mut Command, python: &std::path::Path) {
     tests.env("SKETCHFIND_PYTHON", python);
     tests.env("SKETCHFIND_BIN_DIR", checkout::target("debug"));
-    if std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false") {
+    let is_slow = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+    tests.envs(web::surroundings(is_slow));
+    if is_slow {
         tests.env("SKETCHFIND_SLOW_TESTS", "1");
     }
 }

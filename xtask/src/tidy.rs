@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::{checkout, say};
 
 /// What a package may never depend on, however far away.
-const FORBIDDEN: [(&str, &[&str]); 8] = [
+const FORBIDDEN: [(&str, &[&str]); 9] = [
     (
         "sketchfind-core",
         &[
@@ -28,6 +28,7 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
     ("sketchfind-models", &["tch", "ort", "hnsw_rs", "sketchfind-eval", "sketchfind-runtime"]),
     ("sketchfind-eval", &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-runtime"]),
     ("sketchfind-runtime", &["tch", "sketchfind-data", "sketchfind-models", "sketchfind-eval"]),
+    ("sketchfind-serve", &["tch", "sketchfind-trainer", "sketchfind-models", "sketchfind-eval"]),
     ("sketchfind-trainer", &["ort", "hnsw_rs", "sketchfind-runtime"]),
     ("sketchfind", &["tch", "sketchfind-trainer"]),
     (

@@ -1,0 +1,158 @@
+//! Work on threads of its own, as much at once as was stated.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::problem::Problem;
+
+/// Lets a stated number of things through at once.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    inside: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+/// The right to be inside of a gate, until it is dropped.
+pub(crate) struct Pass {
+    _inside: OwnedSemaphorePermit,
+}
+
+/// Whether the client of a piece of work has gone away.
+#[derive(Clone)]
+pub(crate) struct Abandoned(Arc<AtomicBool>);
+
+impl Abandoned {
+    /// Ends work that nobody waits for any more.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        if self.0.load(Ordering::Relaxed) {
+            // Nobody reads it.
+            return Err(Problem::new(
+                axum::http::StatusCode::REQUEST_TIMEOUT,
+                "abandoned",
+                "the client has gone away",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Says so when it is dropped: a request whose client goes away is dropped where it waits.
+struct OnDrop(Abandoned);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Gate {
+    /// A gate for `n_inside` at once and `n_waiting` in line.
+    pub(crate) fn new(n_inside: usize, n_waiting: usize) -> Gate {
+        Gate { inside: Arc::new(Semaphore::new(n_inside)), waiting: Arc::new(Semaphore::new(n_waiting)) }
+    }
+
+    /// Goes in at once, or not at all.
+    ///
+    /// # Errors
+    /// [`Problem::overloaded`].
+    pub(crate) fn enter_now(&self) -> Result<Pass, Problem> {
+        match Arc::clone(&self.inside).try_acquire_owned() {
+            Ok(permit) => Ok(Pass { _inside: permit }),
+            Err(_full) => Err(Problem::overloaded()),
+        }
+    }
+
+    /// Goes in when it is its turn, if there is a place in line.
+    ///
+    /// # Errors
+    /// [`Problem::overloaded`].
+    pub(crate) async fn enter(&self) -> Result<Pass, Problem> {
+        if let Ok(pass) = self.enter_now() {
+            return Ok(pass);
+        }
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return Err(Problem::overloaded());
+        };
+        match Arc::clone(&self.inside).acquire_owned().await {
+            Ok(permit) => Ok(Pass { _inside: permit }),
+            Err(_closed) => Err(Problem::overloaded()),
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own. It holds `pass` until it is done, even where the client goes away before, so
+/// that the gate's number is that of threads at work.
+///
+/// # Errors
+/// Those of `work`; [`Problem::internal`] where it panics.
+pub(crate) async fn on_thread<T: Send + 'static>(
+    pass: Pass,
+    work: impl FnOnce(&Abandoned) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let abandoned = Abandoned(Arc::new(AtomicBool::new(false)));
+    let _on_drop = OnDrop(abandoned.clone());
+    let result = tokio::task::spawn_blocking(move || {
+        let _pass = pass;
+        work(&abandoned)
+    });
+    match result.await {
+        Ok(result) => result,
+        Err(panic) => Err(Problem::internal(&panic)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_full_gate_refuses_at_once_and_opens_again() {
+        let gate = Gate::new(1, 0);
+        let pass = gate.enter_now().unwrap();
+        assert!(gate.enter_now().is_err());
+        assert!(block_on(gate.enter()).is_err(), "there is no place in line");
+        drop(pass);
+        gate.enter_now().unwrap();
+    }
+
+    #[test]
+    fn a_pass_is_held_until_the_thread_is_done() {
+        block_on(async {
+            let gate = Gate::new(1, 1);
+            let (end, ended) = std::sync::mpsc::channel::<()>();
+            let (seen, was_abandoned) = std::sync::mpsc::channel();
+            let work = on_thread(gate.enter_now().unwrap(), move |abandoned| {
+                let _ = ended.recv();
+                let _ = seen.send(abandoned.check().is_err());
+                Ok(())
+            });
+            // The client goes away.
+            let task = tokio::spawn(work);
+            tokio::task::yield_now().await;
+            while gate.inside.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+            task.abort();
+            let _ = task.await;
+            assert!(gate.enter_now().is_err(), "the thread is still at work");
+            drop(end);
+            gate.enter().await.unwrap();
+            assert!(was_abandoned.recv().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let gate = Gate::new(1, 0);
+        let result: Result<(), Problem> =
+            block_on(on_thread(gate.enter_now().unwrap(), |_| panic!("on purpose")));
+        assert_eq!(result.unwrap_err().code(), "internal");
+        gate.enter_now().unwrap();
+    }
+}

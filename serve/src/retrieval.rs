@@ -1,0 +1,165 @@
+//! The gallery as the routes see it: a thin layer over the runtime.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::{atomic, fingerprint};
+use sketchfind_runtime::{Access, Filter, Match, Photo, Retriever, RetrieverOptions};
+
+use crate::gate::Abandoned;
+use crate::problem::Problem;
+
+/// An open gallery with its model.
+pub(crate) struct Retrieval {
+    retriever: Retriever,
+    /// Where the files of photos that clients add are kept.
+    added: PathBuf,
+    /// Held by the one who changes the gallery and the files beside it.
+    changing: Mutex<()>,
+}
+
+/// Photos that were found, and how long it took.
+pub(crate) struct Found {
+    pub(crate) matches: Vec<Match>,
+    pub(crate) embedding: Duration,
+    pub(crate) searching: Duration,
+}
+
+impl Retrieval {
+    /// Opens the gallery at `path`, for changes too where `access` says so, and embeds a white picture, so that the first
+    /// client does not wait for what a model does once.
+    pub(crate) fn open(path: &Path, options: RetrieverOptions) -> sketchfind_runtime::Result<Retrieval> {
+        let retriever = Retriever::open(path, options)?;
+        let white = Rgb8Image::new(1, 1, vec![255; 3])?;
+        retriever.query(&white, 1)?;
+        // Absolute, since the gallery will hold the paths of its photos, and be opened from elsewhere.
+        let whole = std::path::absolute(path).map_err(sketchfind_core::Error::io("read", path))?;
+        let mut name = whole.file_name().unwrap_or_default().to_owned();
+        name.push(".photos");
+        Ok(Retrieval { retriever, added: whole.with_file_name(name), changing: Mutex::new(()) })
+    }
+
+    /// The number of photos.
+    pub(crate) fn len(&self) -> usize {
+        self.retriever.len()
+    }
+
+    /// The model's name.
+    pub(crate) fn model(&self) -> &str {
+        &self.retriever.card().name
+    }
+
+    /// The model's distance.
+    pub(crate) fn distance(&self) -> String {
+        self.retriever.card().distance.to_string()
+    }
+
+    /// Whether the gallery may be changed.
+    pub(crate) fn is_changeable(&self) -> bool {
+        self.retriever.gallery().access() == Access::Write
+    }
+
+    /// The `most` labels that most photos have, with how many have them.
+    pub(crate) fn labels(&self, most: usize) -> Vec<(String, usize)> {
+        let snapshot = self.retriever.snapshot();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (photo, _) in snapshot.photos() {
+            for label in photo.labels() {
+                *counts.entry(label).or_default() += 1;
+            }
+        }
+        let mut labels: Vec<(String, usize)> =
+            counts.into_iter().map(|(label, n)| (label.to_owned(), n)).collect();
+        labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        labels.truncate(most);
+        labels
+    }
+
+    /// The `k` photos that match `image` best among those that pass `filter`.
+    pub(crate) fn find(
+        &self,
+        image: &Rgb8Image,
+        k: usize,
+        filter: &Filter,
+        abandoned: &Abandoned,
+    ) -> Result<Found, Problem> {
+        let failed = |error: sketchfind_runtime::Error| Problem::internal(&error);
+        let started = Instant::now();
+        let embedding = self.retriever.with_embedder(|embedder| {
+            // A session may have been waited for.
+            abandoned.check()?;
+            embedder.embed(std::slice::from_ref(image)).map_err(failed)
+        })?;
+        let embedded = Instant::now();
+        let matches = self.retriever.query_embedding(&embedding, k, filter).map_err(failed)?;
+        Ok(Found { matches, embedding: embedded - started, searching: embedded.elapsed() })
+    }
+
+    /// What the gallery knows of a photo.
+    pub(crate) fn photo(&self, id: &str) -> Option<Photo> {
+        self.retriever.photo(id)
+    }
+
+    /// Adds a photo or replaces the one with its id; `bytes` is its file. Whether it is new.
+    pub(crate) fn put(
+        &self,
+        id: &str,
+        labels: &[String],
+        image: &Rgb8Image,
+        bytes: &[u8],
+    ) -> Result<bool, Problem> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.photo(id);
+        let path = self.added.join(file_name(id, bytes));
+        // The file first: a gallery that names a file that is not there yet would be wrong if the machine stopped here.
+        std::fs::create_dir_all(&self.added).map_err(|error| Problem::internal(&error))?;
+        atomic::write_bytes(&path, bytes).map_err(|error| Problem::internal(&error))?;
+        let photo = Photo::new(id).with_labels(labels).with_source(&path);
+        if let Err(error) = self.retriever.replace(photo, image) {
+            if before.as_ref().and_then(Photo::source) != Some(&path) {
+                self.discard(&path);
+            }
+            return Err(match error {
+                sketchfind_runtime::Error::Core(sketchfind_core::Error::OutOfRange { .. }) => {
+                    Problem::unusable("photo", error.to_string())
+                }
+                other => Problem::internal(&other),
+            });
+        }
+        if let Some(old) = before.as_ref().and_then(Photo::source).filter(|old| *old != path) {
+            self.discard(old);
+        }
+        Ok(before.is_none())
+    }
+
+    /// Removes a photo, and its file if it is one that was added here. Whether it was there.
+    pub(crate) fn remove(&self, id: &str) -> Result<bool, Problem> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.photo(id);
+        let n_removed = self.retriever.remove(&[id]).map_err(|error| Problem::internal(&error))?;
+        if let Some(source) = before.as_ref().and_then(Photo::source) {
+            self.discard(source);
+        }
+        Ok(n_removed > 0)
+    }
+
+    /// Removes a file that the server has written; the gallery's other photos are somebody else's.
+    fn discard(&self, path: &Path) {
+        if path.parent() != Some(self.added.as_path()) {
+            return;
+        }
+        if let Err(error) = std::fs::remove_file(path) {
+            tracing::warn!(%error, "a photo's file that is not needed any more cannot be removed");
+        }
+    }
+}
+
+/// A name that no other id and no other content has, so that a photo is never overwritten while it is read.
+fn file_name(id: &str, bytes: &[u8]) -> String {
+    let ending = image::guess_format(bytes).ok().and_then(|format| format.extensions_str().first().copied());
+    let (id, content) = (fingerprint::of_bytes(id.as_bytes()), fingerprint::of_bytes(bytes));
+    format!("{}-{}.{}", &id[..32], &content[..32], ending.unwrap_or("image"))
+}

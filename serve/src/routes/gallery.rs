@@ -1,0 +1,59 @@
+//! `GET /api/v1/gallery`: what is served.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::problem::{Problem, ProblemBody};
+use crate::state::App;
+
+/// What is served.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Gallery {
+    n_photos: usize,
+    /// The model's name.
+    model: String,
+    /// The model's distance.
+    #[schema(example = "mse")]
+    distance: String,
+    /// The labels of photos, the most frequent first; at most 200.
+    labels: Vec<Label>,
+    /// Whether photos can be added and removed.
+    is_changeable: bool,
+    /// The version of the server.
+    version: &'static str,
+}
+
+/// A label.
+#[derive(Serialize, ToSchema)]
+struct Label {
+    label: String,
+    /// How many photos have it.
+    #[schema(minimum = 1)]
+    n_photos: usize,
+}
+
+/// More labels than a page can show are not listed.
+const MOST_LABELS: usize = 200;
+
+/// Tell what is served
+#[utoipa::path(get, path = "/api/v1/gallery", tag = "gallery", responses(
+    (status = 200, description = "What is served", body = Gallery),
+    (status = 421, description = "The server is not called by that name", body = ProblemBody,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded or opening the gallery", body = ProblemBody,
+        content_type = "application/problem+json"),
+))]
+pub(super) async fn gallery(State(app): State<App>) -> Result<Json<Gallery>, Problem> {
+    let retrieval = app.retrieval()?;
+    let labels = retrieval.labels(MOST_LABELS).into_iter();
+    Ok(Json(Gallery {
+        n_photos: retrieval.len(),
+        model: retrieval.model().to_owned(),
+        distance: retrieval.distance(),
+        labels: labels.map(|(label, n_photos)| Label { label, n_photos }).collect(),
+        is_changeable: app.token.is_some() && retrieval.is_changeable(),
+        version: env!("CARGO_PKG_VERSION"),
+    }))
+}

@@ -1,0 +1,239 @@
+//! Photos: their files, and changes to them. A client names a photo by its id, never by a path.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use sketchfind_runtime::Photo;
+use utoipa::{IntoParams, ToSchema};
+
+use super::query::{IDS, IMAGE_TYPES, ImageFile, LABELS, Refusals, decoded, labels_schema, other_type};
+use super::{check_token, media_type, parameters, read};
+use crate::gate::on_thread;
+use crate::page;
+use crate::photo_files::SIZES;
+use crate::problem::{Problem, ProblemBody};
+use crate::state::App;
+
+/// All but letters, digits and what RFC 3986 leaves alone; a slash in an id is written %2F.
+const IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Where a photo's file is, relative to the server's root.
+pub(super) fn address(id: &str) -> String {
+    format!("photos/{}", utf8_percent_encode(id, IN_A_SEGMENT))
+}
+
+/// How a photo's file is wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FileParameters {
+    /// Make it small: the longer side has at most so many pixels. Without it, the file as it is.
+    #[param(schema_with = size_schema)]
+    size: Option<u32>,
+}
+
+fn size_schema() -> utoipa::openapi::schema::Object {
+    utoipa::openapi::ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::Integer)
+        .enum_values(Some(SIZES))
+        .build()
+}
+
+/// A photo's labels.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AddParameters {
+    /// A label of the photo; may be repeated.
+    #[serde(default)]
+    #[param(schema_with = labels_schema)]
+    label: Vec<String>,
+}
+
+/// What the gallery knows of a photo.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Described {
+    id: String,
+    labels: Vec<String>,
+    /// Where its file is, relative to the server's root, if the gallery was told of one.
+    photo: Option<String>,
+}
+
+impl Described {
+    fn of(photo: &Photo) -> Described {
+        Described {
+            id: photo.id().to_owned(),
+            labels: photo.labels().iter().cloned().collect(),
+            photo: photo.source().is_some().then(|| address(photo.id())),
+        }
+    }
+}
+
+/// Get a photo's file
+#[utoipa::path(get, path = "/photos/{id}", tag = "gallery",
+    params(("id" = String, Path, description = "The photo's id"), FileParameters),
+    responses(
+        (status = 200, description = "The file", content(
+            (ImageFile = "image/jpeg"), (ImageFile = "image/png"), (ImageFile = "image/webp"),
+            (ImageFile = "image/gif"), (ImageFile = "image/bmp"),
+        )),
+        (status = 304, description = "The client has it"),
+        (status = 404, description = "No such photo, or its file is gone", body = ProblemBody,
+            content_type = "application/problem+json"),
+        Refusals,
+    )
+)]
+pub(super) async fn file(
+    State(app): State<App>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = named(id)?;
+    let FileParameters { size } = parameters(&uri)?;
+    if let Some(size) = size.filter(|size| !SIZES.contains(size)) {
+        return Err(Problem::malformed(format!("size is {size}, expected one of {SIZES:?}")));
+    }
+    let photo = app.retrieval()?.photo(&id).ok_or_else(unknown)?;
+    let Some(path) = photo.source().map(std::path::Path::to_owned) else {
+        return Err(Problem::absent("no_photo_file", "the gallery was not told where the photo's file is"));
+    };
+    let file = app.photo_files.get(path, size).await?;
+    let is_known = page::is_fresh(&headers, &file.etag);
+    let body = if is_known { Body::empty() } else { Body::from(file.bytes) };
+    let mut response = body.into_response();
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"));
+    if let Ok(etag) = HeaderValue::from_str(&file.etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// Tell what the gallery knows of a photo
+#[utoipa::path(get, path = "/api/v1/photos/{id}", tag = "gallery",
+    params(("id" = String, Path, description = "The photo's id")),
+    responses(
+        (status = 200, description = "What it knows", body = Described),
+        (status = 404, description = "No such photo", body = ProblemBody, content_type = "application/problem+json"),
+        Refusals,
+    )
+)]
+pub(super) async fn describe(
+    State(app): State<App>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Described>, Problem> {
+    let photo = app.retrieval()?.photo(&named(id)?).ok_or_else(unknown)?;
+    Ok(Json(Described::of(&photo)))
+}
+
+/// Add a photo, or replace the one with this id
+///
+/// The body is the image's file. Once it is answered, the photo survives a crash.
+#[utoipa::path(put, path = "/api/v1/photos/{id}", tag = "gallery",
+    params(
+        ("id" = String, Path, description = "The photo's id", min_length = 1, max_length = 1024),
+        AddParameters
+    ),
+    request_body(content(
+        (ImageFile = "image/png"), (ImageFile = "image/jpeg"), (ImageFile = "image/webp"),
+        (ImageFile = "image/gif"), (ImageFile = "image/bmp"),
+    )),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "It was replaced", body = Described),
+        (status = 201, description = "It was added", body = Described),
+        (status = 401, description = "The token is missing or wrong", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 403, description = "The server allows no changes", body = ProblemBody,
+            content_type = "application/problem+json"),
+        Refusals,
+    )
+)]
+pub(super) async fn add(
+    State(app): State<App>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    check_token(app.token.as_ref(), &headers)?;
+    let id = named(id)?;
+    let AddParameters { label } = parameters(&uri)?;
+    LABELS.check(&label)?;
+    IDS.check(std::slice::from_ref(&id))?;
+    if !IMAGE_TYPES.contains(&media_type(&headers).as_str()) {
+        return Err(other_type(""));
+    }
+    let body = read(&app, body)?;
+    let retrieval = app.retrieval()?.clone();
+    let pass = app.queries.enter_now()?;
+    let most_pixels = app.limits.pixels;
+    let described = on_thread(pass, move |abandoned| {
+        let image = decoded(&body, most_pixels)?;
+        abandoned.check()?;
+        let is_new = retrieval.put(&id, &label, &image, &body)?;
+        let photo = retrieval.photo(&id).ok_or_else(unknown)?;
+        Ok((is_new, Described::of(&photo)))
+    });
+    let (is_new, described) = described.await?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(described)).into_response())
+}
+
+/// Remove a photo
+#[utoipa::path(delete, path = "/api/v1/photos/{id}", tag = "gallery",
+    params(("id" = String, Path, description = "The photo's id")),
+    security(("token" = [])),
+    responses(
+        (status = 204, description = "It was removed"),
+        (status = 401, description = "The token is missing or wrong", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 403, description = "The server allows no changes", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 404, description = "No such photo", body = ProblemBody, content_type = "application/problem+json"),
+        Refusals,
+    )
+)]
+pub(super) async fn remove(
+    State(app): State<App>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    check_token(app.token.as_ref(), &headers)?;
+    let id = named(id)?;
+    let retrieval = app.retrieval()?.clone();
+    let pass = app.queries.enter_now()?;
+    let was_there = on_thread(pass, move |_| retrieval.remove(&id)).await?;
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+}
+
+/// The id in a path, percent-decoded.
+fn named(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    id.map(|Path(id)| id).map_err(|_not_utf8| Problem::malformed("the photo's id in the path is not UTF-8"))
+}
+
+fn unknown() -> Problem {
+    Problem::absent("no_photo", "the gallery has no photo with this id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one_segment() {
+        assert_eq!(address("photo/1F600"), "photos/photo%2F1F600");
+        assert_eq!(address("../a b?#%ä"), "photos/..%2Fa%20b%3F%23%25%C3%A4");
+        assert_eq!(address("x-y_z.~1"), "photos/x-y_z.~1");
+    }
+}

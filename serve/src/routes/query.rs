@@ -1,0 +1,419 @@
+//! `POST /api/v1/query`: a sketch in, photos out.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use serde::{Deserialize, Serialize};
+use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_data::strokes::{Raster, Strokes};
+use sketchfind_runtime::Filter;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
+
+use super::{media_type, parameters, read};
+use crate::gate::on_thread;
+use crate::problem::{Problem, ProblemBody};
+use crate::state::App;
+
+/// How many photos an answer has, where the client does not say.
+const ORDINARY_K: u32 = 12;
+/// The largest number that a canvas or a point may have. Larger ones would only lose digits.
+const LARGEST: f64 = 100_000.0;
+
+/// What is asked for besides the sketch.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Parameters {
+    /// How many photos, 12 by default. The server's limit is 100 unless it was started with another.
+    #[param(minimum = 1, maximum = 100, example = 12)]
+    k: Option<u32>,
+    /// Only photos with every one of these labels.
+    #[serde(default)]
+    #[param(schema_with = labels_schema)]
+    label: Vec<String>,
+    /// Only photos with at least one of these labels.
+    #[serde(default)]
+    #[param(schema_with = labels_schema)]
+    any_label: Vec<String>,
+    /// No photo with one of these labels.
+    #[serde(default)]
+    #[param(schema_with = labels_schema)]
+    not_label: Vec<String>,
+    /// Only these photos.
+    #[serde(default)]
+    #[param(schema_with = ids_schema)]
+    id: Vec<String>,
+    /// None of these photos.
+    #[serde(default)]
+    #[param(schema_with = ids_schema)]
+    not_id: Vec<String>,
+}
+
+impl Parameters {
+    fn filter(self) -> Result<Filter, Problem> {
+        [&self.label, &self.any_label, &self.not_label]
+            .into_iter()
+            .try_for_each(|texts| LABELS.check(texts))?;
+        [&self.id, &self.not_id].into_iter().try_for_each(|texts| IDS.check(texts))?;
+        let mut filter = Filter::everything()
+            .every_label(self.label)
+            .without_label(self.not_label)
+            .without_ids(self.not_id);
+        // Without the parameter, all; an empty list would pass none.
+        if !self.any_label.is_empty() {
+            filter = filter.any_label(self.any_label);
+        }
+        if !self.id.is_empty() {
+            filter = filter.only_ids(self.id);
+        }
+        Ok(filter)
+    }
+}
+
+/// How many texts a parameter may have, and how long each may be.
+pub(super) struct Texts {
+    what: &'static str,
+    most: usize,
+    /// In characters, as JSON Schema counts.
+    longest: usize,
+}
+
+/// Labels of photos.
+pub(super) const LABELS: Texts = Texts { what: "label", most: 64, longest: 256 };
+/// Ids of photos.
+pub(super) const IDS: Texts = Texts { what: "id", most: 1000, longest: 1024 };
+
+impl Texts {
+    /// # Errors
+    /// 400 where there are too many, or one is empty or too long.
+    pub(super) fn check(&self, texts: &[String]) -> Result<(), Problem> {
+        let Texts { what, most, longest } = self;
+        if texts.len() > *most {
+            return Err(Problem::malformed(format!(
+                "{} {what}s in one parameter, at most {most}",
+                texts.len()
+            )));
+        }
+        match texts.iter().map(|text| text.chars().count()).find(|n| !(1..=*longest).contains(n)) {
+            Some(n) => {
+                Err(Problem::malformed(format!("a {what} has {n} characters, expected 1 to {longest}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn schema(&self) -> ArrayBuilder {
+        let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+        let text = text.min_length(Some(1)).max_length(Some(self.longest));
+        ArrayBuilder::new().items(text).max_items(Some(self.most))
+    }
+}
+
+pub(super) fn labels_schema() -> RefOr<Schema> {
+    LABELS.schema().into()
+}
+
+fn ids_schema() -> RefOr<Schema> {
+    IDS.schema().into()
+}
+
+/// A sketch as pen movements. The server draws it as evaluation draws vector sketches: black on white, 256 x 256 pixels,
+/// lines of two pixels unless the server was started with another width.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"strokes": {"canvas": [512, 512], "polylines": [[[100, 100], [400, 120], [250, 400], [100, 100]]]}}))]
+pub(super) struct Drawing {
+    strokes: DrawnStrokes,
+}
+
+/// Polylines on a canvas.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DrawnStrokes {
+    /// Width and height of the canvas, in the unit of the points.
+    #[schema(schema_with = canvas_schema)]
+    canvas: [f64; 2],
+    /// For each time that the pen was down, the points x, y; y grows downwards.
+    #[schema(schema_with = polylines_schema)]
+    polylines: Vec<Vec<[f64; 2]>>,
+}
+
+fn number(minimum: f64) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Number))
+        .minimum(Some(minimum))
+        .maximum(Some(LARGEST))
+}
+
+fn pair(of: ObjectBuilder) -> ArrayBuilder {
+    ArrayBuilder::new().items(of).min_items(Some(2)).max_items(Some(2))
+}
+
+fn canvas_schema() -> RefOr<Schema> {
+    pair(number(1.0)).into()
+}
+
+fn polylines_schema() -> RefOr<Schema> {
+    let polyline = ArrayBuilder::new().items(pair(number(-LARGEST))).min_items(Some(1));
+    ArrayBuilder::new().items(polyline).min_items(Some(1)).into()
+}
+
+/// An image's file as bytes.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(super) struct ImageFile(#[expect(dead_code, reason = "it stands for its schema only")] Vec<u8>);
+
+/// Photos for a sketch, the best first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Answer {
+    hits: Vec<Hit>,
+    /// The number of photos in the gallery.
+    n_photos: usize,
+    took_ms: Took,
+}
+
+/// A photo that matches.
+#[derive(Serialize, ToSchema)]
+struct Hit {
+    /// Its place, from 1.
+    #[schema(minimum = 1)]
+    rank: usize,
+    id: String,
+    /// The distance to the sketch by the model's distance; smaller is more alike.
+    #[schema(minimum = 0)]
+    distance: f64,
+    /// Where its file is, relative to the server's root; `?size=` makes it small.
+    #[schema(example = "photos/shoe-17.jpg")]
+    photo: String,
+}
+
+/// Where the time went, in milliseconds.
+#[derive(Serialize, ToSchema)]
+struct Took {
+    /// Decoding the image, or drawing the strokes.
+    #[schema(minimum = 0)]
+    read: f64,
+    /// Preprocessing and network.
+    #[schema(minimum = 0)]
+    embed: f64,
+    #[schema(minimum = 0)]
+    search: f64,
+    /// From the request's body to the answer, with the wait for a thread.
+    #[schema(minimum = 0)]
+    total: f64,
+}
+
+/// Why a query can be refused.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it stands for its description only")]
+pub(super) enum Refusals {
+    /// The request is not what this document says
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(ProblemBody),
+    /// The request took too long
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(ProblemBody),
+    /// The body is too large
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(ProblemBody),
+    /// The body is neither a drawing nor an image of a known kind
+    #[response(status = 415, content_type = "application/problem+json")]
+    OtherType(ProblemBody),
+    /// The server is not called by that name
+    #[response(status = 421, content_type = "application/problem+json")]
+    WrongHost(ProblemBody),
+    /// The image is broken or too large, or the drawing has too many points
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unusable(ProblemBody),
+    /// Overloaded or opening the gallery; `Retry-After` says when to ask again
+    #[response(status = 503, content_type = "application/problem+json")]
+    Overloaded(ProblemBody),
+}
+
+/// Rank the photos for a sketch
+///
+/// The body is a drawing as JSON, or an image's file: JPEG, PNG, WebP, GIF or BMP.
+#[utoipa::path(post, path = "/api/v1/query", tag = "search",
+    params(Parameters),
+    request_body(content(
+        (Drawing = "application/json"),
+        (ImageFile = "image/png"),
+        (ImageFile = "image/jpeg"),
+        (ImageFile = "image/webp"),
+        (ImageFile = "image/gif"),
+        (ImageFile = "image/bmp"),
+    )),
+    responses((status = 200, description = "The ranking", body = Answer), Refusals)
+)]
+pub(super) async fn query(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Answer>, Problem> {
+    let parameters: Parameters = parameters(&uri)?;
+    let k = parameters.k.unwrap_or(ORDINARY_K);
+    if !(1..=app.limits.k).contains(&k) {
+        return Err(Problem::malformed(format!("k is {k}, expected 1 to {}", app.limits.k)));
+    }
+    let filter = parameters.filter()?;
+    let sketch = Sketch::of(&media_type(&headers), read(&app, body)?)?;
+    let retrieval = app.retrieval()?.clone();
+    let pass = app.queries.enter_now()?;
+    let started = Instant::now();
+    let (limits, raster, metrics) = (app.limits, app.raster, app.metrics.clone());
+    let answer = on_thread(pass, move |abandoned| {
+        let begun = Instant::now();
+        let image = sketch.image(&raster, limits.points, limits.pixels)?;
+        let reading = begun.elapsed();
+        let found = retrieval.find(&image, k as usize, &filter, abandoned)?;
+        metrics.stage("read", reading);
+        metrics.stage("embed", found.embedding);
+        metrics.stage("search", found.searching);
+        let ms = |duration: std::time::Duration| duration.as_micros() as f64 / 1000.0;
+        let hits = found.matches.into_iter().map(|hit| Hit {
+            rank: hit.rank,
+            photo: super::photos::address(&hit.id),
+            id: hit.id,
+            distance: hit.distance,
+        });
+        Ok(Answer {
+            hits: hits.collect(),
+            n_photos: retrieval.len(),
+            took_ms: Took {
+                read: ms(reading),
+                embed: ms(found.embedding),
+                search: ms(found.searching),
+                total: ms(started.elapsed()),
+            },
+        })
+    });
+    Ok(Json(answer.await?))
+}
+
+/// What is searched with.
+enum Sketch {
+    Strokes(Strokes),
+    Image(Bytes),
+}
+
+/// The media types of images that are taken. Which of them it is, its content says.
+pub(super) const IMAGE_TYPES: [&str; 5] = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"];
+
+impl Sketch {
+    fn of(media_type: &str, body: Bytes) -> Result<Sketch, Problem> {
+        if media_type == "application/json" {
+            return Ok(Sketch::Strokes(strokes(&body)?));
+        }
+        if IMAGE_TYPES.contains(&media_type) {
+            return Ok(Sketch::Image(body));
+        }
+        Err(other_type("a drawing as application/json, or "))
+    }
+
+    fn image(&self, raster: &Raster, most_points: usize, most_pixels: u64) -> Result<Rgb8Image, Problem> {
+        match self {
+            Sketch::Image(bytes) => decoded(bytes, most_pixels),
+            Sketch::Strokes(strokes) => {
+                let n_points = strokes.n_points();
+                if n_points > most_points {
+                    let detail =
+                        format!("the drawing has {n_points} points, at most {most_points} are taken");
+                    return Err(Problem::unusable("too_many_points", detail));
+                }
+                let drawn = strokes.draw(raster, 1.0);
+                drawn.map_err(|error| Problem::unusable("drawing", error.to_string()))
+            }
+        }
+    }
+}
+
+/// A body of a media type that is not taken.
+pub(super) fn other_type(also: &str) -> Problem {
+    let detail = format!("the body's Content-Type has to be {also}one of {}", IMAGE_TYPES.join(", "));
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", detail)
+}
+
+/// The image in a body.
+pub(super) fn decoded(bytes: &[u8], most_pixels: u64) -> Result<Rgb8Image, Problem> {
+    Rgb8Image::decode(bytes, "in the body", DecodeLimits { max_pixels: most_pixels })
+        .map_err(|error| Problem::unusable("image", error.to_string()))
+}
+
+fn strokes(body: &[u8]) -> Result<Strokes, Problem> {
+    let drawing: Drawing =
+        serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the drawing: {error}")))?;
+    let DrawnStrokes { canvas, polylines } = drawing.strokes;
+    if let Some(side) = canvas.iter().find(|side| !(1.0..=LARGEST).contains(*side)) {
+        return Err(Problem::malformed(format!("the canvas has a side of {side}, expected 1 to {LARGEST}")));
+    }
+    if polylines.is_empty() || polylines.iter().any(Vec::is_empty) {
+        return Err(Problem::malformed("a drawing has at least one polyline, and each at least one point"));
+    }
+    let values = || polylines.iter().flatten().flatten();
+    if let Some(value) = values().find(|value| !(-LARGEST..=LARGEST).contains(*value)) {
+        return Err(Problem::malformed(format!(
+            "a point has the coordinate {value}, expected -{LARGEST} to {LARGEST}"
+        )));
+    }
+    let narrow = |point: &[f64; 2]| point.map(|value| value as f32);
+    Ok(Strokes {
+        canvas: narrow(&canvas),
+        polylines: polylines.iter().map(|polyline| polyline.iter().map(narrow).collect()).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(body: &str) -> String {
+        let Err(problem) = strokes(body.as_bytes()) else { panic!("{body} was taken") };
+        format!("{problem:?}")
+    }
+
+    #[test]
+    fn drawings_are_checked() {
+        let of = |canvas: &str, polylines: &str| {
+            format!(r#"{{"strokes": {{"canvas": {canvas}, "polylines": {polylines}}}}}"#)
+        };
+        let drawn = strokes(of("[10, 20.5]", "[[[1, 2]], [[3, 4], [5.5, -6]]]").as_bytes()).unwrap();
+        assert_eq!(drawn.canvas, [10.0, 20.5]);
+        assert_eq!(drawn.polylines[1], [[3.0, 4.0], [5.5, -6.0]]);
+        for (body, reason) in [
+            (of("[0, 1]", "[[[1, 2]]]"), "canvas has a side of 0"),
+            (of("[1, 1e300]", "[[[1, 2]]]"), "canvas has a side of 1e300"),
+            (of("[1]", "[[[1, 2]]]"), "the drawing"),
+            (of("[9, 9]", "[]"), "at least one polyline"),
+            (of("[9, 9]", "[[]]"), "at least one polyline"),
+            (of("[9, 9]", "[[[1, 100001]]]"), "coordinate 100001"),
+            (of("[9, 9]", "[[[1, 2, 3]]]"), "the drawing"),
+            (of("[9, 9]", "[[[1, null]]]"), "the drawing"),
+            (
+                r#"{"strokes": {"canvas": [9, 9], "polylines": [[[1, 2]]], "ink": 1}}"#.into(),
+                "unknown field `ink`",
+            ),
+            ("[".repeat(100_000), "the drawing"),
+        ] {
+            let found = refusal(&body);
+            assert!(found.contains(reason), "{found}");
+        }
+    }
+
+    /// Coordinates far outside of the canvas cost no more than others.
+    #[test]
+    fn a_giant_scribble_is_drawn_in_time() {
+        let far: Vec<[f32; 2]> =
+            (0..5000).map(|i| [if i % 2 == 0 { -1e5 } else { 1e5 }, i as f32 * 40.0 - 1e5]).collect();
+        let scribble = Strokes { canvas: [1.0, 1.0], polylines: vec![far] };
+        let started = Instant::now();
+        Sketch::Strokes(scribble).image(&Raster::ORDINARY, 50_000, 1).unwrap();
+        assert!(started.elapsed().as_secs_f64() < 5.0, "{:?}", started.elapsed());
+    }
+}

@@ -1,0 +1,305 @@
+// The drawing pad: pointers and keys become strokes, strokes become pixels.
+
+import { CANVAS, EMPTY, History, erase, isNews, paths, point } from "./sketch.js";
+import type { Image, Point, Sketch, Stroke } from "./sketch.js";
+
+export type Tool = "pen" | "eraser";
+
+/** What the pad tells: that the sketch is changing under the pen, or has changed. `at` is when that was, on the clock of
+    `performance.now()`. */
+export interface Listener {
+  drawing(sketch: Sketch): void;
+  changed(sketch: Sketch, at: number): void;
+}
+
+interface Gesture {
+  readonly pointer: number;
+  readonly tool: Tool;
+  readonly before: Sketch;
+  points: Point[];
+  /** Strokes that the eraser has left so far. */
+  left: readonly Stroke[];
+}
+
+/** The pointer that stands for the keyboard's pen. */
+const KEYBOARD = -1;
+
+export class Pad {
+  tool: Tool = "pen";
+  width = 4;
+  private readonly history = new History();
+  private readonly context: CanvasRenderingContext2D;
+  private gesture: Gesture | null = null;
+  /** Where the keyboard's pen is, once a key was used. */
+  private crosshair: Point | null = null;
+  private isDrawAsked = false;
+  private penSeenAt = -Infinity;
+
+  constructor(
+    private readonly canvas: HTMLCanvasElement,
+    private readonly listener: Listener,
+  ) {
+    const context = canvas.getContext("2d");
+    if (context === null) {
+      throw new Error("this browser has no 2D canvas");
+    }
+    this.context = context;
+    canvas.addEventListener("pointerdown", (event) => this.down(event));
+    canvas.addEventListener("pointermove", (event) => this.move(event));
+    canvas.addEventListener("pointerup", (event) => this.up(event));
+    canvas.addEventListener("pointercancel", (event) => this.up(event));
+    canvas.addEventListener("keydown", (event) => this.key(event));
+    canvas.addEventListener("blur", () => {
+      canvas.classList.remove("is-keyed");
+      this.finish(KEYBOARD, performance.now());
+    });
+    canvas.addEventListener("focus", () => canvas.classList.toggle("is-keyed", this.gesture === null));
+    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    new ResizeObserver(() => this.ask()).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.ask());
+  }
+
+  /** The sketch as it is now, with the stroke that is being drawn. */
+  get sketch(): Sketch {
+    const { gesture } = this;
+    if (gesture === null) {
+      return this.history.current;
+    }
+    if (gesture.tool === "eraser") {
+      return { strokes: gesture.left, image: null };
+    }
+    return { strokes: [...gesture.left, { width: this.width, points: gesture.points }], image: null };
+  }
+
+  get canUndo(): boolean {
+    return this.history.canUndo;
+  }
+
+  get canRedo(): boolean {
+    return this.history.canRedo;
+  }
+
+  undo(): void {
+    this.step(() => this.history.undo());
+  }
+
+  redo(): void {
+    this.step(() => this.history.redo());
+  }
+
+  clear(): void {
+    const { strokes, image } = this.history.current;
+    if (strokes.length > 0 || image !== null) {
+      this.step(() => this.history.push(EMPTY));
+    }
+  }
+
+  /** Searches with an image instead of strokes; undo brings the strokes back. */
+  show(image: Image): void {
+    this.step(() => this.history.push({ strokes: [], image }));
+  }
+
+  private step(change: () => void): void {
+    this.gesture = null;
+    change();
+    this.ask();
+    this.listener.changed(this.history.current, performance.now());
+  }
+
+  private place(event: PointerEvent): Point {
+    const box = this.canvas.getBoundingClientRect();
+    // A mouse says 0.5, and a finger 0, 0.5 or 1 where the screen cannot feel it; a pen knows.
+    const isFelt = event.pointerType === "pen" && event.pressure > 0;
+    const scale = CANVAS / box.width;
+    return point((event.clientX - box.left) * scale, (event.clientY - box.top) * scale, isFelt ? event.pressure : 0.5);
+  }
+
+  private down(event: PointerEvent): void {
+    // Only the first finger draws, and none while a pen is at work: it is the hand that holds it.
+    const isPalm = event.pointerType === "touch" && event.timeStamp - this.penSeenAt < 1000;
+    if (this.gesture !== null || event.button === 1 || event.button === 2 || isPalm) {
+      return;
+    }
+    event.preventDefault();
+    this.canvas.setPointerCapture(event.pointerId);
+    this.crosshair = null;
+    // A pen's other end is bit 32 of its buttons.
+    const tool = (event.buttons & 32) !== 0 ? "eraser" : this.tool;
+    this.begin(event.pointerId, tool, this.place(event));
+    // The ring around what has the focus is for those who use keys.
+    this.canvas.focus({ preventScroll: true });
+    this.canvas.classList.remove("is-keyed");
+  }
+
+  private begin(pointer: number, tool: Tool, start: Point): void {
+    const before = this.history.current;
+    this.gesture = { pointer, tool, before, points: [start], left: before.strokes };
+    this.rub(start, start);
+    this.ask();
+    this.listener.drawing(this.sketch);
+  }
+
+  private move(event: PointerEvent): void {
+    if (event.pointerType === "pen") {
+      this.penSeenAt = event.timeStamp;
+    }
+    if (this.gesture?.pointer !== event.pointerId) {
+      return;
+    }
+    event.preventDefault();
+    const events = event.getCoalescedEvents?.() ?? [];
+    (events.length > 0 ? events : [event]).forEach((part) => this.extend(this.place(part)));
+  }
+
+  private extend(next: Point): void {
+    const { gesture } = this;
+    const last = gesture?.points[gesture.points.length - 1];
+    if (gesture === null || last === undefined || !isNews(last, next)) {
+      return;
+    }
+    if (gesture.tool === "eraser") {
+      gesture.points = [next];
+      this.rub(last, next);
+    } else {
+      gesture.points.push(next);
+    }
+    this.ask();
+    this.listener.drawing(this.sketch);
+  }
+
+  /** Erases on the way between two points, where the eraser is the tool. */
+  private rub(from: Point, to: Point): void {
+    if (this.gesture?.tool === "eraser") {
+      this.gesture.left = erase(this.gesture.left, from, to, this.eraserRadius);
+    }
+  }
+
+  private get eraserRadius(): number {
+    return 6 + this.width * 1.5;
+  }
+
+  private up(event: PointerEvent): void {
+    if (this.gesture?.pointer === event.pointerId) {
+      if (event.type === "pointerup") {
+        this.extend(this.place(event));
+      }
+      this.finish(event.pointerId, event.timeStamp);
+    }
+  }
+
+  private finish(pointer: number, at: number): void {
+    const { gesture } = this;
+    if (gesture === null || gesture.pointer !== pointer) {
+      return;
+    }
+    const after = this.sketch;
+    this.gesture = null;
+    const isSame = gesture.tool === "eraser" && after.strokes === gesture.before.strokes;
+    this.ask();
+    if (!isSame) {
+      this.history.push(after);
+      this.listener.changed(after, at);
+    }
+  }
+
+  /** Drawing without a pointer: arrows move the pen, Space puts it down and lifts it. */
+  private key(event: KeyboardEvent): void {
+    const step = event.shiftKey ? 32 : 8;
+    const moves: Record<string, readonly [number, number] | undefined> = {
+      ArrowLeft: [-step, 0],
+      ArrowRight: [step, 0],
+      ArrowUp: [0, -step],
+      ArrowDown: [0, step],
+    };
+    const here = this.crosshair ?? point(CANVAS / 2, CANVAS / 2, 0.5);
+    const move = moves[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey || (this.gesture !== null && this.gesture.pointer !== KEYBOARD)) {
+      return;
+    }
+    if (move !== undefined) {
+      this.crosshair = point(here[0] + move[0], here[1] + move[1], 0.5);
+      this.extend(this.crosshair);
+    } else if (event.key === " ") {
+      this.crosshair = here;
+      if (this.gesture === null) {
+        this.begin(KEYBOARD, this.tool, here);
+      } else {
+        this.finish(KEYBOARD, event.timeStamp);
+      }
+    } else if (event.key === "Escape" && this.gesture !== null) {
+      this.finish(KEYBOARD, event.timeStamp);
+    } else {
+      return;
+    }
+    event.preventDefault();
+    this.canvas.classList.add("is-keyed");
+    this.ask();
+  }
+
+  private ask(): void {
+    if (!this.isDrawAsked) {
+      this.isDrawAsked = true;
+      requestAnimationFrame(() => {
+        this.isDrawAsked = false;
+        this.draw();
+      });
+    }
+  }
+
+  private draw(): void {
+    const { canvas, context } = this;
+    const side = Math.max(1, Math.round(canvas.clientWidth * devicePixelRatio));
+    if (canvas.width !== side || canvas.height !== side) {
+      canvas.width = side;
+      canvas.height = side;
+    }
+    const ink = getComputedStyle(canvas).getPropertyValue("--ink").trim() || "#000";
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, side, side);
+    paint(context, side, this.sketch, ink);
+    if (this.crosshair !== null && document.activeElement === canvas) {
+      const [x, y] = this.crosshair;
+      context.setTransform(side / CANVAS, 0, 0, side / CANVAS, 0, 0);
+      context.strokeStyle = this.gesture === null ? "#8a8f96" : ink;
+      context.lineWidth = 1.5;
+      context.stroke(new Path2D(`M${x - 10} ${y}h20M${x} ${y - 10}v20`));
+    }
+  }
+
+  /** The sketch as a PNG file of `side` pixels, black on white. */
+  async toPng(side: number): Promise<Blob> {
+    const canvas = document.createElement("canvas");
+    canvas.width = side;
+    canvas.height = side;
+    const context = canvas.getContext("2d");
+    if (context === null) {
+      throw new Error("this browser has no 2D canvas");
+    }
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, side, side);
+    paint(context, side, this.history.current, "#000");
+    return await new Promise((resolve, reject) => {
+      canvas.toBlob((blob) => (blob === null ? reject(new Error("the browser gave no PNG")) : resolve(blob)), "image/png");
+    });
+  }
+}
+
+/** Draws a sketch onto a square of `side` pixels. */
+function paint(context: CanvasRenderingContext2D, side: number, sketch: Sketch, ink: string): void {
+  if (sketch.image !== null) {
+    const { pixels } = sketch.image;
+    const scale = side / Math.max(pixels.width, pixels.height);
+    const [width, height] = [pixels.width * scale, pixels.height * scale];
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(pixels, (side - width) / 2, (side - height) / 2, width, height);
+  }
+  context.setTransform(side / CANVAS, 0, 0, side / CANVAS, 0, 0);
+  context.strokeStyle = ink;
+  context.lineCap = "round";
+  context.lineJoin = "round";
+  for (const { d, width } of sketch.strokes.flatMap(paths)) {
+    context.lineWidth = width;
+    context.stroke(new Path2D(d));
+  }
+}

@@ -1,0 +1,109 @@
+// What the tests of the page share: a browser, a page that watches itself, a hand that draws.
+
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+
+const wanted = (name) => process.env[name] ?? assert.fail(`${name} is not set`);
+
+/** Where the server is. */
+export const ADDRESS = wanted("SKETCHFIND_ADDRESS");
+const { chromium } = createRequire(`${wanted("SKETCHFIND_WEB")}/`)("playwright-core");
+
+/** Starts the browser. It has no sandbox, since tests may run as root, and talks to nobody by itself. */
+export async function launch() {
+  return await chromium.launch({
+    executablePath: wanted("SKETCHFIND_CHROMIUM"),
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--disable-dev-shm-usage",
+    ],
+  });
+}
+
+/** Opens the page in a window of its own. It fails at its end if the page asked anybody else, broke its own policy or
+    wrote an error. `expected` are errors that a test provokes. */
+export async function open(browser, options = {}, expected = []) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("request", (request) => {
+    if (!request.url().startsWith(ADDRESS) && !request.url().startsWith("blob:")) {
+      complaints.push(`a request to ${request.url()}`);
+    }
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("console", (message) => {
+    if (message.type() === "error" && !expected.some((part) => message.text().includes(part))) {
+      complaints.push(message.text());
+    }
+  });
+  await page.goto(ADDRESS);
+  await page.waitForFunction(() => document.querySelector("#gallery").textContent.includes("photos"));
+  return {
+    page,
+    close: async () => {
+      await context.close();
+      assert.deepEqual(complaints, []);
+    },
+  };
+}
+
+/** Where a point of the canvas, 0 to 512, is on the screen. */
+export async function onScreen(page) {
+  const box = await page.locator("#pad").boundingBox();
+  return ([x, y]) => [box.x + (x / 512) * box.width, box.y + (y / 512) * box.height];
+}
+
+/** Draws a polyline with the mouse. */
+export async function draw(page, points) {
+  const place = await onScreen(page);
+  await page.mouse.move(...place(points[0]));
+  await page.mouse.down();
+  for (const point of points.slice(1)) {
+    await page.mouse.move(...place(point));
+  }
+  await page.mouse.up();
+}
+
+/** Does something and waits for the ranking that it leads to; returns the ids. */
+export async function ranked(page, work) {
+  const count = () => performance.getEntriesByName("stroke-to-ranking").length;
+  const before = await page.evaluate(count);
+  await work();
+  await page.waitForFunction((n) => performance.getEntriesByName("stroke-to-ranking").length > n, before);
+  return await ids(page);
+}
+
+export async function ids(page) {
+  return await page.locator("#ranking .hit").evaluateAll((items) => items.map((item) => item.dataset.id));
+}
+
+/** The sketch as the page would save it. */
+export async function svgOf(page) {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#svg").click()]);
+  assert.equal(download.suggestedFilename(), "sketch.svg");
+  return await textOf(download);
+}
+
+export async function bytesOf(download) {
+  const chunks = [];
+  for await (const chunk of await download.createReadStream()) {
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+async function textOf(download) {
+  return (await bytesOf(download)).toString("utf8");
+}
+
+/** The number of strokes in an SVG file of a sketch that was drawn without pressure. */
+export function strokesIn(svg) {
+  return svg.split("<path ").length - 1;
+}

@@ -1,0 +1,58 @@
+//! The drawing page in headless Chromium, driven by playwright-core (`serve/web/tests`).
+
+use std::path::Path;
+use std::process::Command;
+
+use sketchfind_tests::http::Server;
+use sketchfind_tests::programs::run;
+use sketchfind_tests::surroundings::{self, checkout};
+
+use crate::serve::Scene;
+
+/// A test file of the page, to be run by Node against a server.
+pub(crate) fn page_test(file: &str, server: &Server) -> Option<Command> {
+    let (web, chromium) = surroundings::browser()?;
+    let mut node = Command::new("node");
+    node.args(["--test-timeout=120000", "--test-reporter=spec"]);
+    node.arg(checkout().join("serve/web/tests").join(file));
+    node.env("SKETCHFIND_ADDRESS", format!("http://{}", server.address));
+    node.env("SKETCHFIND_WEB", web).env("SKETCHFIND_CHROMIUM", chromium);
+    Some(node)
+}
+
+/// Runs a test file and returns what it has printed.
+fn passes(node: &mut Command, server: &Server) -> String {
+    let said = run(node);
+    assert_eq!(said.code, Some(0), "{}\n{}\n{}", said.out, said.err, server.log());
+    assert!(said.out.contains("fail 0") && !said.out.contains("pass 0"), "{}", said.out);
+    said.out
+}
+
+#[test]
+fn the_page_does_what_it_shows() {
+    let scene = Scene::new();
+    let server = Server::start(&mut scene.command());
+    let Some(mut node) = page_test("page.mjs", &server) else { return };
+    passes(node.env("SKETCHFIND_PHOTOS", scene.path("photos")), &server);
+}
+
+/// The page that is compiled into the program is named in its Rust file, one line a file.
+#[test]
+fn every_compiled_file_is_in_the_program() {
+    let web = checkout().join("serve/web");
+    let page = std::fs::read_to_string(checkout().join("serve/src/page.rs")).unwrap();
+    let names = |folder: &Path, ending: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut names: Vec<String> = entries
+            .filter(|path| path.extension().is_some_and(|end| end == ending))
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let built = names(&web.join("built"), "js");
+    assert_eq!(built, names(&web.join("src"), "ts"));
+    for name in built {
+        assert!(page.contains(&format!("../web/built/{name}.js")), "{name}");
+    }
+}
