@@ -28,6 +28,20 @@ pub fn python() -> Option<PathBuf> {
     }
 }
 
+/// A Chromium that runs without a screen: the one that `SKETCHFIND_CHROMIUM` names, or the system's.
+pub fn browser() -> Option<PathBuf> {
+    let named = std::env::var_os("SKETCHFIND_CHROMIUM").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let usual =
+        ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    let found = named.into_iter().chain(usual).find(|path| path.is_file());
+    if found.is_none() {
+        skip::<()>(
+            "there is no browser (SKETCHFIND_CHROMIUM names one; on Debian: apt-get install chromium)",
+        );
+    }
+    found
+}
+
 /// Whether slow tests are asked for.
 pub fn is_slow_asked_for() -> bool {
     let asked = std::env::var_os("SKETCHFIND_SLOW_TESTS").is_some_and(|value| value == "1");
