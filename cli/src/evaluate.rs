@@ -246,6 +246,7 @@ pub(crate) fn shown(estimate: &Estimate) -> (String, String) {
     let is_share =
         ["acc@", "human", "triplet", "overlap"].iter().any(|start| estimate.metric.starts_with(start));
     let number = |value: f64| match (is_share, value.abs()) {
+        (_, size) if size.is_nan() => "unknown".into(),
         (true, _) => format!("{:.2} %", 100.0 * value),
         (false, size) if size > 0.0 && size < 0.01 => format!("{value:.2e}"),
         (false, _) => format!("{value:.3}"),

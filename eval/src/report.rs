@@ -231,15 +231,20 @@ impl Report {
             write_rows(&new.join(QUERIES), self.query_rows())?;
             write_rows(&new.join(SUMMARY), self.summary_rows(extras))?;
             if !self.gallery.is_empty() {
-                let row = |id: &String| GalleryRow { schema: SCHEMA, photo_id: id.clone() };
+                let row = |id: &String| GalleryRow {
+                    schema: SCHEMA,
+                    photo_id: id.clone(),
+                    split: self.provenance.split.clone(),
+                    dataset_sha256: self.provenance.dataset_sha256.clone(),
+                };
                 write_rows(&new.join(GALLERY), self.gallery.iter().map(row))?;
             }
             if let Some(neighbours) = &extras.neighbours {
                 write_rows(&new.join(NEIGHBOURS), self.neighbour_rows(neighbours))?;
-                write_rows(&new.join(ANCHORS), anchor_rows(neighbours))?;
+                write_rows(&new.join(ANCHORS), self.anchor_rows(neighbours))?;
             }
             if let Some(early) = &extras.early {
-                write_rows(&new.join(EARLY), early_rows(early))?;
+                write_rows(&new.join(EARLY), self.early_rows(early))?;
             }
             if !extras.robustness.is_empty() {
                 write_rows(&new.join(ROBUSTNESS), self.robustness_rows(&extras.robustness))?;
@@ -387,9 +392,9 @@ impl Report {
             schema: SCHEMA,
             metric: &one.estimate.metric,
             anchors: one.anchors,
-            value: one.estimate.value,
-            low: one.estimate.low,
-            high: one.estimate.high,
+            value: known(one.estimate.value),
+            low: known(one.estimate.low),
+            high: known(one.estimate.high),
             n: one.estimate.n,
             n_undefined: one.n_undefined,
             n_photos: neighbours.n_photos,
@@ -434,44 +439,53 @@ impl Report {
             confidence: bootstrap.confidence,
             samples: bootstrap.samples,
             seed: bootstrap.seed,
+            model_sha256: &self.provenance.model_sha256,
+            dataset_sha256: &self.provenance.dataset_sha256,
+            split: &self.provenance.split,
         })
     }
-}
 
-fn anchor_rows(neighbours: &Neighbourhood) -> impl Iterator<Item = AnchorRow<'_>> {
-    neighbours.anchors.iter().map(|anchor| AnchorRow {
-        schema: SCHEMA,
-        anchors: anchor.kind.name(),
-        anchor_id: &anchor.id,
-        photo_id: &anchor.photo,
-        n_pairs: anchor.pairs.n,
-        n_concordant: anchor.pairs.n_concordant,
-        n_discordant: anchor.pairs.n_discordant,
-        n_tied_reference: anchor.pairs.n_tied_reference,
-        n_tied_studied: anchor.pairs.n_tied_studied,
-        n_tied_both: anchor.pairs.n_tied_both,
-        agreement: anchor.pairs.agreement(),
-        tau_b: anchor.pairs.tau_b(),
-        rho: anchor.rho,
-        displacement: anchor.displacement,
-        overlap_1: anchor.overlap[0],
-        overlap_5: anchor.overlap[1],
-        overlap_10: anchor.overlap[2],
-    })
-}
+    fn anchor_rows<'a>(&'a self, neighbours: &'a Neighbourhood) -> impl Iterator<Item = AnchorRow<'a>> {
+        neighbours.anchors.iter().map(move |anchor| AnchorRow {
+            schema: SCHEMA,
+            anchors: anchor.kind.name(),
+            anchor_id: &anchor.id,
+            photo_id: &anchor.photo,
+            n_pairs: anchor.pairs.n,
+            n_concordant: anchor.pairs.n_concordant,
+            n_discordant: anchor.pairs.n_discordant,
+            n_tied_reference: anchor.pairs.n_tied_reference,
+            n_tied_studied: anchor.pairs.n_tied_studied,
+            n_tied_both: anchor.pairs.n_tied_both,
+            agreement: anchor.pairs.agreement(),
+            tau_b: anchor.pairs.tau_b(),
+            rho: anchor.rho,
+            displacement: anchor.displacement,
+            overlap_1: anchor.overlap[0],
+            overlap_5: anchor.overlap[1],
+            overlap_10: anchor.overlap[2],
+            model_sha256: &self.provenance.model_sha256,
+            reference_sha256: self.reference.as_ref().map_or("", |reference| &reference.model_sha256),
+            dataset_sha256: &self.provenance.dataset_sha256,
+        })
+    }
 
-fn early_rows(early: &EarlyRetrieval) -> impl Iterator<Item = EarlyRow> {
-    let n = early.areas.first().map_or(0, |area| area.n);
-    early.steps.iter().map(move |step| EarlyRow {
-        schema: SCHEMA,
-        share: step.share,
-        acc_1: step.acc1,
-        acc_5: step.acc5,
-        acc_10: step.acc10,
-        rank_percentile: step.rank_percentile,
-        reciprocal_rank: step.reciprocal_rank,
-        n,
-    })
+    fn early_rows<'a>(&'a self, early: &'a EarlyRetrieval) -> impl Iterator<Item = EarlyRow<'a>> {
+        let n = early.areas.first().map_or(0, |area| area.n);
+        early.steps.iter().map(move |step| EarlyRow {
+            schema: SCHEMA,
+            share: step.share,
+            acc_1: step.acc1,
+            acc_5: step.acc5,
+            acc_10: step.acc10,
+            rank_percentile: step.rank_percentile,
+            reciprocal_rank: step.reciprocal_rank,
+            n,
+            model_sha256: &self.provenance.model_sha256,
+            dataset_sha256: &self.provenance.dataset_sha256,
+            split: &self.provenance.split,
+        })
+    }
 }
 
 /// Compares each report with each later one.
@@ -580,8 +594,16 @@ pub fn write_attribution(
         baseline_smoothness: one.baseline_smoothness,
         is_mixed: one.is_mixed,
         blame: one.blame.name(),
+        baseline_sha256: &baseline.provenance.model_sha256,
+        model_sha256: &model.provenance.model_sha256,
+        dataset_sha256: &model.provenance.dataset_sha256,
     });
     write_rows(&folder.join(ATTRIBUTION), rows)
+}
+
+/// A figure that no anchor has a value for is unknown.
+fn known(value: f64) -> Option<f64> {
+    (!value.is_nan()).then_some(value)
 }
 
 fn write_rows<R: Serialize>(path: &Path, rows: impl IntoIterator<Item = R>) -> Result<()> {
@@ -694,7 +716,7 @@ mod tests {
             whole.lines().next().unwrap().to_owned(),
             whole.replace(",g00000,1,1,", ",g00000,0,1,"),
             whole.replace(",g00000,1,1,", ",g00000,1,0,"),
-            whole.replacen("1,q00000", "9,q00000", 1),
+            whole.replacen("2,q00000", "9,q00000", 1),
             whole.replacen(",bb,", ",cc,", 1),
         ] {
             std::fs::write(&path, damaged).unwrap();
@@ -770,7 +792,7 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
         assert!(read(NEIGHBOURS).contains("triplet_agreement,photo,1.0,1.0,1.0,12,0,12,660,660,0,"));
         assert_eq!(read(ANCHORS).lines().count(), 1 + n);
-        assert!(read(EARLY).contains("2,1.0,1.0,1.0,1.0,1.0,1.0,12"));
+        assert!(read(EARLY).contains("2,1.0,1.0,1.0,1.0,1.0,1.0,12,aa,bb,test"));
         assert!(read(ROBUSTNESS).contains("2,rotation,1,1.0,"));
         assert!(
             read(SUMMARY).contains("smoothness@10,") && read(SUMMARY).contains("acc@1_drop_rotation,0.0,")

@@ -3,6 +3,8 @@
 
 /// Downloads: layouts become data sets.
 mod downloads;
+/// Evaluation with all its options, and its page in a browser.
+mod evaluation;
 /// A network's description against its ONNX file.
 mod export;
 /// How fast the server is, and what it does when too many ask.

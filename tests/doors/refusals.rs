@@ -19,13 +19,13 @@ fn sketchfind(arguments: &[&str]) -> Command {
 }
 
 /// A model small enough to be made in a moment.
-fn small_model(folder: &Path) {
+pub(crate) fn small_model(folder: &Path, seed: u64) {
     std::fs::create_dir_all(folder).unwrap();
     let mut b = Builder::new();
     let x = b.conv("conv", b.input(), 3, 4, 3, 2, 1, 1, true);
     b.global_avg_pool(x);
     let network = Network::new("small", b.finish()).unwrap();
-    write_model(folder, &network, &Weights::random(&network, 1), Preprocess::imagenet(20, 16).unwrap());
+    write_model(folder, &network, &Weights::random(&network, seed), Preprocess::imagenet(20, 16).unwrap());
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn broken_images_are_refused_or_left_out_as_asked() {
     let (data, model, gallery) =
         (folder.path().join("data"), folder.path().join("model"), folder.path().join("gallery"));
     toy::dataset(&data, 4, 2, 1).unwrap();
-    small_model(&model);
+    small_model(&model, 1);
     std::fs::write(data.join("photo/001.png"), "no image").unwrap();
     let build = || {
         let mut build = sketchfind(&["index", "build", "--model"]);
@@ -82,7 +82,7 @@ fn broken_images_are_refused_or_left_out_as_asked() {
 fn damaged_models_and_galleries_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");
-    small_model(&model);
+    small_model(&model, 1);
     fail(sketchfind(&["verify"]).arg(&model), 3, &["probe"]);
     fail(sketchfind(&["verify"]).arg(folder.path().join("nowhere")), 3, &["card.json"]);
     let card = std::fs::read_to_string(model.join("card.json")).unwrap();

@@ -28,9 +28,9 @@ pub fn python() -> Option<PathBuf> {
     }
 }
 
-/// The drawing page's tools (a folder with `node_modules`) and a Chromium, which `cargo xtask test` provides.
+/// The drawing page's tools (a folder with `node_modules`), which `cargo xtask test` provides, and a Chromium.
 pub fn browser() -> Option<(PathBuf, PathBuf)> {
-    Some((named("SKETCHFIND_WEB")?, named("SKETCHFIND_CHROMIUM")?))
+    Some((named("SKETCHFIND_WEB")?, chromium()?))
 }
 
 /// schemathesis, which tests an HTTP API against its description; `cargo xtask test` provides it for slow tests.
@@ -43,6 +43,20 @@ fn named(variable: &str) -> Option<PathBuf> {
         Some(value) => Some(PathBuf::from(value)),
         None => skip(&format!("{variable} is not set (cargo xtask test sets it)")),
     }
+}
+
+/// A Chromium that runs without a screen: the one that `SKETCHFIND_CHROMIUM` names, or the system's.
+pub fn chromium() -> Option<PathBuf> {
+    let named = std::env::var_os("SKETCHFIND_CHROMIUM").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let usual =
+        ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    let found = named.into_iter().chain(usual).find(|path| path.is_file());
+    if found.is_none() {
+        skip::<()>(
+            "there is no browser (SKETCHFIND_CHROMIUM names one; on Debian: apt-get install chromium)",
+        );
+    }
+    found
 }
 
 /// Whether slow tests are asked for.

@@ -73,18 +73,25 @@ pub(super) struct Retrieval<'a> {
     pub(super) bootstrap: &'a Bootstrap,
 }
 
+/// Long work, which shows how far it is and can be interrupted.
+struct Work {
+    bar: Bar,
+    interrupt: Interrupt,
+    n_done: usize,
+}
+
 impl Retrieval<'_> {
     /// Ranks sketches as `n_steps` equal shares of their points are drawn.
     pub(super) fn on_the_fly(&mut self, n_steps: usize) -> Result<EarlyRetrieval> {
         let bar = Bar::new(n_steps * self.drawn.ids.len(), "embedding sketches while they are drawn");
-        let mut n_done = 0;
+        let mut work = Work { bar, interrupt: Interrupt::listen()?, n_done: 0 };
         let steps = (1..=n_steps)
             .map(|step| {
                 let share = step as f64 / n_steps as f64;
-                self.rank(&mut n_done, &bar, &|strokes, _| Ok(strokes.draw(&Raster::ORDINARY, share)?))
+                self.rank(&mut work, &|strokes, _| Ok(strokes.draw(&Raster::ORDINARY, share)?))
             })
             .collect::<Result<Vec<_>>>()?;
-        bar.finish();
+        work.bar.finish();
         Ok(early_retrieval(&steps, self.bootstrap)?)
     }
 
@@ -93,9 +100,8 @@ impl Retrieval<'_> {
         let changes: Vec<Change> = Change::DEFORMATIONS.into_iter().chain(Change::DELETIONS).collect();
         let n_pictures = (1 + changes.len() * n_versions) * self.drawn.ids.len();
         let bar = Bar::new(n_pictures, "embedding changed sketches");
-        let mut n_done = 0;
-        let original =
-            self.rank(&mut n_done, &bar, &|strokes, _| Ok(strokes.draw(&Raster::ORDINARY, 1.0)?))?;
+        let mut work = Work { bar, interrupt: Interrupt::listen()?, n_done: 0 };
+        let original = self.rank(&mut work, &|strokes, _| Ok(strokes.draw(&Raster::ORDINARY, 1.0)?))?;
         let seed = self.bootstrap.seed;
         let changed = changes
             .iter()
@@ -103,7 +109,7 @@ impl Retrieval<'_> {
                 let name = change.name();
                 let versions = (0..n_versions)
                     .map(|version| {
-                        self.rank(&mut n_done, &bar, &|strokes, id| {
+                        self.rank(&mut work, &|strokes, id| {
                             // A version is a function of the sketch's name, not of its place in the list.
                             let stream =
                                 &mut Stream::new(seed, &format!("{name} of {id}"), &[version as u64]);
@@ -115,25 +121,23 @@ impl Retrieval<'_> {
                 Ok(Changed { change: name, versions })
             })
             .collect::<Result<Vec<_>>>()?;
-        bar.finish();
+        work.bar.finish();
         Ok(robustness(&original, &changed, self.bootstrap)?)
     }
 
     fn rank(
         &mut self,
-        n_done: &mut usize,
-        bar: &Bar,
+        work: &mut Work,
         draw: &dyn Fn(&Strokes, &str) -> Result<Rgb8Image>,
     ) -> Result<Vec<QueryResult>> {
         let Drawn { ids, strokes } = self.drawn;
-        let interrupt = Interrupt::listen()?;
         let queries =
             embed_pictures(self.embedder, ids, &mut |index| draw(&strokes[index], &ids[index]), &mut |n| {
-                if interrupt.is_set() {
+                if work.interrupt.is_set() {
                     return Err(sketchfind_runtime::Error::Cancelled.into());
                 }
-                *n_done += n;
-                bar.set(*n_done);
+                work.n_done += n;
+                work.bar.set(work.n_done);
                 Ok(())
             })?;
         let distance = self.embedder.card().distance;

@@ -34,6 +34,8 @@ code{overflow-wrap:anywhere}a{color:var(--accent)}nav ul{display:flex;flex-wrap:
 border-radius:4px;margin-bottom:.2rem}.row .none{color:#57606a;display:flex;align-items:center;justify-content:center;\
 text-align:center}.row .true img,.row .true .none{border:4px solid var(--good)}.row .own img{border-style:dashed}\
 .mark{color:var(--good);font-weight:700}\
+@media(max-width:36rem){th,td{padding:.3rem .25rem;font-size:.85rem}.row li{width:5.2rem}.row img,.row .none{width:5rem;\
+height:5rem}}\
 @media print{body{max-width:none;padding:0}nav{display:none}h2{break-after:avoid}figure,tr{break-inside:avoid}\
 .wide{overflow:visible}}";
 
@@ -96,6 +98,9 @@ pub(super) fn page(report: &Report, extras: &Extras) -> String {
 
 /// A figure as people read it: shares as per cent.
 pub(super) fn shown(metric: &str, value: f64) -> String {
+    if value.is_nan() {
+        return "unknown".into();
+    }
     let is_share =
         ["acc@", "human", "triplet", "overlap", "early"].iter().any(|start| metric.starts_with(start))
             || metric.contains("percentile");
@@ -131,11 +136,11 @@ fn figures(report: &Report, extras: &Extras) -> String {
     put(
         &mut page,
         format_args!(
-            "<div class=\"wide\"><table>\n<caption>{:.0} % intervals: Wilson's for shares of independent queries, else the \
-             bootstrap with {} resamples, seed {}; what is resampled stands in the last column, photos with all their \
-             sketches</caption>\n<thead><tr><th scope=\"col\">figure</th><th scope=\"col\" class=\"n\">value</th>\
-             <th scope=\"col\" class=\"n\">interval</th><th scope=\"col\" class=\"n\">n</th>\
-             <th scope=\"col\">resampled</th></tr></thead>\n<tbody>\n",
+            "<p>{:.0} % intervals: Wilson's for shares of independent queries, else the bootstrap with {} resamples, seed {}. \
+             What is resampled stands in the last column: photos are drawn with all their sketches.</p>\n\
+             <div class=\"wide\"><table>\n<caption>over all sketches</caption>\n<thead><tr><th scope=\"col\">figure</th>\
+             <th scope=\"col\" class=\"n\">value</th><th scope=\"col\" class=\"n\">interval</th><th scope=\"col\" \
+             class=\"n\">n</th><th scope=\"col\">resampled</th></tr></thead>\n<tbody>\n",
             100.0 * summary.bootstrap.confidence,
             summary.bootstrap.samples,
             summary.bootstrap.seed,

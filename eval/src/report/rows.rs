@@ -47,6 +47,8 @@ fn one() -> usize {
 pub(super) struct GalleryRow {
     pub(super) schema: u32,
     pub(super) photo_id: String,
+    pub(super) split: String,
+    pub(super) dataset_sha256: String,
 }
 
 /// A row of `summary.csv`.
@@ -86,9 +88,9 @@ pub(super) struct NeighbourRow<'a> {
     pub(super) schema: u32,
     pub(super) metric: &'a str,
     pub(super) anchors: &'static str,
-    pub(super) value: f64,
-    pub(super) low: f64,
-    pub(super) high: f64,
+    pub(super) value: Option<f64>,
+    pub(super) low: Option<f64>,
+    pub(super) high: Option<f64>,
     pub(super) n: usize,
     pub(super) n_undefined: usize,
     pub(super) n_photos: usize,
@@ -134,11 +136,14 @@ pub(super) struct AnchorRow<'a> {
     pub(super) overlap_1: f64,
     pub(super) overlap_5: f64,
     pub(super) overlap_10: f64,
+    pub(super) model_sha256: &'a str,
+    pub(super) reference_sha256: &'a str,
+    pub(super) dataset_sha256: &'a str,
 }
 
 /// A row of `early.csv`.
 #[derive(Debug, Serialize)]
-pub(super) struct EarlyRow {
+pub(super) struct EarlyRow<'a> {
     pub(super) schema: u32,
     pub(super) share: f64,
     pub(super) acc_1: f64,
@@ -147,6 +152,9 @@ pub(super) struct EarlyRow {
     pub(super) rank_percentile: f64,
     pub(super) reciprocal_rank: f64,
     pub(super) n: usize,
+    pub(super) model_sha256: &'a str,
+    pub(super) dataset_sha256: &'a str,
+    pub(super) split: &'a str,
 }
 
 /// A row of `robustness.csv`.
@@ -167,6 +175,9 @@ pub(super) struct RobustnessRow<'a> {
     pub(super) confidence: f64,
     pub(super) samples: usize,
     pub(super) seed: u64,
+    pub(super) model_sha256: &'a str,
+    pub(super) dataset_sha256: &'a str,
+    pub(super) split: &'a str,
 }
 
 /// A row of `comparison.csv`.
@@ -213,4 +224,7 @@ pub(super) struct AttributionRow<'a> {
     pub(super) baseline_smoothness: f64,
     pub(super) is_mixed: bool,
     pub(super) blame: &'static str,
+    pub(super) baseline_sha256: &'a str,
+    pub(super) model_sha256: &'a str,
+    pub(super) dataset_sha256: &'a str,
 }

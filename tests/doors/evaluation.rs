@@ -1,0 +1,327 @@
+//! `sketchfind eval` with all that it can measure, on a small model and drawn data: its files, their agreement with each
+//! other and with others' readers, and the page in a browser.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sketchfind_core::random::Stream;
+use sketchfind_eval::Bootstrap;
+use sketchfind_eval::report::Report;
+use sketchfind_eval::trec::read_qrels;
+use sketchfind_tests::programs::{fail, program, run, succeed};
+use sketchfind_tests::{surroundings, toy};
+
+use crate::refusals::small_model;
+
+struct Scene {
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    /// A data set of 24 test photos with 36 sketches, two models, labels, what people said, and vector sketches.
+    fn new() -> Scene {
+        let scene = Scene { folder: tempfile::tempdir().unwrap() };
+        toy::dataset(&scene.path("data"), 2, 24, 5).unwrap();
+        small_model(&scene.path("model"), 1);
+        small_model(&scene.path("reference"), 2);
+        let test = || (2..26).map(|number| format!("{number:03}"));
+        let mut labels = String::from("id,corners,artist\n");
+        let mut triplets = String::from("split,sketch,nearer,farther\ntrain,000,000,001\n");
+        let mut qrels = String::new();
+        std::fs::create_dir_all(scene.path("strokes")).unwrap();
+        let mut stream = Stream::new(1, "scene", &[]);
+        for (index, name) in test().enumerate() {
+            labels.push_str(&format!("photo/{name},{},\n", index % 3));
+            let other = |step: usize| format!("{:03}", 2 + (index + step) % 24);
+            triplets.push_str(&format!("test,sketch/{name}-1,{},{}\n", name, other(5)));
+            triplets.push_str(&format!("test,sketch/{name}-1,{},{}\n", other(1), other(7)));
+            for number in 1..=(2 + index) % 2 + 1 {
+                labels.push_str(&format!("sketch/{name}-{number},,{}\n", ["anna", "ben"][number - 1]));
+                qrels.push_str(&format!("sketch/{name}-{number} 0 photo/{} 1\n", other(3)));
+                qrels.push_str(&format!("sketch/{name}-{number} 0 photo/{name} 1\n"));
+                let svg = scene.path("strokes").join(format!("{name}-{number}.svg"));
+                let mut coordinate = || 4 + stream.below(40);
+                let lines: Vec<String> = (0..5)
+                    .map(|_| {
+                        let [a, b, c, d] = [(); 4].map(|()| coordinate());
+                        format!("<path d='M{a} {b} L{c} {d}' stroke='black' fill='none'/>")
+                    })
+                    .collect();
+                let text = format!(
+                    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 48 48'>{}</svg>",
+                    lines.concat()
+                );
+                std::fs::write(svg, text).unwrap();
+            }
+        }
+        std::fs::write(scene.path("data/labels.csv"), labels).unwrap();
+        std::fs::write(scene.path("human.csv"), triplets).unwrap();
+        std::fs::write(scene.path("several.qrels"), qrels).unwrap();
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn eval(&self, out: &str) -> Command {
+        let mut eval = program("sketchfind");
+        eval.args(["eval", "--samples", "500", "--model"]).arg(self.path("model"));
+        eval.arg("--data").arg(self.path("data")).arg("--out").arg(self.path(out));
+        eval
+    }
+}
+
+fn rows(path: &Path) -> Vec<csv::StringRecord> {
+    csv::Reader::from_path(path).unwrap().records().map(|row| row.unwrap()).collect()
+}
+
+#[test]
+fn all_that_is_measured_is_written() {
+    let scene = Scene::new();
+    succeed(&mut scene.eval("plain"));
+    let mut all = scene.eval("all");
+    all.args(["-k", "1,3", "--label", "corners", "--label", "artist", "--trec", "--on-the-fly", "4"]);
+    all.args(["--robustness", "2"]).arg("--reference").arg(scene.path("reference"));
+    all.arg("--human").arg(scene.path("human.csv")).arg("--strokes").arg(scene.path("strokes"));
+    let said = succeed(all.arg("--against").arg(scene.path("plain")));
+    assert!(said.contains("human_agreement") && said.contains("sketch triplet_agreement"), "{said}");
+    let file = |name: &str| scene.path("all").join(name);
+    // 24 photos and 36 sketches are anchors.
+    assert_eq!(rows(&file("anchors.csv")).len(), 24 + 36);
+    assert_eq!(rows(&file("early.csv")).len(), 4);
+    assert_eq!(rows(&file("robustness.csv")).len(), 10);
+    assert_eq!(rows(&file("gallery.csv")).len(), 24);
+    let summary = rows(&file("summary.csv"));
+    let find = |metric: &str, label: &str| {
+        let found = summary.iter().find(|row| &row[1] == metric && &row[16] == label);
+        found.unwrap_or_else(|| panic!("{metric} {label}")).clone()
+    };
+    assert_eq!((&find("human_agreement", "")[5], &find("human_agreement", "")[9]), ("48", "sketches"));
+    assert_eq!(&find("acc@3", "anna")[5], "24");
+    assert_eq!(&find("acc@3", "ben")[5], "12");
+    assert_eq!(&find("acc@1", "0")[5], "12");
+    assert_eq!(&find("mrr", "")[9], "photos");
+    // Figures by label are means that make up the whole.
+    let value = |metric: &str, label: &str| find(metric, label)[2].parse::<f64>().unwrap();
+    let mixed = (24.0 * value("mrr", "anna") + 12.0 * value("mrr", "ben")) / 36.0;
+    assert!((mixed - value("mrr", "")).abs() < 1e-12);
+    let page = std::fs::read_to_string(file("report.html")).unwrap();
+    for part in [
+        "Neighbours kept",
+        "While the sketch is drawn",
+        "When the sketch is changed",
+        "Side by side",
+        "Map of",
+    ] {
+        assert!(page.contains(part), "no '{part}'");
+    }
+    assert!(page.matches("<img ").count() > 50 && page.len() < 3_000_000);
+    // The same again, to the byte: every draw has its seed.
+    let csv = std::fs::read(file("robustness.csv")).unwrap();
+    let before = std::fs::read(file("report.html")).unwrap();
+    succeed(&mut all);
+    assert!(csv == std::fs::read(file("robustness.csv")).unwrap());
+    assert!(before == std::fs::read(file("report.html")).unwrap());
+    in_a_browser(&file("report.html"));
+}
+
+/// A run and its qrels say what queries.csv says, read by their format's rules.
+#[test]
+fn a_run_scores_as_the_report_does_with_several_matches() {
+    let scene = Scene::new();
+    let mut eval = scene.eval("several");
+    let said = succeed(eval.arg("--qrels").arg(scene.path("several.qrels")).arg("--trec"));
+    assert!(said.contains("\nmap "), "{said}");
+    let report = Report::read(&scene.path("several"), &Bootstrap::ORDINARY).unwrap();
+    let truth = read_qrels(&scene.path("several/qrels.trec")).unwrap();
+    let run = std::fs::read_to_string(scene.path("several/run.trec")).unwrap();
+    for result in report.results() {
+        let mut lines: Vec<(f64, &str)> = run
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .filter(|fields| fields[0] == result.query_id)
+            .map(|fields| (fields[4].parse().unwrap(), fields[2]))
+            .collect();
+        lines.sort_by(|a, b| b.0.total_cmp(&a.0));
+        assert_eq!(lines.len(), 24);
+        let matches = &truth[&result.query_id];
+        let places: Vec<usize> =
+            (1..=24).filter(|&place| matches.iter().any(|id| id == lines[place - 1].1)).collect();
+        assert_eq!((places[0], places.len()), (result.rank, 2), "{}", result.query_id);
+        let precision = (1.0 / places[0] as f64 + 2.0 / places[1] as f64) / 2.0;
+        assert!((precision - result.average_precision).abs() < 1e-12);
+        // The photo that is depicted stands first among the matches, and clusters the queries.
+        assert_eq!(result.truth_id, result.query_id.replace("sketch/", "photo/").split('-').next().unwrap());
+    }
+}
+
+#[test]
+fn three_reports_are_compared_and_different_ones_refused() {
+    let scene = Scene::new();
+    let reference = scene.path("reference");
+    for (out, model) in [("a", "model"), ("b", "reference"), ("c", "model")] {
+        let mut eval = program("sketchfind");
+        eval.args(["eval", "--samples", "500", "--model"]).arg(scene.path(model)).arg("--data");
+        eval.arg(scene.path("data")).arg("--out").arg(scene.path(out)).arg("--reference").arg(&reference);
+        succeed(&mut eval);
+    }
+    let compare = |names: &[&str]| {
+        let mut compare = program("sketchfind");
+        compare.args(["compare", "--samples", "500"]).args(names.iter().map(|name| scene.path(name)));
+        compare
+    };
+    let said = succeed(&mut compare(&["a", "b", "c"]));
+    assert!(said.contains("Holm's for 3 comparisons") && said.contains("C - B"), "{said}");
+    succeed(compare(&["a", "b"]).arg("--out").arg(scene.path("out")));
+    assert_eq!(rows(&scene.path("out/comparison.csv")).len(), 4);
+    let blamed = rows(&scene.path("out/attribution.csv"));
+    let report = Report::read(&scene.path("b"), &Bootstrap::ORDINARY).unwrap();
+    assert_eq!(blamed.len(), report.results().iter().filter(|result| result.rank > 1).count());
+    assert_eq!(run(&mut compare(&["a"])).code, Some(2));
+    // Another gallery, other queries.
+    let mut other = program("sketchfind");
+    toy::dataset(&scene.path("other"), 2, 23, 5).unwrap();
+    other.args(["eval", "--model"]).arg(scene.path("model")).arg("--data").arg(scene.path("other"));
+    succeed(other.arg("--out").arg(scene.path("d")));
+    fail(&mut compare(&["a", "d"]), 3, &["queries only in the first: 2", "sketch/025-1"]);
+    // The same ids of other pictures.
+    toy::dataset(&scene.path("data"), 2, 24, 6).unwrap();
+    succeed(&mut scene.eval("e"));
+    fail(&mut compare(&["a", "e"]), 3, &["data sets differ in what images show"]);
+}
+
+#[test]
+fn each_bad_input_has_one_error_and_nothing_is_written() {
+    let scene = Scene::new();
+    let refused = |change: &dyn Fn(&mut Command), parts: &[&str]| {
+        let mut eval = scene.eval("bad");
+        change(&mut eval);
+        fail(&mut eval, 3, parts);
+        assert!(!scene.path("bad").exists());
+    };
+    let write = |name: &str, text: &str| {
+        std::fs::write(scene.path(name), text).unwrap();
+        scene.path(name)
+    };
+    refused(
+        &|eval| {
+            eval.args(["-k", "0"]);
+        },
+        &["k of acc@k is 0"],
+    );
+    refused(
+        &|eval| {
+            eval.args(["--label", "style"]);
+        },
+        &["no column 'style'", "corners, artist"],
+    );
+    let labels = write("labels.csv", "id,style\nsketch/002-1,x\n");
+    refused(
+        &|eval| {
+            eval.args(["--label", "style", "--labels"]).arg(&labels);
+        },
+        &["'sketch/003-1' has no label in the column 'style'"],
+    );
+    for (text, part) in [
+        ("split,sketch,nearer,farther\ntest,002,003,999\n", "photo '999'"),
+        ("split,sketch,nearer,farther\ntest,003,003,004\n", "more than one sketch of instance '003'"),
+        ("split,sketch,nearer,farther\ntrain,000,000,001\n", "no triplet of the test split (1"),
+        ("sketch,nearer\n002,003\n", "human-bad.csv"),
+    ] {
+        let path = write("human-bad.csv", text);
+        refused(
+            &|eval| {
+                eval.arg("--human").arg(&path);
+            },
+            &[part],
+        );
+    }
+    for (text, part) in [
+        ("sketch/002-1 0 photo/002 1\n", "'sketch/003-1' has no match"),
+        ("nobody 0 photo/002 1\n", "'nobody'"),
+        ("one two\n", "line 1"),
+    ] {
+        let path = write("bad.qrels", text);
+        refused(
+            &|eval| {
+                eval.arg("--qrels").arg(&path);
+            },
+            &[part],
+        );
+    }
+    std::fs::remove_file(scene.path("strokes/004-1.svg")).unwrap();
+    let strokes = scene.path("strokes");
+    refused(
+        &|eval| {
+            eval.arg("--on-the-fly").arg("--strokes").arg(&strokes);
+        },
+        &["1 sketches of the test split are not in it", "sketch/004-1"],
+    );
+    refused(
+        &|eval| {
+            eval.arg("--against").arg(scene.path("nowhere"));
+        },
+        &["nowhere"],
+    );
+    refused(
+        &|eval| {
+            eval.arg("--reference").arg(scene.path("nowhere"));
+        },
+        &["card.json"],
+    );
+    assert_eq!(run(scene.eval("bad").arg("--on-the-fly")).code, Some(2));
+}
+
+/// The page is laid out by a browser without reaching for anything, and fits a phone.
+fn in_a_browser(page: &Path) {
+    let Some(browser) = surroundings::chromium() else { return };
+    let profile = tempfile::tempdir().unwrap();
+    for (width, height) in [(1000, 1400), (500, 1400)] {
+        let picture = profile.path().join(format!("{width}.png"));
+        let mut command = Command::new(&browser);
+        command.args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+        ]);
+        command.arg(format!("--user-data-dir={}", profile.path().join(format!("p{width}")).display()));
+        command.arg(format!("--window-size={width},{height}"));
+        command.arg(format!("--screenshot={}", picture.display()));
+        let said = run(command.arg(format!("file://{}", page.display())));
+        let image =
+            sketchfind_core::image::Rgb8Image::open(&picture, sketchfind_core::image::DecodeLimits::ORDINARY)
+                .unwrap_or_else(|error| panic!("{error}\n{}", said.err));
+        assert_eq!((image.width(), image.height()), (width, height));
+        // Something is drawn, on the left and in the middle, from top to bottom; nothing runs over the right edge, where
+        // the page has its margin.
+        let ink = |columns: std::ops::Range<u32>, rows: std::ops::Range<u32>| {
+            rows.flat_map(|y| columns.clone().map(move |x| (x, y)))
+                .filter(|&(x, y)| image.pixels()[((y * width + x) * 3) as usize] < 160)
+                .count()
+        };
+        for band in 0..4 {
+            let top = band * height / 4;
+            assert!(ink(0..width / 2, top..top + height / 4) > 100, "nothing in band {band} at {width}");
+        }
+        assert_eq!(ink(width - 12..width, 0..height), 0, "something runs over the right edge at {width}");
+    }
+    // What a reader of the page's text gets: the document after layout.
+    let mut dump = Command::new(&browser);
+    dump.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--dump-dom",
+    ]);
+    dump.arg(format!("--user-data-dir={}", profile.path().join("dump").display()));
+    let text = run(dump.arg(format!("file://{}", page.display()))).out;
+    assert!(text.contains("Best, typical and worst queries") && text.contains("✓ true"), "{text:.300}");
+}
