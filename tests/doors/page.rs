@@ -1,13 +1,14 @@
 //! The drawing page in headless Chromium, driven by playwright-core (`serve/web/tests`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sketchfind_tests::http::Server;
-use sketchfind_tests::programs::run;
+use sketchfind_tests::programs::{program, run, succeed};
 use sketchfind_tests::surroundings::{self, checkout};
 
-use crate::serve::Scene;
+use crate::load::line_drawings;
+use crate::serve::{Scene, serve};
 
 /// A test file of the page, to be run by Node against a server.
 pub(crate) fn page_test(file: &str, server: &Server) -> Option<Command> {
@@ -55,4 +56,33 @@ fn every_compiled_file_is_in_the_program() {
     for name in built {
         assert!(page.contains(&format!("../web/built/{name}.js")), "{name}");
     }
+}
+
+/// The photo of a drawing reaches the top while the drawing is drawn: line drawings of the demo's test split, stroke by
+/// stroke, by the released model that was trained on the other emoji.
+#[test]
+fn the_photo_of_a_drawing_reaches_the_top() {
+    let model = checkout().join("models/zoo/emoji-mobilenet_v2");
+    if !model.join("model.onnx").is_file() {
+        #[allow(clippy::print_stderr, reason = "a skipped test says so where test output goes")]
+        {
+            eprintln!("skipped: '{}' is not there", model.display());
+        }
+        return;
+    }
+    let Some(data) = surroundings::provisioned("data/emoji") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // A flying saucer, glasses, a ship.
+    let codes = ["1F6F8", "1F453", "1F6A2"];
+    let Some(files) = line_drawings(folder.path(), &codes) else { return };
+    let gallery = folder.path().join("gallery");
+    let mut build = program("sketchfind");
+    build.args(["index", "build", "--split", "test", "--model"]).arg(&model);
+    succeed(build.arg("--photos").arg(data.join("manifest.csv")).arg("--out").arg(&gallery));
+    let server = Server::start(&mut serve(&gallery));
+    let Some(mut node) = page_test("drawing.mjs", &server) else { return };
+    let drawing = |(file, code): (&PathBuf, &str)| serde_json::json!({"svg": file, "photo": format!("photo/{code}"), "isFirst": true});
+    let drawings: Vec<_> = files.iter().zip(codes).map(drawing).collect();
+    let said = run(node.env("SKETCHFIND_DRAWINGS", serde_json::json!(drawings).to_string()));
+    assert_eq!(said.code, Some(0), "{}\n{}", said.out, said.err);
 }

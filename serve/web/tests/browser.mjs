@@ -60,15 +60,22 @@ export async function onScreen(page) {
   return ([x, y]) => [box.x + (x / 512) * box.width, box.y + (y / 512) * box.height];
 }
 
-/** Draws a polyline with the mouse. */
+/** Draws a polyline with the mouse. All of it is sent at once, as a busy browser gets the movements of a quick hand. */
 export async function draw(page, points) {
   const place = await onScreen(page);
-  await page.mouse.move(...place(points[0]));
-  await page.mouse.down();
-  for (const point of points.slice(1)) {
-    await page.mouse.move(...place(point));
-  }
-  await page.mouse.up();
+  const mouse = await page.context().newCDPSession(page);
+  const send = (type, point, buttons) => {
+    const [x, y] = place(point);
+    const button = type === "mouseMoved" ? "none" : "left";
+    return mouse.send("Input.dispatchMouseEvent", { type, x, y, button, buttons, clickCount: 1 });
+  };
+  const last = points[points.length - 1];
+  await Promise.all([
+    send("mousePressed", points[0], 1),
+    ...points.slice(1).map((point) => send("mouseMoved", point, 1)),
+    send("mouseReleased", last, 0),
+  ]);
+  await mouse.detach();
 }
 
 /** Does something and waits for the ranking that it leads to; returns the ids. */
