@@ -19,3 +19,5 @@ mod refusals;
 mod studies;
 /// Training as a process: repeatable, interrupted, resumed.
 mod training;
+/// Released models.
+mod zoo;
