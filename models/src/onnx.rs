@@ -253,7 +253,9 @@ impl<'a> Writer<'a> {
                         let kernel = transposed(&layer.kernel, *in_features);
                         let layer = Layer { kernel, bias: None, ..layer };
                         let weight = self.integers(name, node, &layer, 1).remove(0);
-                        (weight, bias.then(|| self.parameters(index, node).remove(1)))
+                        let bias_name = format!("{name}.bias");
+                        let bias = bias.then(|| self.parameter(index, &bias_name, vec![*out_features]));
+                        (weight, bias)
                     }
                     None => {
                         let weight = transposed(&self.values(&format!("{name}.weight")), *in_features);

@@ -27,3 +27,5 @@ mod serve;
 mod studies;
 /// Training as a process: repeatable, interrupted, resumed.
 mod training;
+/// Released models.
+mod zoo;

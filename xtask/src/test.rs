@@ -31,6 +31,7 @@ pub(crate) fn run() -> Result<()> {
     step("weights and data", || {
         weights::provide(Known::MobilenetV2, Profile::Dev)?;
         weights::provide(Known::Resnet50, Profile::Dev)?;
+        weights::provide(Known::EfficientnetLite0, Profile::Dev)?;
         emoji::provide().map(drop)
     })?;
     step("the drawing page", web::check)?;
