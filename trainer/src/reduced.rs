@@ -79,8 +79,11 @@ impl Reduced {
         let reduced = self.embed(pictures, preprocess)?;
         let largest = embeddings.iter().fold(0.0_f64, |most, &value| most.max(f64::from(value).abs()));
         let differences = reduced.iter().zip(embeddings).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
-        let deviation = differences.fold(0.0, f64::max) / largest.max(f64::MIN_POSITIVE);
-        if !(deviation <= MAX_DEVIATION) {
+        // f64::max would pass over a value that is not a number.
+        let worst =
+            differences.fold(0.0_f64, |most, d| if d.is_finite() { most.max(d) } else { f64::INFINITY });
+        let deviation = worst / largest.max(f64::MIN_POSITIVE);
+        if deviation > MAX_DEVIATION {
             return Err(Error::Reduced {
                 precision: self.precision.name(),
                 reason: format!(

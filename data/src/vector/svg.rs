@@ -89,7 +89,6 @@ fn blend(weights: &[f32], points: &[[f32; 2]]) -> [f32; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::vector::read_sketches;
 
     const CIRCLE_AND_LINE: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 128 64\">\
