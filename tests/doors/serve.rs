@@ -466,8 +466,17 @@ fn the_api_is_as_it_is_described() {
         .env("SCHEMATHESIS_HOOKS", "schemathesis_hooks");
     command.arg("run").arg(format!("http://{}/api/v1/openapi.json", server.address));
     command.args(["--header", &format!("Authorization: Bearer {TOKEN}"), "--no-color", "--seed", "1"]);
-    command.args(["--max-examples", "40", "--generation-database", "none", "--request-timeout", "20"]);
+    command.args([
+        "--max-examples",
+        "40",
+        "--generation-database",
+        "none",
+        "--request-timeout",
+        "20",
+        "--warnings",
+        "off",
+    ]);
     let said = succeed(&mut command);
-    assert!(said.contains("No issues found"), "{said}");
+    assert!(said.contains(" passed") && !said.contains("Failures:"), "{said}");
     assert!(!server.log().contains("ERROR"), "{}", server.log());
 }

@@ -231,6 +231,9 @@ pub(super) enum Refusals {
     /// The image is broken or too large, or the drawing has too many points
     #[response(status = 422, content_type = "application/problem+json")]
     Unusable(ProblemBody),
+    /// The address and the headers have more than 64 KiB
+    #[response(status = 431)]
+    HeadTooLarge,
     /// Overloaded or opening the gallery; `Retry-After` says when to ask again
     #[response(status = 503, content_type = "application/problem+json")]
     Overloaded(ProblemBody),
