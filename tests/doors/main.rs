@@ -5,6 +5,8 @@
 mod downloads;
 /// A network's description against its ONNX file.
 mod export;
+/// Galleries: built, interrupted, changed, asked.
+mod galleries;
 /// Photographs of known classes through real weights.
 mod photographs;
 /// The whole way: train, export, verify, index, query, evaluate.
