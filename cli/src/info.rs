@@ -47,7 +47,13 @@ fn of_card(card: &Card) -> Vec<String> {
         format!("sha256         {}", card.onnx.sha256),
         format!("embedding      {} numbers, compared by {}", card.embedding_width, card.distance),
         format!("images         resized to {0} x {0}, centre {1} x {1}", preprocess.resize, preprocess.crop),
-        format!("onnx           opset {}, IR version {}", card.onnx.opset, card.onnx.ir_version),
+        format!(
+            "onnx           {}, input {}, opset {}, IR version {}",
+            card.onnx.precision.name(),
+            card.onnx.input_kind.name(),
+            card.onnx.opset,
+            card.onnx.ir_version
+        ),
         format!("weights from   {}", card.provenance.initial_weights_source),
     ];
     lines.push(match &card.provenance.training {
@@ -63,6 +69,28 @@ fn of_card(card: &Card) -> Vec<String> {
         ),
     });
     lines.push(format!("exported by    {}", card.provenance.tool));
+    if let Some(probe) = &card.probe {
+        lines.push(format!(
+            "probe          off by {:.2e} at export, {:.1e} is allowed",
+            probe.deviation, probe.tolerance
+        ));
+    }
+    for evaluation in &card.evaluations {
+        for at in &evaluation.accuracy {
+            lines.push(format!(
+                "acc@{:<11}{:.2} % ({:.2} to {:.2}) on {}, {}: {} sketches, {} photos",
+                at.k,
+                100.0 * at.value,
+                100.0 * at.low,
+                100.0 * at.high,
+                evaluation.dataset,
+                evaluation.split,
+                evaluation.n_queries,
+                evaluation.n_gallery
+            ));
+        }
+    }
+    lines.extend(card.licence.iter().map(|licence| format!("licence        {licence}")));
     lines
 }
 

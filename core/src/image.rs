@@ -322,6 +322,24 @@ impl Preprocess {
         Ok(out)
     }
 
+    /// The way of evaluation and serving for networks that normalise by themselves: resize, centre crop.
+    ///
+    /// # Shapes
+    /// Returns `[crop, crop, 3]`, in 0..255.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the resizer refuses.
+    pub fn pixels(&self, image: &Rgb8Image) -> Result<Vec<u8>> {
+        let resized = self.resized(image)?;
+        let crop = self.centre_crop();
+        let mut out = Vec::with_capacity(self.tensor_len());
+        for y in 0..self.crop {
+            let start = ((crop.top + y) as usize * self.resize as usize + crop.left as usize) * 3;
+            out.extend_from_slice(&resized.pixels[start..start + 3 * self.crop as usize]);
+        }
+        Ok(out)
+    }
+
     /// The number of values in one input, `3 * crop * crop`.
     pub fn tensor_len(&self) -> usize {
         3 * self.crop as usize * self.crop as usize

@@ -154,3 +154,22 @@ fn a_flipped_crop_is_mirrored() {
     // By hand: the first red value of the crop is pixel 1's, 3 of 255.
     assert_eq!(straight[0], (3.0 / 255.0 - 0.485) / 0.229);
 }
+
+/// The pixels that a network normalises by itself are those that the other path normalises here, to the bit.
+#[test]
+fn pixels_and_tensors_are_of_one_path() {
+    for (resize, crop) in [(13, 9), (12, 7), (8, 8)] {
+        let preprocess = Preprocess::imagenet(resize, crop).unwrap();
+        let image = Rgb8Image::new(17, 11, (0..17 * 11 * 3).map(|n| (n * 37 % 256) as u8).collect()).unwrap();
+        let (pixels, tensor) = (preprocess.pixels(&image).unwrap(), preprocess.tensor(&image).unwrap());
+        let area = (crop * crop) as usize;
+        assert_eq!(pixels.len(), 3 * area);
+        for (place, rgb) in pixels.chunks(3).enumerate() {
+            for (channel, &value) in rgb.iter().enumerate() {
+                let (mean, std) = (preprocess.mean[channel], preprocess.std[channel]);
+                let normalised = (f32::from(value) / 255.0 - mean) / std;
+                assert_eq!(tensor[channel * area + place], normalised);
+            }
+        }
+    }
+}

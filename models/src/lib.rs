@@ -7,8 +7,10 @@
 //! **Architecture invariant:** nothing here knows libtorch or ONNX Runtime.
 
 pub mod error;
+pub mod fold;
 pub mod network;
 pub mod onnx;
+pub mod quantise;
 pub mod weights;
 
 pub use error::{Error, Result};

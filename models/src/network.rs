@@ -1,5 +1,6 @@
 //! The description of a network: a list of nodes, each an operation on earlier nodes' outputs.
 
+use sketchfind_core::distance::Distance;
 use sketchfind_core::image::Preprocess;
 
 use crate::{Error, Result};
@@ -52,6 +53,9 @@ impl InputSpec {
         InputSpec { side, mean: [0.5; 3], std: [0.5; 3] }
     }
 }
+
+/// The tensors of a projection ([`Network::with_projection`]).
+pub const PROJECTION: [&str; 2] = ["projection.weight", "projection.bias"];
 
 /// A network that this crate describes.
 struct Known {
@@ -139,6 +143,44 @@ impl Network {
         Network::new(name, nodes)
     }
 
+    /// The same network with a linear layer (`projection.weight`, `projection.bias`) from its output to `width` numbers
+    /// behind it, and, if `normalised`, their division by their length: for small indexes. A normalised output is to be
+    /// compared by angle.
+    ///
+    /// # Errors
+    /// [`Error::Description`] where `width` is 0 or there is a projection already.
+    ///
+    /// ```
+    /// use sketchfind_models::network::{Head, Network};
+    /// let network = Network::by_name("resnet18", Head::Embedding)?.with_projection(64, true)?;
+    /// assert_eq!(network.output_width(), 64);
+    /// assert_eq!(network.n_parameters(), 11_176_512 + 512 * 64 + 64);
+    /// # Ok::<(), sketchfind_models::Error>(())
+    /// ```
+    pub fn with_projection(&self, width: usize, normalised: bool) -> Result<Network> {
+        let mut nodes = self.nodes.clone();
+        let op = Op::Linear {
+            name: "projection".into(),
+            in_features: self.output_width(),
+            out_features: width,
+            bias: true,
+        };
+        nodes.push(Node { op, inputs: vec![nodes.len() - 1] });
+        if normalised {
+            nodes.push(Node { op: Op::L2Normalise, inputs: vec![nodes.len() - 1] });
+        }
+        Network::new(&self.name, nodes)
+    }
+
+    /// The distance by which outputs are to be compared: the angle where they are normalised to unit length, mean squared
+    /// difference otherwise.
+    pub fn distance(&self) -> Distance {
+        match self.nodes.last() {
+            Some(Node { op: Op::L2Normalise, .. }) => Distance::Cosine,
+            _ => Distance::Mse,
+        }
+    }
+
     /// The names of all networks. `resnet50` and its like are torchvision's v1.5 (stride 2 in the 3 x 3
     /// convolution of a bottleneck), `resnet50_v1` and its like the original (stride 2 in the first 1 x 1).
     pub fn names() -> Vec<&'static str> {
@@ -207,7 +249,9 @@ impl Network {
 mod tests {
     use super::*;
 
-    /// The figures that torchvision's documentation states for each network with its classifier.
+    /// With the classifier: what torchvision's documentation states of each network, without the auxiliary classifiers
+    /// that GoogLeNet and Inception v3 have in training only; EfficientNet-Lite's table (4.7, 5.4 and 6.1 million); 8.5
+    /// million for Sketch-a-Net (Yu et al. 2017).
     #[test]
     fn parameter_counts_equal_the_published_ones() {
         for (name, published) in [
@@ -219,11 +263,31 @@ mod tests {
             ("resnet152", 60_192_808),
             // The stride moves from one convolution to another: as many parameters.
             ("resnet50_v1", 25_557_032),
+            ("resnet101_v1", 44_549_160),
+            ("resnet152_v1", 60_192_808),
+            ("vgg16", 138_357_544),
+            ("vgg16_bn", 138_365_992),
+            ("densenet121", 7_978_856),
+            ("densenet169", 14_149_480),
+            ("googlenet", 6_624_904),
+            // torchvision states 27,161,264 with the auxiliary classifier, which has 3,326,696.
+            ("inception_v3", 27_161_264 - 3_326_696),
+            ("convnext_tiny", 28_589_128),
         ] {
             let network = Network::by_name(name, Head::Classifier).unwrap();
             assert_eq!(network.n_parameters(), published, "{name}");
             assert_eq!(network.output_width(), 1000);
         }
+        for (name, tenths_of_millions) in [
+            ("efficientnet_lite0", 47),
+            ("efficientnet_lite1", 54),
+            ("efficientnet_lite2", 61),
+            ("sketch_a_net", 85),
+        ] {
+            let network = Network::by_name(name, Head::Classifier).unwrap();
+            assert_eq!((network.n_parameters() + 50_000) / 100_000, tenths_of_millions, "{name}");
+        }
+        assert_eq!(Network::names().len(), 16 + 4);
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! Networks as ONNX files, written from the same description that the trainer runs.
 //!
 //! A batch norm behind a convolution whose output nothing else reads is folded into it; every other node becomes
-//! one operator of the default set. The batch is dynamic and called `n`.
+//! one operator of the default set. The batch is dynamic and called `n`. Where the graph takes pixels, it scales and
+//! normalises them first. In 16 bits and in 8, maps are of that type and vectors, which is what embeddings are, of 32.
 
 use std::collections::BTreeMap;
 
 use prost::Message;
+use sketchfind_core::image::Preprocess;
 
+use crate::fold::folded;
 use crate::network::{Network, Node, Op, Padding};
+use crate::quantise::{Layer, MapScale, Quantisation};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
 mod proto;
 
-use proto::{Attribute, Dimension, DimensionValue, FLOAT};
+use proto::{Attribute, Dimension, DimensionValue, FLOAT, FLOAT16, INT8, INT32, UINT8};
 
 /// The version of ONNX's default operator set that is written.
 pub const OPSET: i64 = 17;
@@ -23,7 +27,7 @@ pub const IR_VERSION: i64 = 8;
 /// How a network is written.
 #[derive(Clone, Copy, Debug)]
 pub struct ExportOptions<'a> {
-    /// The name of the input, float32 `[n, 3, h, w]`.
+    /// The name of the input, float32 `[n, 3, h, w]` or uint8 `[n, h, w, 3]`.
     pub input: &'a str,
     /// The name of the output, float32 `[n, width]`.
     pub output: &'a str,
@@ -31,6 +35,22 @@ pub struct ExportOptions<'a> {
     pub metadata: &'a BTreeMap<String, String>,
     /// Height and width of the input in pixels, or nothing to leave them open (`h`, `w`).
     pub image_side: Option<usize>,
+    /// With it the graph takes pixels, uint8 `[n, h, w, 3]`, and normalises them as this says, to the bit as
+    /// [`Preprocess::tensor`] does. Its sizes are not used.
+    pub pixels: Option<&'a Preprocess>,
+    /// The arithmetic of maps.
+    pub arithmetic: Arithmetic<'a>,
+}
+
+/// The arithmetic of maps.
+#[derive(Clone, Copy, Debug)]
+pub enum Arithmetic<'a> {
+    /// 32-bit floats.
+    Fp32,
+    /// 16-bit floats.
+    Fp16,
+    /// 8-bit integers between QuantizeLinear and DequantizeLinear, for the network that [`folded`] makes of the exported.
+    Int8(&'a Quantisation),
 }
 
 /// The bytes of an ONNX file. The same network, weights and options give the same bytes.
@@ -39,14 +59,17 @@ pub struct ExportOptions<'a> {
 /// [`Error::WeightsDoNotFit`], [`Error::NotFinite`]; [`Error::Onnx`] where the file would pass protobuf's limit of
 /// 2 GiB.
 pub fn export(network: &Network, weights: &Weights, options: &ExportOptions<'_>) -> Result<Vec<u8>> {
-    let weights = weights.for_network(network)?;
+    let (network, weights) = &folded(network, weights)?;
     weights.check_finite()?;
+    if let Arithmetic::Fp16 = options.arithmetic {
+        check_half(network, weights)?;
+    }
     let n_bytes: usize = weights.iter().map(|(_, tensor)| tensor.values.len() * 4).sum();
     if n_bytes > (1 << 31) - (1 << 20) {
         let reason = format!("its weights take {n_bytes} bytes, above the format's limit of 2 GiB");
         return Err(Error::Onnx { network: network.name().to_owned(), reason });
     }
-    let graph = Writer::new(network, &weights, options).graph();
+    let graph = Writer::new(network, weights, options).graph()?;
     let model = proto::Model {
         ir_version: IR_VERSION,
         producer_name: "sketchfind".into(),
@@ -60,6 +83,18 @@ pub fn export(network: &Network, weights: &Weights, options: &ExportOptions<'_>)
             .collect(),
     };
     Ok(model.encode_to_vec())
+}
+
+/// Refuses weights that 16 bits cannot hold.
+fn check_half(network: &Network, weights: &Weights) -> Result<()> {
+    for (name, tensor) in weights.iter() {
+        if let Some(value) = tensor.values.iter().find(|value| value.abs() > half::f16::MAX.to_f32()) {
+            let reason =
+                format!("'{name}' holds {value}, above the largest number of 16 bits, {}", half::f16::MAX);
+            return Err(Error::Onnx { network: network.name().to_owned(), reason });
+        }
+    }
+    Ok(())
 }
 
 struct Writer<'a> {
@@ -77,7 +112,7 @@ impl<'a> Writer<'a> {
         Writer { network, weights, options, outputs: Vec::new(), nodes: Vec::new(), initializers: Vec::new() }
     }
 
-    fn graph(mut self) -> proto::Graph {
+    fn graph(mut self) -> Result<proto::Graph> {
         let nodes = self.network.nodes();
         for (index, node) in nodes.iter().enumerate() {
             let output = if index + 1 == nodes.len() {
@@ -85,7 +120,8 @@ impl<'a> Writer<'a> {
             } else {
                 readable_name(index, &node.op)
             };
-            let output = self.write(index, node, output);
+            let output = self.write(index, node, output)?;
+            let output = self.quantised(index, output);
             self.outputs.push(output);
         }
         let side = |symbol: &str| match self.options.image_side {
@@ -94,34 +130,35 @@ impl<'a> Writer<'a> {
         };
         let batch = || DimensionValue::Symbol("n".into());
         let width = DimensionValue::Fixed(self.network.output_width() as i64);
-        proto::Graph {
+        let three = DimensionValue::Fixed(3);
+        let (element, shape) = match self.options.pixels {
+            None => (FLOAT, [batch(), three, side("h"), side("w")]),
+            Some(_) => (UINT8, [batch(), side("h"), side("w"), three]),
+        };
+        Ok(proto::Graph {
             name: self.network.name().to_owned(),
-            input: vec![value_info(
-                self.options.input,
-                [batch(), DimensionValue::Fixed(3), side("h"), side("w")],
-            )],
-            output: vec![value_info(self.options.output, [batch(), width])],
+            input: vec![value_info(self.options.input, element, shape)],
+            output: vec![value_info(self.options.output, FLOAT, [batch(), width])],
             node: self.nodes,
             initializer: self.initializers,
-        }
+        })
     }
 
     /// Writes one node and returns the name of its output, which is another's where nothing needs to be written.
-    fn write(&mut self, index: usize, node: &Node, output: String) -> String {
-        let inputs: Vec<String> = node.inputs.iter().map(|&input| self.outputs[input].clone()).collect();
+    fn write(&mut self, index: usize, node: &Node, output: String) -> Result<String> {
+        let mut inputs: Vec<String> = node.inputs.iter().map(|&input| self.outputs[input].clone()).collect();
+        if self.is_half() && !self.is_map(index) && node.inputs.iter().all(|&input| self.is_map(input)) {
+            // Embeddings and what follows are 32-bit.
+            let wide = format!("{output}.wide");
+            self.cast(inputs[0].clone(), FLOAT, &wide);
+            inputs = vec![wide];
+        }
         match &node.op {
-            Op::Input => return self.options.input.to_owned(),
+            Op::Input => return Ok(self.normalised()),
             Op::Conv2d { name, kernel, stride, padding, groups, .. } => {
-                let (kernel_values, bias) = match self.network.norm_behind(index) {
-                    Some(norm) => self.folded(&node.op, &self.network.nodes()[norm].op),
-                    None => (self.values(name, "weight"), self.optional_values(name, "bias")),
-                };
-                let mut inputs = inputs;
-                let shape = node.op.parameters()[0].shape.clone();
-                let n_out = shape[0];
-                inputs.push(self.initializer(format!("{name}.weight"), shape, &kernel_values));
-                if let Some(bias) = bias {
-                    inputs.push(self.initializer(format!("{name}.bias"), vec![n_out], &bias));
+                match self.layer(index)? {
+                    Some(layer) => inputs.extend(self.integers(name, node, &layer, 0)),
+                    None => inputs.extend(self.parameters(index, node)),
                 }
                 let attributes = vec![
                     Attribute::ints("dilations", [1, 1]),
@@ -135,28 +172,13 @@ impl<'a> Writer<'a> {
                 ];
                 self.node("Conv", inputs, &output, attributes);
             }
-            Op::BatchNorm2d { name, channels, eps } => {
-                if self.network.norm_behind(node.inputs[0]) == Some(index) {
-                    // Folded into the convolution before it. The last node keeps its name for the output.
-                    return self.outputs[node.inputs[0]].clone();
-                }
-                let mut inputs = inputs;
-                for part in ["weight", "bias", "running_mean", "running_var"] {
-                    let values = self.values(name, part);
-                    inputs.push(self.initializer(format!("{name}.{part}"), vec![*channels], &values));
-                }
-                self.node(
-                    "BatchNormalization",
-                    inputs,
-                    &output,
-                    vec![Attribute::float("epsilon", *eps as f32)],
-                );
+            Op::BatchNorm2d { eps, .. } => {
+                inputs.extend(self.parameters(index, node));
+                let attributes = vec![Attribute::float("epsilon", *eps as f32)];
+                self.node("BatchNormalization", inputs, &output, attributes);
             }
-            Op::LayerNorm { name, channels, eps } => {
-                let parameters = ["weight", "bias"].map(|part| {
-                    let values = self.values(name, part);
-                    self.initializer(format!("{name}.{part}"), vec![*channels], &values)
-                });
+            Op::LayerNorm { eps, .. } => {
+                let parameters = self.parameters(index, node);
                 self.over_channels(index, inputs, &output, |writer, mut inputs, output| {
                     inputs.extend(parameters);
                     let attributes =
@@ -164,17 +186,15 @@ impl<'a> Writer<'a> {
                     writer.node("LayerNormalization", inputs, output, attributes);
                 });
             }
-            Op::ChannelScale { name, channels } => {
-                let values = self.weights.get(name).map(|tensor| tensor.values.clone()).unwrap_or_default();
-                let mut inputs = inputs;
-                inputs.push(self.initializer(name.clone(), vec![*channels, 1, 1], &values));
+            Op::ChannelScale { .. } => {
+                inputs.extend(self.parameters(index, node));
                 self.node("Mul", inputs, &output, vec![]);
             }
             Op::Relu => self.node("Relu", inputs, &output, vec![]),
             Op::Relu6 => {
-                let mut inputs = inputs;
-                inputs.push(self.constant("relu6.min", 0.0));
-                inputs.push(self.constant("relu6.max", 6.0));
+                for (name, value) in [("relu6.min", 0.0), ("relu6.max", 6.0)] {
+                    inputs.push(self.constant(index, name, value));
+                }
                 self.node("Clip", inputs, &output, vec![]);
             }
             // The default operator set has Gelu from version 20 on only; ONNX Runtime fuses these five.
@@ -183,7 +203,7 @@ impl<'a> Writer<'a> {
                 let [divided, erf, raised, product] =
                     ["divided", "erf", "raised", "product"].map(|part| format!("{output}.{part}"));
                 let [root, one, half] = [("sqrt2", std::f32::consts::SQRT_2), ("one", 1.0), ("half", 0.5)]
-                    .map(|(name, value)| self.constant(&format!("gelu.{name}"), value));
+                    .map(|(name, value)| self.constant(index, &format!("gelu.{name}"), value));
                 self.node("Div", vec![x.clone(), root], &divided, vec![]);
                 self.node("Erf", vec![divided], &erf, vec![]);
                 self.node("Add", vec![erf, one], &raised, vec![]);
@@ -206,7 +226,7 @@ impl<'a> Writer<'a> {
             Op::L2Normalise => {
                 let x = inputs[0].clone();
                 let [norm, clamped] = ["norm", "clamped"].map(|part| format!("{output}.{part}"));
-                let least = self.constant("normalise.min", 1e-12);
+                let least = self.constant(index, "normalise.min", 1e-12);
                 let attributes = vec![Attribute::ints("axes", [1]), Attribute::int("keepdims", 1)];
                 self.node("ReduceL2", inputs, &norm, attributes);
                 self.node("Max", vec![norm, least], &clamped, vec![]);
@@ -227,14 +247,24 @@ impl<'a> Writer<'a> {
                 self.node("Flatten", vec![pooled], &output, vec![Attribute::int("axis", 1)]);
             }
             Op::Add => self.node("Add", inputs, &output, vec![]),
-            Op::Linear { name, in_features, out_features, bias } if self.is_map(node.inputs[0]) => {
-                let weight = transposed(&self.values(name, "weight"), *in_features);
-                let shape = vec![*in_features, *out_features];
-                let weight = self.initializer(format!("{name}.weight"), shape, &weight);
-                let bias = bias.then(|| {
-                    let values = self.values(name, "bias");
-                    self.initializer(format!("{name}.bias"), vec![*out_features], &values)
-                });
+            Op::Linear { name, in_features, out_features, bias } if self.is_map(index) => {
+                let (weight, bias) = match self.layer(index)? {
+                    Some(layer) => {
+                        let kernel = transposed(&layer.kernel, *in_features);
+                        let layer = Layer { kernel, bias: None, ..layer };
+                        let weight = self.integers(name, node, &layer, 1).remove(0);
+                        (weight, bias.then(|| self.parameters(index, node).remove(1)))
+                    }
+                    None => {
+                        let weight = transposed(&self.values(&format!("{name}.weight")), *in_features);
+                        let shape = vec![*in_features, *out_features];
+                        let weight = self.floats(format!("{name}.weight"), shape, &weight, self.is_half());
+                        (
+                            weight,
+                            bias.then(|| self.parameter(index, &format!("{name}.bias"), vec![*out_features])),
+                        )
+                    }
+                };
                 self.over_channels(index, inputs, &output, |writer, mut inputs, output| {
                     inputs.push(weight);
                     match bias {
@@ -247,19 +277,106 @@ impl<'a> Writer<'a> {
                     }
                 });
             }
-            Op::Linear { name, in_features, out_features, bias } => {
-                let mut inputs = inputs;
-                let values = self.values(name, "weight");
-                let shape = vec![*out_features, *in_features];
-                inputs.push(self.initializer(format!("{name}.weight"), shape, &values));
-                if *bias {
-                    let values = self.values(name, "bias");
-                    inputs.push(self.initializer(format!("{name}.bias"), vec![*out_features], &values));
-                }
+            Op::Linear { .. } => {
+                inputs.extend(self.parameters(index, node));
                 self.node("Gemm", inputs, &output, vec![Attribute::int("transB", 1)]);
             }
         }
-        output
+        Ok(output)
+    }
+
+    /// What the first operation reads: the input, or what becomes of pixels.
+    fn normalised(&mut self) -> String {
+        let mut name = self.options.input.to_owned();
+        if let Some(preprocess) = self.options.pixels {
+            // Bytes are moved before they become floats, and channels are planes when constants meet them.
+            self.node("Transpose", vec![name], "pixels.planes", vec![Attribute::ints("perm", [0, 3, 1, 2])]);
+            self.cast("pixels.planes".into(), FLOAT, "pixels.float");
+            let per_channel = |values: &[f32]| (vec![values.len(), 1, 1], values.to_vec());
+            name = "pixels.float".into();
+            for (op_type, constant, (shape, values), output) in [
+                ("Div", "pixels.white", (vec![], vec![255.0]), "pixels.unit"),
+                ("Sub", "pixels.mean", per_channel(&preprocess.mean), "pixels.centred"),
+                ("Div", "pixels.std", per_channel(&preprocess.std), "pixels.normalised"),
+            ] {
+                let constant = self.floats(constant.into(), shape, &values, false);
+                self.node(op_type, vec![name, constant], output, vec![]);
+                name = output.into();
+            }
+        }
+        if self.is_half() {
+            self.cast(name, FLOAT16, "half");
+            name = "half".into();
+        }
+        name
+    }
+
+    fn is_half(&self) -> bool {
+        matches!(self.options.arithmetic, Arithmetic::Fp16)
+    }
+
+    fn cast(&mut self, input: String, to: i32, output: &str) {
+        self.node("Cast", vec![input], output, vec![Attribute::int("to", i64::from(to))]);
+    }
+
+    /// Has a node's map go through its bytes, if it is quantised, and returns what others read.
+    fn quantised(&mut self, index: usize, output: String) -> String {
+        let Arithmetic::Int8(quantisation) = self.options.arithmetic else { return output };
+        let Some(MapScale { scale, zero }) = quantisation.of(index) else { return output };
+        let (bytes, back) = (format!("{output}.q"), format!("{output}.dq"));
+        let scale = self.floats(format!("{output}.scale"), vec![], &[scale], false);
+        let zero = self.initializer(format!("{output}.zero"), vec![], UINT8, vec![zero]);
+        self.node("QuantizeLinear", vec![output, scale.clone(), zero.clone()], &bytes, vec![]);
+        self.node("DequantizeLinear", vec![bytes, scale, zero], &back, vec![]);
+        back
+    }
+
+    /// The integers of the layer at `index`, if it has any.
+    fn layer(&self, index: usize) -> Result<Option<Layer>> {
+        match self.options.arithmetic {
+            Arithmetic::Int8(quantisation) => quantisation.layer(self.network, self.weights, index),
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes a layer's integers and returns what the operation reads: kernel, and bias where there is one. Output
+    /// channels are the kernel's dimension `axis`.
+    fn integers(&mut self, name: &str, node: &Node, layer: &Layer, axis: usize) -> Vec<String> {
+        let mut shape = node.op.parameters()[0].shape.clone();
+        if axis == 1 {
+            shape.swap(0, 1);
+        }
+        let channels = vec![layer.scales.len()];
+        let kernel = layer.kernel.iter().map(|&value| value as u8).collect();
+        let mut tensors =
+            vec![("weight", INT8, shape, kernel, &layer.scales, vec![0; layer.scales.len()], axis)];
+        if let Some(bias) = &layer.bias {
+            let bytes = bias.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let zeros = vec![0; 4 * layer.scales.len()];
+            tensors.push(("bias", INT32, channels.clone(), bytes, &layer.bias_scales, zeros, 0));
+        }
+        let mut names = Vec::new();
+        for (part, element, shape, bytes, scales, zeros, axis) in tensors {
+            let output = format!("{name}.{part}");
+            let integers = self.initializer(format!("{output}.q"), shape, element, bytes);
+            let scales = self.floats(format!("{output}.scale"), channels.clone(), scales, false);
+            let zeros = self.initializer(format!("{output}.zero"), channels.clone(), element, zeros);
+            let attributes = vec![Attribute::int("axis", axis as i64)];
+            self.node("DequantizeLinear", vec![integers, scales, zeros], &output, attributes);
+            names.push(output);
+        }
+        names
+    }
+
+    /// Writes every tensor of a node and returns their names.
+    fn parameters(&mut self, index: usize, node: &Node) -> Vec<String> {
+        let parameters = node.op.parameters().into_iter();
+        parameters.map(|parameter| self.parameter(index, &parameter.name, parameter.shape)).collect()
+    }
+
+    fn parameter(&mut self, index: usize, name: &str, shape: Vec<usize>) -> String {
+        let values = self.values(name);
+        self.floats(name.to_owned(), shape, &values, self.is_half() && self.is_map(index))
     }
 
     /// Whether a node's output is a map and no vector.
@@ -285,60 +402,33 @@ impl<'a> Writer<'a> {
         self.node("Transpose", vec![behind], output, vec![Attribute::ints("perm", [0, 3, 1, 2])]);
     }
 
-    /// A number that several nodes may read.
-    fn constant(&mut self, name: &str, value: f32) -> String {
+    /// A number that several nodes like the one at `index` may read.
+    fn constant(&mut self, index: usize, name: &str, value: f32) -> String {
         if self.initializers.iter().any(|tensor| tensor.name == name) {
             return name.to_owned();
         }
-        self.initializer(name.to_owned(), vec![], &[value])
+        self.floats(name.to_owned(), vec![], &[value], self.is_half() && self.is_map(index))
     }
 
-    /// A convolution's kernel and bias with the batch norm behind it: `w * g / sqrt(v + eps)` and
-    /// `beta + (b - mean) * g / sqrt(v + eps)`, in f64.
-    fn folded(&self, conv: &Op, norm: &Op) -> (Vec<f32>, Option<Vec<f32>>) {
-        let (Op::Conv2d { name, .. }, Op::BatchNorm2d { name: norm_name, eps, .. }) = (conv, norm) else {
-            unreachable!("norm_behind returns a batch norm behind a convolution");
-        };
-        let part = |part| self.values(norm_name, part);
-        let (gamma, beta, mean, variance) =
-            (part("weight"), part("bias"), part("running_mean"), part("running_var"));
-        let scales: Vec<f64> = gamma
-            .iter()
-            .zip(&variance)
-            .map(|(&gamma, &variance)| f64::from(gamma) / (f64::from(variance) + eps).sqrt())
-            .collect();
-        let mut kernel = self.values(name, "weight");
-        let filter_len = kernel.len() / scales.len();
-        for (filter, scale) in kernel.chunks_exact_mut(filter_len).zip(&scales) {
-            filter.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+    /// The values of a tensor that `folded` has found to be there.
+    fn values(&self, name: &str) -> Vec<f32> {
+        self.weights.get(name).map(|tensor| tensor.values.clone()).unwrap_or_default()
+    }
+
+    fn floats(&mut self, name: String, shape: Vec<usize>, values: &[f32], is_half: bool) -> String {
+        if is_half {
+            let bytes = values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect();
+            return self.initializer(name, shape, FLOAT16, bytes);
         }
-        let own_bias = self.optional_values(name, "bias");
-        let bias = scales
-            .iter()
-            .enumerate()
-            .map(|(channel, scale)| {
-                let own = own_bias.as_ref().map_or(0.0, |bias| f64::from(bias[channel]));
-                (f64::from(beta[channel]) + (own - f64::from(mean[channel])) * scale) as f32
-            })
-            .collect();
-        (kernel, Some(bias))
+        self.initializer(name, shape, FLOAT, values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
-    /// The values of a tensor that `for_network` has found to be there.
-    fn values(&self, name: &str, part: &str) -> Vec<f32> {
-        self.optional_values(name, part).unwrap_or_default()
-    }
-
-    fn optional_values(&self, name: &str, part: &str) -> Option<Vec<f32>> {
-        self.weights.get(&format!("{name}.{part}")).map(|tensor| tensor.values.clone())
-    }
-
-    fn initializer(&mut self, name: String, shape: Vec<usize>, values: &[f32]) -> String {
+    fn initializer(&mut self, name: String, shape: Vec<usize>, element: i32, raw_data: Vec<u8>) -> String {
         self.initializers.push(proto::TensorProto {
             dims: shape.iter().map(|&size| size as i64).collect(),
-            data_type: FLOAT,
+            data_type: element,
             name: name.clone(),
-            raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            raw_data,
         });
         name
     }
@@ -355,7 +445,7 @@ impl<'a> Writer<'a> {
 }
 
 /// The columns of a matrix of `width` columns as rows.
-fn transposed(values: &[f32], width: usize) -> Vec<f32> {
+fn transposed<T: Copy>(values: &[T], width: usize) -> Vec<T> {
     (0..width).flat_map(|column| values.iter().skip(column).step_by(width).copied()).collect()
 }
 
@@ -381,9 +471,9 @@ fn readable_name(index: usize, op: &Op) -> String {
     }
 }
 
-fn value_info(name: &str, shape: impl IntoIterator<Item = DimensionValue>) -> proto::ValueInfo {
+fn value_info(name: &str, element: i32, shape: impl IntoIterator<Item = DimensionValue>) -> proto::ValueInfo {
     let dim = shape.into_iter().map(|value| Dimension { value: Some(value) }).collect();
-    let tensor_type = proto::TensorType { elem_type: FLOAT, shape: Some(proto::Shape { dim }) };
+    let tensor_type = proto::TensorType { elem_type: element, shape: Some(proto::Shape { dim }) };
     proto::ValueInfo { name: name.to_owned(), kind: Some(proto::Type { tensor_type: Some(tensor_type) }) }
 }
 
@@ -395,8 +485,14 @@ mod tests {
     fn written(name: &str) -> (Vec<u8>, proto::Model) {
         let network = Network::by_name(name, Head::Embedding).unwrap();
         let metadata = BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
-        let options =
-            ExportOptions { input: "image", output: "embedding", metadata: &metadata, image_side: Some(64) };
+        let options = ExportOptions {
+            input: "image",
+            output: "embedding",
+            metadata: &metadata,
+            image_side: Some(64),
+            pixels: None,
+            arithmetic: Arithmetic::Fp32,
+        };
         let bytes = export(&network, &Weights::random(&network, 1), &options).unwrap();
         let model = proto::Model::decode(bytes.as_slice()).unwrap();
         (bytes, model)

@@ -1,16 +1,18 @@
 //! Weights: named float32 tensors, with torchvision's names, read from the formats that researchers have.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sketchfind_core::random::Stream;
 
-use crate::network::{Head, Network, Op};
+use crate::network::{Head, Network, Op, PROJECTION};
 use crate::{Error, Result};
 
+mod checkpoint;
 mod safetensors_file;
 pub mod tfjs;
-pub mod torch_legacy;
+pub mod torch;
+mod torchvision;
 
 /// A float32 tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +105,7 @@ impl Weights {
     }
 
     /// Exactly the tensors that `network` needs. Not called unexpected are `num_batches_tracked`, which nothing
-    /// reads, and the tensors of the same network's classifier where `network` ends in its embedding.
+    /// reads, and the tensors of the same network's classifier or projection where `network` is without.
     ///
     /// # Errors
     /// [`Error::WeightsDoNotFit`] with every missing, misshapen and unexpected tensor.
@@ -126,6 +128,7 @@ impl Weights {
         }
         if let Ok(classifier) = Network::by_name(network.name(), Head::Classifier) {
             known.extend(classifier.parameters().into_iter().map(|parameter| parameter.name));
+            known.extend(PROJECTION.map(str::to_owned));
         }
         let unexpected: Vec<String> = self
             .tensors
@@ -138,6 +141,20 @@ impl Weights {
         }
         let network = network.name().to_owned();
         Err(Error::WeightsDoNotFit { network, missing, misshapen, unexpected })
+    }
+
+    /// The same tensors without `prefix` in their names, if every name has it; otherwise as they are.
+    #[must_use]
+    pub fn without_prefix(self, prefix: &str) -> Weights {
+        if self.tensors.is_empty() || !self.tensors.keys().all(|name| name.starts_with(prefix)) {
+            return self;
+        }
+        let tensors = self
+            .tensors
+            .into_iter()
+            .map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor))
+            .collect();
+        Weights { tensors, metadata: self.metadata }
     }
 
     /// Checks that every value is finite.
@@ -186,16 +203,25 @@ fn normal(stream: &mut Stream) -> f64 {
     (-2.0 * (1.0 - stream.unit()).ln()).sqrt() * (std::f64::consts::TAU * stream.unit()).cos()
 }
 
-/// Reads weights for the network called `network_name` from a safetensors file, a PyTorch file in the legacy
-/// format, or the folder of a tfjs layers model (ResNet50 only), recognised by content; the result has all tensors
-/// of the network with its classifier, if there is one in the file.
+/// Reads weights for the network called `network_name` from any of these, recognised by content:
+///
+/// - a safetensors file;
+/// - a PyTorch file with a state dictionary, in the zip or the legacy format;
+/// - a checkpoint of `sketchfind-train`, or a run's folder, whose newest checkpoint is read;
+/// - the folder of a tfjs layers model (Keras' ResNet50 only).
+///
+/// The result has all tensors of the network with its classifier, if there is one in the file, and those of a
+/// projection ([`Network::with_projection`]) if they are there. Where every name begins with `module.`, as in what
+/// `torch.nn.DataParallel` saves, the names go on without it. Auxiliary classifiers and old names in torchvision's files
+/// are dealt with as torchvision does.
 ///
 /// # Errors
 /// [`Error::UnknownNetwork`]; [`Error::WeightsFile`] where the file is none of these or damaged;
 /// [`Error::WeightsDoNotFit`]; [`Error::NotFinite`].
 pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
     let classifier = Network::by_name(network_name, Head::Classifier)?;
-    let weights = if path.is_dir() {
+    let file = file_of(path)?;
+    let weights = if file.ends_with(tfjs::MODEL) {
         if network_name != "resnet50_v1" {
             let reason = format!(
                 "a tfjs layers model is read for the network resnet50_v1 only, not for {network_name}"
@@ -205,25 +231,45 @@ pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
         tfjs::read_resnet50(path)?
     } else {
         let mut start = [0; 16];
-        let n_read = std::fs::File::open(path)
+        let n_read = std::fs::File::open(&file)
             .and_then(|mut file| std::io::Read::read(&mut file, &mut start))
-            .map_err(sketchfind_core::Error::io("read", path))?;
+            .map_err(sketchfind_core::Error::io("read", &file))?;
         match &start[..n_read] {
-            [0x80, 2, ..] => torch_legacy::read(path)?,
-            [b'P', b'K', 3, 4, ..] => {
-                let reason = "it is in PyTorch's zip format (1.6 and later), which is not read yet; save it again \
-                              with torch.save(..., _use_new_zipfile_serialization=False) or as safetensors";
-                return Err(Error::weights_file(path, reason));
-            }
-            _ => Weights::load(path)?,
+            // A safetensors file's first eight bytes are a length, which may look like anything.
+            [_, _, _, _, _, _, _, _, b'{', ..] => Weights::load(&file)?,
+            [0x80, 0..=5, ..] | [b'P', b'K', 3, 4, ..] => torch::read(&file)?,
+            _ => Weights::load(&file)?,
         }
     };
+    let weights = torchvision::as_described(weights.without_prefix("module."), network_name);
     let has_classifier =
         classifier.parameters().last().is_some_and(|parameter| weights.get(&parameter.name).is_some());
     let head = if has_classifier { Head::Classifier } else { Head::Embedding };
-    let weights = weights.for_network(&Network::by_name(network_name, head)?)?;
+    let projection: Vec<(String, Tensor)> =
+        PROJECTION.iter().filter_map(|name| Some(((*name).to_owned(), weights.get(name)?.clone()))).collect();
+    let mut weights = weights.for_network(&Network::by_name(network_name, head)?)?;
+    weights.tensors.extend(projection);
     weights.check_finite()?;
     Ok(weights.with_metadata("network", network_name))
+}
+
+/// The file that decides what [`import`] reads from `path`: itself, or the file in a folder.
+///
+/// # Errors
+/// [`Error::WeightsFile`] where a folder is no checkpoint, run or tfjs layers model; [`Error::Core`].
+pub fn file_of(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let model = path.join(tfjs::MODEL);
+    match checkpoint::file_in(path)? {
+        Some(file) => Ok(file),
+        None if model.is_file() => Ok(model),
+        None => Err(Error::weights_file(
+            path,
+            "a folder that is neither a checkpoint or run of sketchfind-train nor a tfjs layers model",
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -257,6 +303,40 @@ mod tests {
         let weights = Weights::random(&classifier, 1).for_network(&embedding).unwrap();
         assert!(weights.get("fc.weight").is_none());
         assert_eq!(weights.len(), embedding.parameters().len());
+    }
+
+    /// A file, a checkpoint, a run, and folders that are none.
+    #[test]
+    fn weights_are_found_where_people_have_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let network = Network::by_name("resnet18", Head::Embedding).unwrap();
+        let run = folder.path().join("run");
+        for (steps, seed) in [("0000000009", 1), ("0000000010", 2)] {
+            let checkpoint = run.join("checkpoints").join(steps);
+            std::fs::create_dir_all(&checkpoint).unwrap();
+            std::fs::write(checkpoint.join("state.json"), "{}").unwrap();
+            Weights::random(&network, seed).save(&checkpoint.join("weights.safetensors")).unwrap();
+        }
+        let conv1 = |path: &Path| import(path, "resnet18").unwrap().get("conv1.weight").unwrap().clone();
+        let expected = |seed| Weights::random(&network, seed).get("conv1.weight").unwrap().clone();
+        assert_eq!(conv1(&run.join("checkpoints/0000000009")), expected(1));
+        let message = import(&run, "resnet18").unwrap_err().to_string();
+        assert!(message.contains("neither a checkpoint or run"), "{message}");
+        std::fs::write(run.join("run.json"), "{}").unwrap();
+        assert_eq!(conv1(&run), expected(2));
+        // Through DataParallel, and with a projection.
+        let mut prefixed = Weights::default();
+        let projected = network.with_projection(8, false).unwrap();
+        for (name, tensor) in Weights::random(&projected, 3).iter() {
+            prefixed.insert(&format!("module.{name}"), tensor.clone());
+        }
+        let file = folder.path().join("prefixed.safetensors");
+        prefixed.save(&file).unwrap();
+        let found = import(&file, "resnet18").unwrap();
+        assert_eq!(found.get("conv1.weight"), prefixed.get("module.conv1.weight"));
+        assert_eq!(found.get("projection.weight").unwrap().shape, [8, 512]);
+        found.for_network(&projected).unwrap();
+        assert!(found.for_network(&network).unwrap().get("projection.weight").is_none());
     }
 
     #[test]

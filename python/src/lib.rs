@@ -14,12 +14,19 @@ use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_runtime as runtime;
 use sketchfind_runtime::{EmbedderOptions, Filter, Gallery, GalleryOptions, IndexKind, IndexSpec, Photo};
 
-pyo3::create_exception!(sketchfind, Error, pyo3::exceptions::PyException);
-pyo3::create_exception!(sketchfind, BadFile, Error);
-pyo3::create_exception!(sketchfind, BadImage, Error);
-pyo3::create_exception!(sketchfind, Locked, Error);
-pyo3::create_exception!(sketchfind, PhotoExists, Error);
-pyo3::create_exception!(sketchfind, ReadOnly, Error);
+/// What is raised; each has its documentation in Python too.
+mod exceptions {
+    use pyo3::create_exception;
+    use pyo3::exceptions::PyException;
+
+    create_exception!(sketchfind, Error, PyException, "Anything that went wrong.");
+    create_exception!(sketchfind, BadFile, Error, "A gallery or model is damaged, foreign or newer.");
+    create_exception!(sketchfind, BadImage, Error, "An image cannot be decoded or is over the limit.");
+    create_exception!(sketchfind, Locked, Error, "Another writer has the gallery.");
+    create_exception!(sketchfind, PhotoExists, Error, "The photo is there already.");
+    create_exception!(sketchfind, ReadOnly, Error, "The gallery is open for reading only.");
+}
+use exceptions::{BadFile, BadImage, Error, Locked, PhotoExists, ReadOnly};
 
 /// The library that the package onnxruntime holds, where there is one.
 static ONNX_RUNTIME: OnceLock<PathBuf> = OnceLock::new();
@@ -36,7 +43,9 @@ fn raised(error: runtime::Error) -> PyErr {
     use sketchfind_core::Error as Core;
     let words = error.to_string();
     match error {
-        runtime::Error::Core(Core::Image { .. }) | runtime::Error::BrokenImage { .. } => BadImage::new_err(words),
+        runtime::Error::Core(Core::Image { .. }) | runtime::Error::BrokenImage { .. } => {
+            BadImage::new_err(words)
+        }
         runtime::Error::Core(Core::OutOfRange { .. } | Core::Mismatch { .. }) => PyValueError::new_err(words),
         runtime::Error::Core(Core::Malformed { .. })
         | runtime::Error::Gallery { .. }
@@ -66,7 +75,9 @@ impl Given {
                 return Err(PyValueError::new_err("an image has three dimensions: height, width, 3"));
             };
             if channels != 3 {
-                let words = format!("an image is an array [height, width, 3], this one [{height}, {width}, {channels}]");
+                let words = format!(
+                    "an image is an array [height, width, 3], this one [{height}, {width}, {channels}]"
+                );
                 return Err(PyValueError::new_err(words));
             }
             let size = |n: usize| u32::try_from(n).map_err(|e| PyValueError::new_err(e.to_string()));
@@ -75,7 +86,9 @@ impl Given {
             return image.map(Given::Pixels).map_err(|e| raised(e.into()));
         }
         value.extract::<PathBuf>().map(Given::Path).map_err(|_other| {
-            PyTypeError::new_err("an image is a path, a file's bytes, or an array of uint8 [height, width, 3]")
+            PyTypeError::new_err(
+                "an image is a path, a file's bytes, or an array of uint8 [height, width, 3]",
+            )
         })
     }
 
@@ -261,12 +274,7 @@ impl Retriever {
         slf
     }
 
-    fn __exit__(
-        &self,
-        _kind: &Bound<'_, PyAny>,
-        _value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
+    fn __exit__(&self, _kind: &Bound<'_, PyAny>, _value: &Bound<'_, PyAny>, _traceback: &Bound<'_, PyAny>) {
         self.close();
     }
 
@@ -331,7 +339,8 @@ impl Retriever {
         let retriever = self.get()?;
         let filter = filter(only_ids, any_label, every_label, without_label);
         let values: Vec<f32> = embedding.as_array().iter().copied().collect();
-        let found = embedding.py().detach(|| retriever.query_embedding(&values, k, &filter)).map_err(raised)?;
+        let found =
+            embedding.py().detach(|| retriever.query_embedding(&values, k, &filter)).map_err(raised)?;
         Ok(matches(found))
     }
 

@@ -238,22 +238,22 @@ pub extern "C" fn skf_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// Makes an empty gallery at `path` of the model in the folder `model`. A gallery that is there is replaced.
+/// Makes an empty gallery at `path` of the model in the folder `model`, with an index of skf_index. A gallery that is
+/// there is replaced.
 ///
 /// # Safety
 /// `path` and `model` are texts.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn skf_create(
-    path: *const c_char,
-    model: *const c_char,
-    index: skf_index,
-) -> skf_status {
+pub unsafe extern "C" fn skf_create(path: *const c_char, model: *const c_char, index: u32) -> skf_status {
     guarded(|| {
         // SAFETY: by this function's contract.
         let (path, model) = unsafe { (text(path, "path")?, text(model, "model")?) };
+        const EXACT: u32 = skf_index::SKF_EXACT as u32;
+        const HNSW: u32 = skf_index::SKF_HNSW as u32;
         let kind = match index {
-            skf_index::SKF_EXACT => IndexKind::Exact,
-            skf_index::SKF_HNSW => IndexKind::Hnsw,
+            EXACT => IndexKind::Exact,
+            HNSW => IndexKind::Hnsw,
+            other => return Err(bad(format!("index is {other}, expected a value of skf_index"))),
         };
         let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION")).to_owned();
         let options = GalleryOptions { index: IndexSpec::ordinary(kind), tool };

@@ -2,20 +2,23 @@
 
 mod files;
 mod graph;
+mod input;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ort::session::Session;
+use ort::session::SessionInputValue;
 use ort::value::TensorRef;
 use rayon::prelude::*;
-use sketchfind_core::card::{Card, MODEL};
+use sketchfind_core::card::{Card, InputKind, MODEL, Precision};
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 
 pub use files::{BrokenImage, Embedded, OnBroken};
 
 use crate::{Device, Error, Result, native};
+use input::Input;
 
 /// How a model is run.
 #[derive(Clone, Debug)]
@@ -108,7 +111,7 @@ impl Embedder {
         options.check()?;
         let card = Card::load_with_model(model_dir)?;
         let model = model_dir.join(MODEL);
-        let session = open_session(&model, &options)?;
+        let session = open_session(&model, card.onnx.precision, &options)?;
         graph::check(&session, &card, &model)?;
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let n_threads = options.n_threads.unwrap_or_else(cores);
@@ -140,24 +143,35 @@ impl Embedder {
     pub fn embed(&mut self, images: &[Rgb8Image]) -> Result<Vec<f32>> {
         let mut embeddings = Vec::with_capacity(images.len() * self.card.embedding_width);
         for batch in images.chunks(self.options.batch) {
-            let preprocess = &self.card.preprocess;
-            let tensors: Vec<Vec<f32>> = self.workers.install(|| {
-                let tensors = batch.par_iter().map(|image| preprocess.tensor(image));
-                tensors.collect::<std::result::Result<_, _>>()
+            let (kind, preprocess) = (self.card.onnx.input_kind, &self.card.preprocess);
+            let inputs: Vec<Input> = self.workers.install(|| {
+                let inputs = batch.par_iter().map(|image| Input::of(kind, preprocess, image));
+                inputs.collect::<std::result::Result<_, _>>()
             })?;
-            self.run(batch.len(), &tensors.concat(), &mut embeddings)?;
+            let mut all = Input::empty(kind);
+            inputs.iter().for_each(|input| all.append(input));
+            self.run(batch.len(), &all, &mut embeddings)?;
         }
         Ok(embeddings)
     }
 
-    /// The embeddings of inputs that are preprocessed already.
+    /// The embeddings of inputs that are preprocessed already, for a model that takes such inputs
+    /// ([`InputKind::Float32Nchw`]).
     ///
     /// # Shapes
     /// `values`: `[n, 3, crop, crop]`, row-major; returns `[n, embedding_width]`, row-major.
     ///
     /// # Errors
-    /// [`Error::Core`] where `values` has another length or an embedding is not finite; [`Error::Inference`].
+    /// [`Error::Core`] where the model takes pixels, `values` has another length or an embedding is not finite;
+    /// [`Error::Inference`].
     pub fn embed_tensors(&mut self, n: usize, values: Vec<f32>) -> Result<Vec<f32>> {
+        if self.card.onnx.input_kind != InputKind::Float32Nchw {
+            return Err(Error::Core(sketchfind_core::Error::Mismatch {
+                what: "inputs of the model",
+                expected: format!("pixels ({}), through Embedder::embed", self.card.onnx.input_kind.name()),
+                got: "preprocessed tensors".into(),
+            }));
+        }
         let width = self.card.preprocess.tensor_len();
         if Some(values.len()) != n.checked_mul(width) {
             return Err(Error::Core(sketchfind_core::Error::Mismatch {
@@ -168,7 +182,7 @@ impl Embedder {
         }
         let mut embeddings = Vec::with_capacity(n * self.card.embedding_width);
         for batch in values.chunks(self.options.batch * width) {
-            self.run(batch.len() / width, batch, &mut embeddings)?;
+            self.run(batch.len() / width, &Input::Floats(batch.to_vec()), &mut embeddings)?;
         }
         Ok(embeddings)
     }
@@ -176,13 +190,17 @@ impl Embedder {
     /// Runs one batch and appends its embeddings, checked.
     ///
     /// # Shapes
-    /// `values`: `[n, 3, crop, crop]`; appends `[n, embedding_width]`.
-    fn run(&mut self, n: usize, values: &[f32], embeddings: &mut Vec<f32>) -> Result<()> {
-        let (crop, width) = (self.card.preprocess.crop as usize, self.card.embedding_width);
+    /// `input`: n images as the card's input kind has them; appends `[n, embedding_width]`.
+    fn run(&mut self, n: usize, input: &Input, embeddings: &mut Vec<f32>) -> Result<()> {
+        let width = self.card.embedding_width;
         let failed = |reason: String| Error::Inference { action: "run", path: self.model.clone(), reason };
         native::forget_messages();
-        let input = TensorRef::from_array_view(([n, 3, crop, crop], values))
-            .map_err(|e| failed(native::explain(&e)))?;
+        let shape = input::shape(&self.card, n);
+        let input: SessionInputValue<'_> = match input {
+            Input::Floats(values) => TensorRef::from_array_view((shape, values.as_slice())).map(Into::into),
+            Input::Pixels(values) => TensorRef::from_array_view((shape, values.as_slice())).map(Into::into),
+        }
+        .map_err(|e: ort::Error| failed(native::explain(&e)))?;
         let outputs = self
             .session
             .run(ort::inputs![self.card.onnx.input.as_str() => input])
@@ -210,7 +228,7 @@ impl Embedder {
     }
 }
 
-fn open_session(model: &Path, options: &EmbedderOptions) -> Result<Session> {
+fn open_session(model: &Path, precision: Precision, options: &EmbedderOptions) -> Result<Session> {
     let (environment, library) = native::environment()?;
     let providers = options.device.providers(library)?;
     native::forget_messages();
@@ -229,6 +247,11 @@ fn open_session(model: &Path, options: &EmbedderOptions) -> Result<Session> {
         reason: native::explain(e),
     };
     let mut builder = Session::builder(environment).map_err(|e| on_load(&e))?;
+    if precision == Precision::Int8 {
+        // Processors without VNNI multiply bytes in pairs whose 16-bit sum saturates; this asks for exact kernels there
+        // and changes nothing on the others.
+        builder = builder.with_config_entry("session.x64quantprecision", "1").map_err(|e| on_load(&e))?;
+    }
     if !providers.is_empty() {
         builder = builder.with_execution_providers(providers).map_err(|e| on_device(&e))?;
     }

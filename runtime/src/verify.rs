@@ -9,8 +9,9 @@ use sketchfind_core::embeddings::Embeddings;
 
 use crate::{Device, Embedder, EmbedderOptions, OnBroken, Result};
 
-/// The largest difference that passes, as a share of the largest component: float32 holds 7 digits, and
-/// networks of a hundred layers, summed in another order by another library, agree to 5.
+/// The largest difference that passes for a graph in float32, as a share of the largest component: float32 holds 7
+/// digits, and networks of a hundred layers, summed in another order by another library, agree to 5. A graph of lower
+/// precision states in its card what it was seen to differ by and what passes.
 pub const TOLERANCE: f64 = 1e-4;
 
 /// What came of re-embedding a model's probe.
@@ -24,7 +25,9 @@ pub struct Verification {
     pub largest_component: f64,
     /// `largest_difference / largest_component`.
     pub relative: f64,
-    /// The largest `relative` that passes: [`TOLERANCE`].
+    /// The `relative` that was seen at export, for a graph of lower precision than float32.
+    pub deviation_at_export: Option<f64>,
+    /// The largest `relative` that passes: the card's, or [`TOLERANCE`].
     pub tolerance: f64,
     /// Whether it passes.
     pub passed: bool,
@@ -80,13 +83,16 @@ pub fn verify(model_dir: &Path, device: Device) -> Result<Verification> {
         .map(|(&here, &there)| (f64::from(here) - f64::from(there)).abs())
         .fold(0.0, f64::max);
     let relative = largest_difference / largest_component;
+    let probe = embedder.card().probe;
+    let tolerance = probe.map_or(TOLERANCE, |probe| probe.tolerance);
     Ok(Verification {
         n_images: files.len(),
         largest_difference,
         largest_component,
         relative,
-        tolerance: TOLERANCE,
-        passed: relative <= TOLERANCE,
+        deviation_at_export: probe.map(|probe| probe.deviation),
+        tolerance,
+        passed: relative <= tolerance,
     })
 }
 

@@ -70,6 +70,30 @@ fn tensors_and_images_give_the_same() {
     assert!(embedder.embed_tensors(usize::MAX, vec![0.0]).is_err());
 }
 
+/// A graph that takes pixels gives what one gives that takes what was normalised here.
+#[test]
+fn pixels_go_in_as_they_are() {
+    let images = noise(5, 9, 31);
+    let mut of_pixels = open(&fixture("pixels8"), 2).unwrap();
+    let expected = open(&fixture("mean8"), 2).unwrap().embed(&images).unwrap();
+    let ours = of_pixels.embed(&images).unwrap();
+    assert!(ours.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?} {expected:?}");
+    let error = of_pixels.embed_tensors(1, vec![0.0; 192]).unwrap_err();
+    assert_says(error, &["pixels (uint8_nhwc)", "preprocessed tensors"]);
+
+    // Either card with the other's graph.
+    for (model, from, to, part) in [
+        ("pixels8", "uint8_nhwc", "float32_nchw", "float32 [n, 3, 8, 8]"),
+        ("mean8", "\"opset\"", "\"input_kind\": \"uint8_nhwc\", \"opset\"", "uint8 [n, 8, 8, 3]"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(&fixture(model), folder.path());
+        let card = std::fs::read_to_string(folder.path().join("card.json")).unwrap();
+        std::fs::write(folder.path().join("card.json"), card.replace(from, to)).unwrap();
+        assert_says(open(folder.path(), 1).map(|_| ()).unwrap_err(), &["its input", part]);
+    }
+}
+
 #[test]
 fn an_output_that_is_not_finite_names_its_row() {
     let mut embedder = open(&fixture("nan-output"), 2).unwrap();

@@ -43,6 +43,19 @@ fn the_tolerance_is_one_in_ten_thousand_of_the_largest_component() {
     }
 }
 
+/// A model of lower precision says in its card what passes.
+#[test]
+fn the_cards_tolerance_goes_before() {
+    for (share, passes) in [(0.9e-3, true), (1.1e-3, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(&fixture("pixels8"), folder.path());
+        shift_probe(folder.path(), share);
+        let verification = verify(folder.path(), Device::Cpu).unwrap();
+        assert_eq!(verification.passed, passes, "{share}: {verification:?}");
+        assert_eq!((verification.deviation_at_export, verification.tolerance), (Some(5e-4), 1e-3));
+    }
+}
+
 #[test]
 fn a_probe_that_is_missing_or_does_not_fit_is_named() {
     let check = |change: &dyn Fn(&Path), parts: &[&str]| {

@@ -4,27 +4,40 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use sketchfind_core::card::{self, Card, OnnxFacts, Provenance};
-use sketchfind_core::distance::Distance;
+use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provenance};
 use sketchfind_core::fingerprint;
 use sketchfind_core::image::Preprocess;
 use sketchfind_core::random::Stream;
 use sketchfind_models::network::builder::Builder;
 use sketchfind_models::network::{Head, Network, Op, Padding};
-use sketchfind_models::onnx::{self, ExportOptions};
+use sketchfind_models::onnx::{self, Arithmetic, ExportOptions};
 use sketchfind_models::weights::Weights;
 use sketchfind_runtime::{Embedder, EmbedderOptions};
 use sketchfind_tests::programs::succeed;
 use sketchfind_tests::{naive, reference, surroundings};
 
-/// Writes a model's folder without a probe.
+/// Writes a model's folder without a probe: 32 bits, tensors in.
 pub(crate) fn write_model(folder: &Path, network: &Network, weights: &Weights, preprocess: Preprocess) {
+    write_model_as(folder, network, weights, preprocess, InputKind::Float32Nchw, Arithmetic::Fp32);
+}
+
+/// Writes a model's folder without a probe.
+pub(crate) fn write_model_as(
+    folder: &Path,
+    network: &Network,
+    weights: &Weights,
+    preprocess: Preprocess,
+    input_kind: InputKind,
+    arithmetic: Arithmetic<'_>,
+) {
     let metadata = BTreeMap::from([("purpose".to_owned(), "a test".to_owned())]);
     let options = ExportOptions {
         input: "image",
         output: "embedding",
         metadata: &metadata,
         image_side: Some(preprocess.crop as usize),
+        pixels: (input_kind == InputKind::Uint8Nhwc).then_some(&preprocess),
+        arithmetic,
     };
     let bytes = onnx::export(network, weights, &options).unwrap();
     std::fs::write(folder.join(card::MODEL), &bytes).unwrap();
@@ -34,14 +47,20 @@ pub(crate) fn write_model(folder: &Path, network: &Network, weights: &Weights, p
         network: network.name().into(),
         preprocess,
         embedding_width: network.output_width(),
-        distance: Distance::Mse,
+        distance: network.distance(),
         onnx: OnnxFacts {
             sha256: fingerprint::of_bytes(&bytes),
             input: "image".into(),
+            input_kind,
             output: "embedding".into(),
             opset: onnx::OPSET,
             ir_version: onnx::IR_VERSION,
             n_parameters: network.n_parameters(),
+            precision: match arithmetic {
+                Arithmetic::Fp32 => Precision::Fp32,
+                Arithmetic::Fp16 => Precision::Fp16,
+                Arithmetic::Int8(_) => Precision::Int8,
+            },
         },
         provenance: Provenance {
             tool: "test".into(),
@@ -49,12 +68,15 @@ pub(crate) fn write_model(folder: &Path, network: &Network, weights: &Weights, p
             initial_weights_source: "random".into(),
             training: None,
         },
+        probe: None,
+        evaluations: Vec::new(),
+        licence: None,
     };
     card.save(folder).unwrap();
 }
 
 /// Every operation, a batch norm that cannot be folded, uneven strides, and pooling that rounds up.
-fn every_operation() -> Network {
+pub(crate) fn every_operation() -> Network {
     let mut b = Builder::new();
     let x = b.conv("conv1", b.input(), 3, 8, 3, 2, 1, 1, true);
     let x = b.batch_norm("bn1", x, 8);

@@ -7,10 +7,14 @@ mod downloads;
 mod export;
 /// Galleries: built, interrupted, changed, asked.
 mod galleries;
+/// Readers of files from elsewhere, under random damage.
+mod mutations;
 /// Photographs of known classes through real weights.
 mod photographs;
 /// The whole way: train, export, verify, index, query, evaluate.
 mod pipeline;
+/// Models in 16 and 8 bits, and models that take pixels.
+mod precision;
 /// What each program says of bad input, and with which exit code.
 mod refusals;
 /// Studies: methods x seeds x data sets.

@@ -20,7 +20,13 @@ fn check(network_name: &str) {
     let weights = Weights::load(&path).unwrap().for_network(&network).unwrap();
     assert!(Weights::load(&path).unwrap().metadata()["source"].contains("package"));
     let folder = tempfile::tempdir().unwrap();
-    write_model(folder.path(), &network, &weights, Preprocess::imagenet(256, 224).unwrap());
+    let expected = Network::input_of(network_name).unwrap();
+    let preprocess = Preprocess {
+        mean: expected.mean,
+        std: expected.std,
+        ..Preprocess::imagenet(256, expected.side).unwrap()
+    };
+    write_model(folder.path(), &network, &weights, preprocess);
     let mut embedder = Embedder::open(folder.path(), EmbedderOptions::cpu()).unwrap();
     for (file, classes) in PHOTOGRAPHS {
         let Some(path) = surroundings::provisioned(file) else { return };
@@ -39,4 +45,9 @@ fn mobilenet_v2_knows_a_cat_and_a_cup() {
 #[test]
 fn resnet50_v1_knows_a_cat_and_a_cup() {
     check("resnet50_v1");
+}
+
+#[test]
+fn efficientnet_lite0_knows_a_cat_and_a_cup() {
+    check("efficientnet_lite0");
 }

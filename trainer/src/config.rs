@@ -15,7 +15,8 @@ use crate::{Error, Result};
 pub struct Config {
     /// The network's name in `sketchfind-models`.
     pub network: String,
-    /// Its photo-pre-trained weights: a safetensors file, relative to the configuration's folder; or `random`.
+    /// Its photo-pre-trained weights, in any format that [`sketchfind_models::weights::import`] reads, relative to the
+    /// configuration's folder; or `random`.
     pub weights: String,
     /// The seed of everything random.
     pub seed: u64,
@@ -26,6 +27,9 @@ pub struct Config {
     /// Whether maps lie in memory with the channels of a pixel beside each other, which some processors and GPUs
     /// run faster. The same function; the last bits may differ.
     pub channels_last: bool,
+    /// A linear layer behind the network's feature; none without the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<Projection>,
     /// Images and their augmentation.
     pub images: Images,
     /// The objective.
@@ -40,6 +44,17 @@ pub struct Config {
     pub validation: Validation,
     /// Checkpoints.
     pub checkpoint: Checkpoints,
+}
+
+/// A linear layer from the network's feature to a narrower one, for small indexes. It begins at random.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Projection {
+    /// The width of an embedding.
+    pub width: usize,
+    /// Whether embeddings are divided by their length. The model is then compared by cosine, and losses are on `1 - cos`:
+    /// half the squared difference of unit vectors, from 0 to 2.
+    pub normalise: bool,
 }
 
 /// Images and their augmentation.
@@ -204,7 +219,7 @@ pub struct Neighbourhood {
     pub features: Features,
     /// The network that R comes from; it may be another than the one that is trained.
     pub network: String,
-    /// Its photo-pre-trained weights: a safetensors file, relative to the configuration's folder; or `random`.
+    /// Its photo-pre-trained weights, like the trained network's.
     pub weights: String,
 }
 
@@ -320,6 +335,10 @@ impl Config {
                     Err(format!("{key} is {value}, expected {expected}"))
                 }
             };
+        if let Some(projection) = &self.projection {
+            let width = projection.width;
+            within("projection.width", width as f64, "1 to 65536", (1..=65_536).contains(&width))?;
+        }
         let train = &self.train;
         within("train.epochs", train.epochs as f64, "1 to 1000000", (1..=1_000_000).contains(&train.epochs))?;
         within("train.batch", train.batch as f64, "1 to 65536", (1..=65_536).contains(&train.batch))?;

@@ -29,6 +29,14 @@ pub enum Error {
         /// The map's shape, `[n, c, h, w]`.
         got: Vec<i64>,
     },
+    /// A network cannot be exported in a lower precision.
+    #[error("the network cannot be exported as {precision}: {reason}")]
+    Reduced {
+        /// The precision's name.
+        precision: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// A configuration cannot be read or a value is outside its range.
     #[error("config '{}': {reason}", path.display())]
     Config {

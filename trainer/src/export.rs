@@ -2,9 +2,9 @@
 //! torch gave, by which any machine can check that it computes the same.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sketchfind_core::card::{self, Card, OnnxFacts, Provenance, Training};
+use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provenance, Training};
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::distance::Distance;
 use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
@@ -15,12 +15,15 @@ use crate::checkpoint::Which;
 use crate::data::Picture;
 use crate::fit::network_at;
 use crate::network::TorchNetwork;
+use crate::reduced::Reduced;
 use crate::run::Run;
 use crate::validation::embed;
 use crate::{Error, Result};
 
 /// Photos, and as many sketches, in a probe.
 const N_PROBE_PAIRS: usize = 4;
+/// Photos, and as many sketches, that the ranges of 8-bit maps come from.
+const N_CALIBRATION_PAIRS: usize = 64;
 /// A larger probe image is stored as resized, in pixels of its longer side.
 const MAX_PROBE_SIDE: u32 = 1024;
 const INPUT: &str = "image";
@@ -39,12 +42,18 @@ pub struct ExportOptions<'a> {
     pub data: Option<&'a Path>,
     /// The model's name for people; made from the run if not given.
     pub name: Option<&'a str>,
+    /// What the graph takes.
+    pub input: InputKind,
+    /// The arithmetic of its maps.
+    pub precision: Precision,
+    /// The terms under which the model may be used, in words.
+    pub licence: Option<&'a str>,
 }
 
 /// Writes the model of a run and returns its card.
 ///
 /// # Errors
-/// [`Error::Run`] where the run has no such checkpoint or `out` is another folder; [`Error::Data`] where the data set
+/// [`Error::Reduced`] where the precision does not suit the network; [`Error::Run`] where the run has no such checkpoint or `out` is another folder; [`Error::Data`] where the data set
 /// is not the run's; errors of files.
 pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
     let out = options.out;
@@ -78,38 +87,57 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
         initial_weights_source: run.weights_source.clone(),
         training,
     };
-    let metadata = metadata(&name, &preprocess, &provenance).map_err(|e| Error::run(options.run, e))?;
+    let distance = network.distance();
+    let metadata =
+        metadata(&name, &preprocess, distance, &provenance).map_err(|e| Error::run(options.run, e))?;
+    let pairs = training_pairs(&run, options.data)?;
+    let calibration = match options.precision {
+        Precision::Int8 => calibration_pictures(&pairs, &preprocess)?,
+        Precision::Fp32 | Precision::Fp16 => Vec::new(),
+    };
+    let reduced = Reduced::new(&network, &weights, options.precision, &calibration, &preprocess)?;
     let onnx_options = onnx::ExportOptions {
         input: INPUT,
         output: OUTPUT,
         metadata: &metadata,
         image_side: Some(preprocess.crop as usize),
+        pixels: (options.input == InputKind::Uint8Nhwc).then_some(&preprocess),
+        arithmetic: reduced.arithmetic(),
     };
     let model = onnx::export(&network, &weights, &onnx_options)?;
+    let torch = TorchNetwork::new(&network, &weights, tch::Device::Cpu)?;
+    let probe = probe_images(&pairs, &preprocess)?;
+    let pictures = probe
+        .iter()
+        .map(|(id, image)| Ok(Picture { id: id.clone(), image: preprocess.resized(image)? }))
+        .collect::<Result<Vec<_>>>()?;
+    let embeddings = embed(&torch, &pictures.iter().collect::<Vec<_>>(), &preprocess)?;
+    // In the order of the embeddings' ids, which are sorted.
+    let mut sorted = pictures;
+    sorted.sort_by(|a, b| a.id.cmp(&b.id));
+    let facts = reduced.probe_facts(&sorted, &preprocess, embeddings.values())?;
     let card = Card {
         format: card::FORMAT,
         name,
         network: network.name().into(),
         embedding_width: network.output_width(),
-        distance: Distance::Mse,
+        distance,
         onnx: OnnxFacts {
             sha256: fingerprint::of_bytes(&model),
             input: INPUT.into(),
+            input_kind: options.input,
             output: OUTPUT.into(),
             opset: onnx::OPSET,
             ir_version: onnx::IR_VERSION,
             n_parameters: network.n_parameters(),
+            precision: options.precision,
         },
         preprocess,
         provenance,
+        probe: facts,
+        evaluations: Vec::new(),
+        licence: options.licence.map(str::to_owned),
     };
-    let torch = TorchNetwork::new(&network, &weights, tch::Device::Cpu)?;
-    let probe = probe_images(&run, options.data, &card.preprocess)?;
-    let pictures = probe
-        .iter()
-        .map(|(id, image)| Ok(Picture { id: id.clone(), image: card.preprocess.resized(image)? }))
-        .collect::<Result<Vec<_>>>()?;
-    let embeddings = embed(&torch, &pictures.iter().collect::<Vec<_>>(), &card.preprocess)?;
     atomic::write_folder(out, |new| {
         atomic::write_bytes(&new.join(card::MODEL), &model)?;
         for (id, image) in &probe {
@@ -125,18 +153,19 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
 fn metadata(
     name: &str,
     preprocess: &Preprocess,
+    distance: Distance,
     provenance: &Provenance,
 ) -> serde_json::Result<BTreeMap<String, String>> {
     Ok(BTreeMap::from([
         ("sketchfind.name".to_owned(), name.to_owned()),
         ("sketchfind.preprocess".to_owned(), serde_json::to_string(preprocess)?),
-        ("sketchfind.distance".to_owned(), Distance::Mse.name().to_owned()),
+        ("sketchfind.distance".to_owned(), distance.name().to_owned()),
         ("sketchfind.provenance".to_owned(), serde_json::to_string(provenance)?),
     ]))
 }
 
-/// The first photos of the training split and a sketch of each, decoded.
-fn probe_images(run: &Run, data: Option<&Path>, preprocess: &Preprocess) -> Result<Vec<(String, Rgb8Image)>> {
+/// The files of the training photos that have a sketch, each with its first.
+fn training_pairs(run: &Run, data: Option<&Path>) -> Result<Vec<[PathBuf; 2]>> {
     let dataset = Dataset::load(data.unwrap_or(&run.manifest))?;
     let sha256 = dataset.fingerprint()?;
     if sha256 != run.dataset_sha256 {
@@ -144,13 +173,36 @@ fn probe_images(run: &Run, data: Option<&Path>, preprocess: &Preprocess) -> Resu
             format!("it is not the run's: its fingerprint is {sha256}, expected {}", run.dataset_sha256);
         return Err(Error::Data { path: dataset.manifest().to_owned(), reason });
     }
-    let mut images = Vec::new();
+    let mut sketches: BTreeMap<&str, &Path> = BTreeMap::new();
+    for sketch in dataset.sketches() {
+        sketches.entry(&dataset.photo_of(sketch).id).or_insert(&sketch.path);
+    }
     let pairs = dataset.photos_in(Split::Train).filter_map(|photo| {
-        let sketch = dataset.sketches().iter().find(|sketch| dataset.photo_of(sketch).id == photo.id)?;
-        Some((photo, sketch))
+        let sketch = sketches.get(photo.id.as_str())?;
+        Some([photo.path.clone(), sketch.to_path_buf()])
     });
-    for (number, (photo, sketch)) in pairs.take(N_PROBE_PAIRS).enumerate() {
-        for (kind, path) in [("photo", &photo.path), ("sketch", &sketch.path)] {
+    Ok(pairs.collect())
+}
+
+/// Photos and sketches for calibration, spread evenly over the training split.
+fn calibration_pictures(pairs: &[[PathBuf; 2]], preprocess: &Preprocess) -> Result<Vec<Picture>> {
+    let n = pairs.len().min(N_CALIBRATION_PAIRS);
+    let mut pictures = Vec::with_capacity(2 * n);
+    for number in 0..n {
+        for path in &pairs[number * pairs.len() / n] {
+            let image = Rgb8Image::open(path, DecodeLimits::ORDINARY)?;
+            let id = format!("{}", path.display());
+            pictures.push(Picture { id, image: preprocess.resized(&image)? });
+        }
+    }
+    Ok(pictures)
+}
+
+/// The first photos of the training split and a sketch of each, decoded.
+fn probe_images(pairs: &[[PathBuf; 2]], preprocess: &Preprocess) -> Result<Vec<(String, Rgb8Image)>> {
+    let mut images = Vec::new();
+    for (number, pair) in pairs.iter().take(N_PROBE_PAIRS).enumerate() {
+        for (kind, path) in ["photo", "sketch"].into_iter().zip(pair) {
             let image = Rgb8Image::open(path, DecodeLimits::ORDINARY)?;
             let is_large = image.width().max(image.height()) > MAX_PROBE_SIDE;
             let image = if is_large { preprocess.resized(&image)? } else { image };

@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod neighbourhood;
 pub mod network;
 pub mod optimiser;
+pub mod reduced;
 pub mod run;
 pub mod schedule;
 pub mod step;

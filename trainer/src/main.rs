@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
+use sketchfind_core::card::{InputKind, Precision};
 use sketchfind_trainer::checkpoint::{Position, Which};
 use sketchfind_trainer::config::Config;
 use sketchfind_trainer::device::TrainingDevice;
@@ -82,6 +83,15 @@ enum Command {
         /// A name for people.
         #[arg(long)]
         name: Option<String>,
+        /// The arithmetic of the network's maps. int8 is calibrated on the run's training images.
+        #[arg(long, value_enum, default_value_t = PrecisionArgument::Fp32)]
+        precision: PrecisionArgument,
+        /// What the graph takes: pixels, which it normalises itself, or floats that the caller has normalised.
+        #[arg(long, value_enum, default_value_t = InputArgument::Uint8)]
+        input: InputArgument,
+        /// The terms under which the model may be used, for its card.
+        #[arg(long)]
+        licence: Option<String>,
     },
 }
 
@@ -98,6 +108,24 @@ impl From<DeviceArgument> for TrainingDevice {
             DeviceArgument::Cuda => TrainingDevice::Cuda,
         }
     }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PrecisionArgument {
+    /// 32-bit floats.
+    Fp32,
+    /// 16-bit floats: half the file; fast on GPUs.
+    Fp16,
+    /// 8-bit integers: a quarter of the file; fast on processors with VNNI.
+    Int8,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum InputArgument {
+    /// uint8, n x crop x crop x 3.
+    Uint8,
+    /// float32, n x 3 x crop x crop.
+    Float,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -193,7 +221,7 @@ fn run(arguments: Arguments) -> Result<Exit> {
                 }
             })
         }
-        Command::Export { run, out, checkpoint, data, name } => {
+        Command::Export { run, out, checkpoint, data, name, precision, input, licence } => {
             let card = export(&ExportOptions {
                 run: &run,
                 out: &out,
@@ -204,6 +232,16 @@ fn run(arguments: Arguments) -> Result<Exit> {
                 },
                 data: data.as_deref(),
                 name: name.as_deref(),
+                precision: match precision {
+                    PrecisionArgument::Fp32 => Precision::Fp32,
+                    PrecisionArgument::Fp16 => Precision::Fp16,
+                    PrecisionArgument::Int8 => Precision::Int8,
+                },
+                input: match input {
+                    InputArgument::Uint8 => InputKind::Uint8Nhwc,
+                    InputArgument::Float => InputKind::Float32Nchw,
+                },
+                licence: licence.as_deref(),
             })?;
             say(&format!(
                 "exported '{}' to '{}' (sha256 {})",
@@ -211,6 +249,13 @@ fn run(arguments: Arguments) -> Result<Exit> {
                 out.display(),
                 &card.onnx.sha256[..12]
             ));
+            if let Some(probe) = &card.probe {
+                say(&format!(
+                    "{} embeddings are off by {:.2e} of the largest component on the probe",
+                    card.onnx.precision.name(),
+                    probe.deviation
+                ));
+            }
             Ok(Exit::Success)
         }
     }

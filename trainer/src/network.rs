@@ -121,7 +121,24 @@ impl TorchNetwork {
     /// # Errors
     /// [`crate::Error::Torch`].
     pub fn forward(&self, images: &Tensor, batch_norm: BatchNorm) -> Result<Tensor> {
-        self.run(images, batch_norm, self.precision, self.network.nodes().len())
+        self.run(images, batch_norm, self.precision, self.network.nodes().len(), &mut |_, output| Ok(output))
+    }
+
+    /// Computes embeddings as evaluation does and shows the output of every node, by its index, to `through`, whose tensor
+    /// takes its place.
+    ///
+    /// # Shapes
+    /// `images`: `[n, 3, h, w]`; returns `[n, output_width]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`]; those of `through`.
+    pub fn forward_through(
+        &self,
+        images: &Tensor,
+        through: &mut dyn FnMut(usize, Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let n_nodes = self.network.nodes().len();
+        tch::no_grad(|| self.run(images, BatchNorm::Frozen, Precision::Fp32, n_nodes, through))
     }
 
     /// Computes features as evaluation does: frozen batch norms, 32 bits, no gradients.
@@ -136,13 +153,16 @@ impl TorchNetwork {
         let nodes = self.network.nodes();
         let pool = nodes.iter().rposition(|node| node.op == Op::GlobalAvgPool).unwrap_or(nodes.len());
         tch::no_grad(|| match features {
-            Features::Pooled => self.run(images, BatchNorm::Frozen, Precision::Fp32, nodes.len()),
+            Features::Pooled => {
+                self.run(images, BatchNorm::Frozen, Precision::Fp32, nodes.len(), &mut |_, output| Ok(output))
+            }
             Features::Flattened => Ok(self
                 .run(
                     images,
                     BatchNorm::Frozen,
                     Precision::Fp32,
                     nodes.get(pool).map_or(pool, |n| n.inputs[0] + 1),
+                    &mut |_, output| Ok(output),
                 )?
                 .f_flatten(1, -1)?),
         })
@@ -155,6 +175,7 @@ impl TorchNetwork {
         batch_norm: BatchNorm,
         precision: Precision,
         n_nodes: usize,
+        through: &mut dyn FnMut(usize, Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let nodes = &self.network.nodes()[..n_nodes];
         let images = &if self.channels_last { to_channels_last(images)? } else { images.shallow_clone() };
@@ -255,7 +276,7 @@ impl TorchNetwork {
                     }
                 }
             };
-            outputs.push(Some(output));
+            outputs.push(Some(through(index, output)?));
             for &read in &node.inputs {
                 if last_reader[read] == index {
                     outputs[read] = None;

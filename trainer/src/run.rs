@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::{atomic, fingerprint};
-use sketchfind_models::network::{Head, Network};
-use sketchfind_models::weights::Weights;
+use sketchfind_models::network::{Head, Network, PROJECTION};
+use sketchfind_models::weights::{self, Weights};
 
 use crate::config::{Config, Neighbourhood, RANDOM};
 use crate::{Error, Result};
@@ -159,15 +159,23 @@ pub fn topology_weights(
     pretrained(&settings.weights, config.seed, network)
 }
 
-fn pretrained(weights: &str, seed: u64, network: &Network) -> Result<InitialWeights> {
-    match (weights != RANDOM).then(|| PathBuf::from(weights)) {
+fn pretrained(path: &str, seed: u64, network: &Network) -> Result<InitialWeights> {
+    match (path != RANDOM).then(|| PathBuf::from(path)) {
         Some(path) => {
-            let all = Weights::load(&path)?;
-            let weights = all.for_network(network)?;
-            weights.check_finite()?;
-            let source =
+            let all = weights::import(&path, network.name())?;
+            let mut source =
                 all.metadata().get("source").cloned().unwrap_or_else(|| file_name(&path).unwrap_or_default());
-            Ok(InitialWeights { weights, sha256: fingerprint::of_file(&path)?, source })
+            let mut all = all;
+            for (name, tensor) in Weights::random(network, seed).iter() {
+                // A photo-pre-trained network has no projection: it begins at random.
+                if PROJECTION.contains(&name) && all.get(name).is_none() {
+                    all.insert(name, tensor.clone());
+                    source = format!("{source}; {name} random, seed {seed}");
+                }
+            }
+            let weights = all.for_network(network)?;
+            let sha256 = fingerprint::of_file(&weights::file_of(&path)?)?;
+            Ok(InitialWeights { weights, sha256, source })
         }
         None => {
             let weights = Weights::random(network, seed);
@@ -184,7 +192,11 @@ fn pretrained(weights: &str, seed: u64, network: &Network) -> Result<InitialWeig
 /// # Errors
 /// [`Error::Models`] where no network has its name.
 pub fn network_of(config: &Config) -> Result<Network> {
-    Ok(Network::by_name(&config.network, Head::Embedding)?)
+    let network = Network::by_name(&config.network, Head::Embedding)?;
+    Ok(match &config.projection {
+        Some(projection) => network.with_projection(projection.width, projection.normalise)?,
+        None => network,
+    })
 }
 
 /// The configuration as a run keeps it: without the folders of this machine.

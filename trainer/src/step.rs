@@ -6,6 +6,7 @@
 //! - [`meta`]: Algorithm 1, first order (equation 9);
 //! - [`meta_full`]: with the second-order term (equation 8).
 
+use sketchfind_core::distance::Distance;
 use tch::Tensor;
 
 use crate::batches::Batch;
@@ -78,10 +79,19 @@ impl Objective<'_> {
     /// Passes sketches, photos and negatives through the one encoder as one batch; in training mode they therefore
     /// share one set of batch statistics.
     ///
+    /// The losses compare by mean squared difference. A network whose embeddings are normalised is compared by
+    /// `1 - cos(a, b) = |a - b|^2 / 2`, so its embeddings are scaled by `sqrt(D / 2)`, which makes the one the other.
+    ///
     /// # Shapes
     /// Returns `[3 * B, D]`.
     fn embed(&self, network: &TorchNetwork) -> Result<Tensor> {
-        network.forward(&self.images, self.config.train.batch_norm)
+        let embeddings = network.forward(&self.images, self.config.train.batch_norm)?;
+        Ok(match network.network().distance() {
+            Distance::Mse => embeddings,
+            Distance::Cosine => {
+                embeddings.f_mul_scalar((network.network().output_width() as f64 / 2.0).sqrt())?
+            }
+        })
     }
 
     /// L_FG of the batch's embeddings.

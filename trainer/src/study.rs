@@ -19,7 +19,6 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::dataset::{Dataset, Split};
-use sketchfind_core::distance::Distance;
 use sketchfind_core::{atomic, fingerprint};
 use sketchfind_eval::accuracy::accuracy_at;
 use sketchfind_eval::report::{Provenance, Report};
@@ -486,14 +485,14 @@ impl<'a> TestSource<'a> {
             .map(|sketch| (sketch.id.clone(), self.dataset.photo_of(sketch).id.clone()))
             .collect();
         let all = |pictures: &[Picture]| embed(&torch, &pictures.iter().collect::<Vec<_>>(), &preprocess);
-        let results = rank_queries(&all(&sketches)?, &all(&photos)?, &truth, Distance::Mse)?;
+        let results = rank_queries(&all(&sketches)?, &all(&photos)?, &truth, network.distance())?;
         let provenance = Provenance {
             tool: TOOL.into(),
             model,
             model_sha256: model_sha256.into(),
             dataset_sha256: self.sha256.clone(),
             split: Split::Test.to_string(),
-            distance: Distance::Mse.to_string(),
+            distance: network.distance().to_string(),
         };
         Ok(Report::new(provenance, results, &self.study.bootstrap())?)
     }

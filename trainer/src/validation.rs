@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::Preprocess;
 use sketchfind_eval::accuracy::accuracy_at;
@@ -39,7 +38,7 @@ pub fn held_out_acc1(
         .collect();
     let gallery = embed(network, &photos, preprocess)?;
     let queries = embed(network, &sketches, preprocess)?;
-    Ok(Some(accuracy_at(&rank_queries(&queries, &gallery, &truth, Distance::Mse)?, 1)))
+    Ok(Some(accuracy_at(&rank_queries(&queries, &gallery, &truth, network.network().distance())?, 1)))
 }
 
 /// Embeds pictures as evaluation does: centre crops, frozen batch norms, 32 bits.

@@ -17,6 +17,7 @@ mod stage;
 mod test;
 mod tidy;
 mod weights;
+mod wheel;
 
 /// The chores of this repository.
 #[derive(Parser)]
@@ -55,6 +56,8 @@ enum Command {
         /// What is measured.
         what: Bench,
     },
+    /// Build the Python wheel into target/wheels.
+    Wheel,
     /// Check the rules of the house: dependency edges, headers, forbidden words.
     Tidy,
 }
@@ -107,6 +110,10 @@ fn run(command: Command) -> Result<()> {
         Command::Weights { network } => weights::provide(network, weights::Profile::Release).map(drop),
         Command::Data { name: DataSet::Emoji } => emoji::provide().map(drop),
         Command::Bench { what: Bench::Train } => bench::train(),
+        Command::Wheel => {
+            say::result(&wheel::build(true)?.display().to_string());
+            Ok(())
+        }
         Command::Tidy => tidy::run(),
     }
 }

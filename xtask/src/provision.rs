@@ -81,6 +81,26 @@ pub(crate) fn bench_python() -> Result<PathBuf> {
     venv("bench-venv", "benches/requirements.txt", "Python packages that benchmarks compare with (3 GB)", &[])
 }
 
+/// A virtual environment with what builds the Python wheel. Returns its Python.
+pub(crate) fn wheel_tools() -> Result<PathBuf> {
+    venv(
+        "wheel-tools",
+        "python/requirements-build.txt",
+        "what builds the Python wheel",
+        &["--require-hashes"],
+    )
+}
+
+/// A virtual environment with what the Python wheel depends on, and nothing else. Returns its Python.
+pub(crate) fn wheel_test_python() -> Result<PathBuf> {
+    venv(
+        "wheel-venv",
+        "python/requirements-test.txt",
+        "what the Python wheel depends on",
+        &["--require-hashes"],
+    )
+}
+
 fn venv(name: &str, requirements: &str, what: &str, options: &[&str]) -> Result<PathBuf> {
     let folder = provisioned(name);
     let version = checkout::output(checkout::command("python3").arg("--version")).context(

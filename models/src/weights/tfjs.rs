@@ -10,6 +10,8 @@ use super::safetensors_file::convert;
 use super::{Tensor, Weights};
 use crate::{Error, Result};
 
+/// The file of a layers model that lists the others.
+pub const MODEL: &str = "model.json";
 /// Keras' epsilon of batch normalisation in this model, and torch's, which the network's description uses.
 const KERAS_EPSILON: f32 = 1e-3;
 const TORCH_EPSILON: f32 = 1e-5;
@@ -158,7 +160,7 @@ fn transpose(matrix: &Tensor) -> Tensor {
 
 /// All tensors of a layers model under Keras' names.
 fn read_layers_model(folder: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let path = folder.join("model.json");
+    let path = folder.join(MODEL);
     let text = std::fs::read_to_string(&path).map_err(sketchfind_core::Error::io("read", &path))?;
     let model: Model = serde_json::from_str(&text)
         .map_err(|e| Error::weights_file(&path, format!("not a tfjs layers model: {e}")))?;

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rayon::prelude::*;
+use sketchfind_core::card::InputKind;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
 
 use super::Embedder;
+use super::input::Input;
 use crate::{Error, Result};
 
 /// What to do with a file of a list that is no image, is damaged, empty or cannot be read.
@@ -44,8 +46,8 @@ pub struct Embedded {
     pub broken: Vec<BrokenImage>,
 }
 
-/// One file of a batch: the values of its tensor, or what is wrong with it.
-type Decoded = std::result::Result<Vec<f32>, String>;
+/// One file of a batch: the network's input, or what is wrong with it.
+type Decoded = std::result::Result<Input, String>;
 
 /// Batches that are decoded ahead of the one in the network: enough to keep it busy, few enough for memory.
 const BATCHES_AHEAD: usize = 2;
@@ -72,7 +74,8 @@ impl Embedder {
         let preprocess = self.card.preprocess.clone();
         let (limits, n_batch, workers) = (self.options.limits, self.options.batch, Arc::clone(&self.workers));
         let stop = AtomicBool::new(false);
-        let decoder = Decoder { preprocess: &preprocess, limits, workers: &workers, stop: &stop };
+        let kind = self.card.onnx.input_kind;
+        let decoder = Decoder { preprocess: &preprocess, kind, limits, workers: &workers, stop: &stop };
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(BATCHES_AHEAD);
             std::thread::Builder::new()
@@ -98,20 +101,20 @@ impl Embedder {
         let mut values = Vec::with_capacity(files.len() * self.card.embedding_width);
         let mut broken = Vec::new();
         let mut rest = files.iter();
-        let mut tensors = Vec::new();
+        let mut input = Input::empty(self.card.onnx.input_kind);
         let mut n_done = 0;
         while n_done < files.len() {
             if cancelled() {
                 return Err(Error::Cancelled);
             }
             let batch = batches.recv().map_err(|e| Error::Threads { n_threads: 1, reason: e.to_string() })?;
-            tensors.clear();
+            input.clear();
             let n_before = ids.len();
             n_done += batch.len();
             for (decoded, (id, path)) in batch.into_iter().zip(&mut rest) {
                 match decoded {
-                    Ok(tensor) => {
-                        tensors.extend_from_slice(&tensor);
+                    Ok(image) => {
+                        input.append(&image);
                         ids.push(id.clone());
                     }
                     Err(reason) if on_broken == OnBroken::Skip => {
@@ -123,7 +126,7 @@ impl Embedder {
                 }
             }
             if ids.len() > n_before {
-                self.run(ids.len() - n_before, &tensors, &mut values)?;
+                self.run(ids.len() - n_before, &input, &mut values)?;
             }
             progress(n_done);
         }
@@ -134,6 +137,7 @@ impl Embedder {
 /// What decodes files, batch by batch.
 struct Decoder<'a> {
     preprocess: &'a Preprocess,
+    kind: InputKind,
     limits: DecodeLimits,
     workers: &'a rayon::ThreadPool,
     /// Set when nobody waits for the results any more.
@@ -159,7 +163,7 @@ impl Decoder<'_> {
         // A decoder that panics on some damaged file must cost that file and not the gallery.
         std::panic::catch_unwind(AssertUnwindSafe(|| {
             let image = Rgb8Image::open(path, self.limits)?;
-            self.preprocess.tensor(&image)
+            Input::of(self.kind, self.preprocess, &image)
         }))
         .unwrap_or_else(|_panic| {
             Err(sketchfind_core::Error::Image {

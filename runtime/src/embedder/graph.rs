@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
-use sketchfind_core::card::Card;
+use sketchfind_core::card::{Card, InputKind};
 
 use crate::{Error, Result};
 
@@ -20,27 +20,37 @@ pub(super) fn check(session: &Session, card: &Card, model: &Path) -> Result<()> 
     if input.name() != card.onnx.input {
         return Err(differs(model, "its input", &card.onnx.input, input.name()));
     }
-    check_tensor(input, &[None, Some(3), Some(crop), Some(crop)], "its input", model)?;
+    let (element, shape) = match card.onnx.input_kind {
+        InputKind::Float32Nchw => (TensorElementType::Float32, [None, Some(3), Some(crop), Some(crop)]),
+        InputKind::Uint8Nhwc => (TensorElementType::Uint8, [None, Some(crop), Some(crop), Some(3)]),
+    };
+    check_tensor(input, element, &shape, "its input", model)?;
     let Some(output) = session.outputs().iter().find(|output| output.name() == card.onnx.output) else {
         return Err(differs(model, "its list of outputs", &card.onnx.output, names(session.outputs())));
     };
     let width = i64::try_from(card.embedding_width).unwrap_or(i64::MAX);
-    check_tensor(output, &[None, Some(width)], "its output", model)
+    check_tensor(output, TensorElementType::Float32, &[None, Some(width)], "its output", model)
 }
 
 /// Checks one tensor. `None` stands for the batch, which has to be open; what the card fixes may be open in
 /// the graph.
-fn check_tensor(outlet: &Outlet, expected: &[Option<i64>], what: &'static str, model: &Path) -> Result<()> {
+fn check_tensor(
+    outlet: &Outlet,
+    element: TensorElementType,
+    expected: &[Option<i64>],
+    what: &'static str,
+    model: &Path,
+) -> Result<()> {
     let in_words = || {
         let sizes: Vec<String> =
             expected.iter().map(|size| size.map_or("n".into(), |size| size.to_string())).collect();
-        format!("float32 [{}]", sizes.join(", "))
+        format!("{} [{}]", element_name(element), sizes.join(", "))
     };
     let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
         return Err(differs(model, what, in_words(), outlet.dtype()));
     };
     let is_open = |size: i64| size < 0;
-    let fits = *ty == TensorElementType::Float32
+    let fits = *ty == element
         && shape.len() == expected.len()
         && shape.iter().zip(expected).all(|(&size, &expected)| match expected {
             None => is_open(size),
@@ -52,6 +62,14 @@ fn check_tensor(outlet: &Outlet, expected: &[Option<i64>], what: &'static str, m
     let sizes: Vec<String> =
         shape.iter().map(|&size| if is_open(size) { "?".into() } else { size.to_string() }).collect();
     Err(differs(model, what, in_words(), format!("{ty} [{}]", sizes.join(", "))))
+}
+
+fn element_name(element: TensorElementType) -> String {
+    match element {
+        TensorElementType::Float32 => "float32".into(),
+        TensorElementType::Uint8 => "uint8".into(),
+        other => other.to_string(),
+    }
 }
 
 fn names(outlets: &[Outlet]) -> String {

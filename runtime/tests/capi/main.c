@@ -50,6 +50,7 @@ int main(int argc, char **argv) {
   FAILS(skf_open(NULL, NULL, &none), SKF_BAD_ARGUMENT, "path is null");
   FAILS(skf_open("\xff", NULL, &none), SKF_BAD_ARGUMENT, "UTF-8");
   FAILS(skf_create(gallery, argv[2], SKF_EXACT), SKF_IO, "card.json");
+  FAILS(skf_create(gallery, model, 7), SKF_BAD_ARGUMENT, "index is 7");
   EXPECT(skf_create(gallery, model, SKF_EXACT) == SKF_OK);
   FAILS(skf_open(gallery, NULL, NULL), SKF_BAD_ARGUMENT, "result is null");
 

@@ -1,0 +1,123 @@
+//! Files from elsewhere, damaged at random for a while: readers answer or refuse, and never panic, hang or take the
+//! machine's memory. `fuzz/` searches the same doors with cargo-fuzz.
+
+use std::io::{Cursor, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sketchfind_core::card::Card;
+use sketchfind_core::random::Stream;
+use sketchfind_models::weights::torch;
+use sketchfind_tests::surroundings;
+use zip::write::SimpleFileOptions;
+
+/// For each reader; they run beside each other.
+const FOR: Duration = Duration::from_secs(60);
+/// A reader that takes longer for a file of kilobytes is searched for no end.
+const AT_MOST: Duration = Duration::from_secs(5);
+
+/// Opcodes of pickles, and bytes that lengths and numbers break at.
+const INTERESTING: &[u8] =
+    b"\x80\x02.(0NKMJGXBC)t]}aesuqrhjcQRb\x85\x86\x87\x88\x8a\x8c\x93\x94\x95\x00\x01\x7f\xff";
+
+/// Bytes with a few changes: one is replaced, put in or left out, a part is repeated, moved or cut off.
+fn mutated(stream: &mut Stream, original: &[u8]) -> Vec<u8> {
+    let mut bytes = original.to_vec();
+    for _ in 0..=stream.below(4) {
+        let place = stream.below(bytes.len().max(1));
+        let byte = if stream.below(2) == 0 {
+            INTERESTING[stream.below(INTERESTING.len())]
+        } else {
+            stream.bits() as u8
+        };
+        match stream.below(6) {
+            0 | 1 if !bytes.is_empty() => bytes[place] = byte,
+            2 => bytes.insert(place, byte),
+            3 if !bytes.is_empty() => drop(bytes.remove(place)),
+            4 if !bytes.is_empty() => {
+                let end = (place + 1 + stream.below(64)).min(bytes.len());
+                let part = bytes[place..end].to_vec();
+                let to = stream.below(bytes.len() + 1);
+                bytes.splice(to..to, part);
+            }
+            _ => bytes.truncate(if stream.below(16) == 0 { place } else { bytes.len() }),
+        }
+    }
+    bytes
+}
+
+/// Reads mutations of `original` until the time is over and returns how many were read and how many accepted.
+fn search(name: &str, original: &[u8], accepts: impl Fn(&[u8]) -> bool) {
+    assert!(accepts(original), "{name}: the original is refused");
+    let mut stream = Stream::new(7, name, &[]);
+    let started = Instant::now();
+    let (mut n_read, mut n_accepted) = (0_u64, 0_u64);
+    while started.elapsed() < FOR {
+        let bytes = mutated(&mut stream, original);
+        let begun = Instant::now();
+        n_accepted += u64::from(accepts(&bytes));
+        assert!(begun.elapsed() < AT_MOST, "{name}: number {n_read} took {:?}", begun.elapsed());
+        n_read += 1;
+    }
+    // A search of which nothing or everything is accepted looks at one place only.
+    assert!(n_read > 1000 && n_accepted > 0 && n_accepted < n_read, "{name}: {n_accepted} of {n_read}");
+}
+
+fn fixture(path: &str) -> Vec<u8> {
+    std::fs::read(surroundings::checkout().join(path)).unwrap()
+}
+
+#[test]
+fn legacy_files() {
+    if surroundings::is_slow_asked_for() {
+        let original = fixture("models/tests/reference/small_legacy.pth");
+        search("legacy", &original, |bytes| torch::parse(bytes).is_ok());
+    }
+}
+
+/// The pickle is mutated and packed again, so that its checksum is right; now and then the archive itself is.
+#[test]
+fn zip_files() {
+    if !surroundings::is_slow_asked_for() {
+        return;
+    }
+    let original = fixture("models/tests/reference/small_zip.pth");
+    let mut archive = zip::ZipArchive::new(Cursor::new(&original)).unwrap();
+    let mut records = Vec::new();
+    for index in 0..archive.len() {
+        let mut record = archive.by_index(index).unwrap();
+        let mut bytes = Vec::new();
+        record.read_to_end(&mut bytes).unwrap();
+        records.push((record.name().to_owned(), bytes));
+    }
+    let pickle = records.iter().position(|(name, _)| name.ends_with("/data.pkl")).unwrap();
+    let packed = |pickle_bytes: &[u8]| {
+        let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        for (index, (name, bytes)) in records.iter().enumerate() {
+            writer.start_file(name.as_str(), stored).unwrap();
+            writer.write_all(if index == pickle { pickle_bytes } else { bytes }).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    };
+    search("zip", &records[pickle].1, |bytes| torch::parse(&packed(bytes)).is_ok());
+    let mut stream = Stream::new(8, "archive", &[]);
+    for _ in 0..20_000 {
+        let _ = torch::parse(&mutated(&mut stream, &original));
+    }
+}
+
+#[test]
+fn cards() {
+    if surroundings::is_slow_asked_for() {
+        let original = fixture("runtime/tests/fixtures/pixels8/card.json");
+        search("card", &original, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            Card::parse(&text, Path::new("card.json")).is_ok_and(|card| {
+                let written = card.to_json().unwrap();
+                assert_eq!(Card::parse(&written, Path::new("card.json")).unwrap(), card);
+                true
+            })
+        });
+    }
+}
