@@ -120,18 +120,14 @@ pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
         let gone = snapshot.photos().map(|(photo, _)| photo.id()).filter(|id| !wanted.contains(id));
         retriever.remove(&gone.collect::<Vec<_>>())?;
     }
-    let done = intake.ingest(&retriever, &files).map_err(|error| {
+    let done = intake.ingest(&retriever, &files).inspect_err(|_| {
         if retriever.is_empty() {
             // Nothing to go on with.
             let _ = std::fs::remove_dir_all(&building);
-            return error;
+        } else {
+            let (n, building) = (retriever.len(), building.display());
+            say(&format!("{n} photos are kept in '{building}'; the same command goes on"));
         }
-        say(&format!(
-            "{} photos are kept in '{}'; the same command goes on",
-            retriever.len(),
-            building.display()
-        ));
-        error
     })?;
     retriever.gallery().compact_files()?;
     // The graph is built by whoever opens the gallery.
