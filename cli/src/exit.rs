@@ -25,7 +25,7 @@ Exit codes:
     2  wrong usage
     3  the input is not what it should be: data set, image, model, gallery, report
     4  a check that was asked for did not pass: verify, data check
-  130  interrupted; nothing half-made was left";
+  130  interrupted; nothing half-made was left, and index build and add go on where they were";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {

@@ -1,79 +1,280 @@
-//! `sketchfind index build`.
+//! `sketchfind index`: make galleries and change them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use sketchfind_core::dataset::{Dataset, Split, image_files};
-use sketchfind_runtime::{Embedder, Gallery, GalleryOptions, IndexKind, IndexSpec, OnBroken};
+use sketchfind_runtime::gallery::MANIFEST;
+use sketchfind_runtime::{
+    Access, BrokenImage, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnBroken, Photo, PhotoFile,
+    Retriever, RetrieverOptions,
+};
 
 use crate::Compute;
-use crate::embed::embed_files;
 use crate::exit::Exit;
-use crate::progress::say;
+use crate::interrupt::Interrupt;
+use crate::progress::{Bar, say};
 
-/// The arguments of `index build`.
-pub(crate) struct Options {
-    pub(crate) model: PathBuf,
-    pub(crate) photos: PathBuf,
-    pub(crate) split: Option<Split>,
-    pub(crate) out: PathBuf,
-    pub(crate) index: IndexKind,
-    pub(crate) skip_broken: bool,
-    pub(crate) compute: Compute,
+/// What `index build` and `index add` have in common.
+#[derive(clap::Args)]
+pub(crate) struct Intake {
+    /// A folder of images, searched below, or a data set's manifest.
+    #[arg(long)]
+    photos: PathBuf,
+    /// Of a manifest, only this split.
+    #[arg(long)]
+    split: Option<Split>,
+    /// A label of every photo; may be given several times.
+    #[arg(long = "label")]
+    labels: Vec<String>,
+    /// A CSV file of labels, with the columns id and label and a row for each label of a photo.
+    #[arg(long = "labels", value_name = "FILE.CSV")]
+    labels_file: Option<PathBuf>,
+    /// Leave out images that cannot be read, and name them, instead of stopping at the first.
+    #[arg(long)]
+    skip_broken: bool,
+    /// Write the images that could not be read to this CSV file: id, path, reason.
+    #[arg(long, value_name = "FILE.CSV")]
+    failures: Option<PathBuf>,
+    #[command(flatten)]
+    compute: Compute,
 }
 
-pub(crate) fn build(options: &Options) -> Result<Exit> {
-    let files = photo_files(&options.photos, options.split)?;
-    let mut embedder = Embedder::open(&options.model, options.compute.options())?;
-    let on_broken = if options.skip_broken { OnBroken::Skip } else { OnBroken::Refuse };
-    let embedded = embed_files(&mut embedder, &files, on_broken, "embedding photos")?;
-    for broken in &embedded.broken {
-        say(&format!("left out: {}: {}", broken.path.display(), broken.reason));
-    }
-    let sources: BTreeMap<String, PathBuf> = files
-        .into_iter()
-        .filter(|(id, _)| embedded.embeddings.find(id).is_some())
-        .map(|(id, path)| Ok((id, absolute(&path)?)))
-        .collect::<Result<_>>()?;
-    let gallery_options = GalleryOptions {
-        index: IndexSpec::ordinary(options.index),
-        tool: concat!("sketchfind ", env!("CARGO_PKG_VERSION")).into(),
-    };
-    Gallery::create(&options.out, &options.model, &embedded.embeddings, Some(&sources), &gallery_options)?;
-    say(&format!(
-        "gallery of {} photos written to '{}'{}",
-        embedded.embeddings.len(),
-        options.out.display(),
-        match embedded.broken.len() {
-            0 => String::new(),
-            n => format!("; {n} images left out"),
+/// The arguments of `index build`.
+#[derive(clap::Args)]
+pub(crate) struct BuildOptions {
+    /// The model's folder.
+    #[arg(long)]
+    model: PathBuf,
+    /// The gallery's folder; a gallery there is replaced once the new one is whole.
+    #[arg(long)]
+    out: PathBuf,
+    /// The index: exact ranks by comparing with every photo, hnsw by a graph, approximately.
+    #[arg(long, default_value = "exact")]
+    index: IndexKind,
+    /// Begin anew, though an unfinished build is there that could go on.
+    #[arg(long)]
+    fresh: bool,
+    #[command(flatten)]
+    intake: Intake,
+}
+
+/// The arguments of `index add`.
+#[derive(clap::Args)]
+pub(crate) struct AddOptions {
+    /// The gallery.
+    #[arg(long)]
+    gallery: PathBuf,
+    #[command(flatten)]
+    intake: Intake,
+}
+
+/// A row of a file of labels.
+#[derive(Deserialize)]
+struct LabelRow {
+    id: String,
+    label: String,
+}
+
+/// A row of a file of failures.
+#[derive(Serialize)]
+struct FailureRow<'a> {
+    id: &'a str,
+    path: String,
+    reason: &'a str,
+}
+
+pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
+    let BuildOptions { model, out, index, fresh, intake } = options;
+    let files = intake.files()?;
+    refuse_what_is_no_gallery(out)?;
+    // Beside its place, so that nothing half-made is ever found there, and under its name, so that it is found again.
+    let mut name = out.file_name().context("--out has no name")?.to_owned();
+    name.push(".building");
+    let building = out.with_file_name(name);
+    let goes_on = !fresh && building.join(MANIFEST).is_file();
+    if goes_on {
+        let wanted = sketchfind_core::card::Card::load_with_model(model)?.onnx.sha256;
+        let found = Gallery::open(&building)?.manifest().model_sha256.clone();
+        if wanted != found {
+            let reason = format!(
+                "an unfinished build with another model lies there (its fingerprint is {found}, that of '{}' {wanted}); \
+                 --fresh begins anew",
+                model.display()
+            );
+            return Err(sketchfind_core::Error::malformed(&building, reason).into());
         }
+        say(&format!("going on with the unfinished build in '{}'", building.display()));
+    } else {
+        // Its graph, if it is to have one, is built once and at the end.
+        let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
+        Gallery::create_empty(&building, model, &GalleryOptions::exact(tool))?;
+    }
+    let retriever = intake.open(&building)?;
+    if goes_on {
+        // The photos may be others than when the build began.
+        let wanted: BTreeSet<&str> = files.iter().map(|file| file.photo.id()).collect();
+        let snapshot = retriever.snapshot();
+        let gone = snapshot.photos().map(|(photo, _)| photo.id()).filter(|id| !wanted.contains(id));
+        retriever.remove(&gone.collect::<Vec<_>>())?;
+    }
+    let done = intake.ingest(&retriever, &files).inspect_err(|_| {
+        if retriever.is_empty() {
+            // Nothing to go on with.
+            let _ = std::fs::remove_dir_all(&building);
+        } else {
+            let (n, building) = (retriever.len(), building.display());
+            say(&format!("{n} photos are kept in '{building}'; the same command goes on"));
+        }
+    })?;
+    retriever.gallery().compact_files()?;
+    // The graph is built by whoever opens the gallery.
+    retriever.gallery().set_index(IndexSpec::ordinary(*index))?;
+    let n = retriever.len();
+    drop(retriever);
+    Gallery::install(&building, out)?;
+    let left_out = match done.broken.len() {
+        0 => String::new(),
+        n => format!("; {n} images left out"),
+    };
+    say(&format!("gallery of {n} photos written to '{}'{left_out}", out.display()));
+    Ok(Exit::Success)
+}
+
+pub(crate) fn add(options: &AddOptions) -> Result<Exit> {
+    let AddOptions { gallery, intake } = options;
+    let files = intake.files()?;
+    let retriever = intake.open(gallery)?;
+    let done = intake.ingest(&retriever, &files)?;
+    say(&format!(
+        "{} photos added, {} replaced, {} there already, {} left out; the gallery '{}' has {}",
+        done.n_added,
+        done.n_replaced,
+        done.n_unchanged,
+        done.broken.len(),
+        gallery.display(),
+        retriever.len()
     ));
     Ok(Exit::Success)
 }
 
-/// The ids and files of photos: all images below a folder, under their relative paths, or a manifest's photos. A
-/// folder is read as a folder even where a manifest lies in it: a data set is asked for by its manifest.
-fn photo_files(photos: &Path, split: Option<Split>) -> Result<Vec<(String, PathBuf)>> {
-    if photos.is_dir() {
-        if split.is_some() {
-            let reason = "--split needs a data set's manifest, this is a folder of images";
-            return Err(sketchfind_core::Error::malformed(photos, reason).into());
-        }
-        let files = image_files(photos)?;
-        if files.is_empty() {
-            let reason = "no image file (jpg, jpeg, png, webp, gif, bmp) lies below it";
-            return Err(sketchfind_core::Error::malformed(photos, reason).into());
-        }
-        let id = |file: &Path| file.to_string_lossy().replace('\\', "/");
-        return Ok(files.iter().map(|file| (id(file), photos.join(file))).collect());
+pub(crate) fn remove(gallery: &Path, ids: &[String]) -> Result<Exit> {
+    let gallery = Gallery::open_with(gallery, Access::Write)?;
+    let snapshot = gallery.snapshot();
+    for id in ids.iter().filter(|id| snapshot.photo(id).is_none()) {
+        say(&format!("'{id}' is not in the gallery"));
     }
-    let dataset = Dataset::load(photos)?;
-    let wanted = dataset.photos().iter().filter(|photo| split.is_none_or(|split| photo.split == split));
-    Ok(wanted.map(|photo| (photo.id.clone(), photo.path.clone())).collect())
+    let n = gallery.remove(ids)?;
+    say(&format!("{n} photos removed; the gallery has {}", gallery.len()));
+    Ok(Exit::Success)
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
-    Ok(std::path::absolute(path).map_err(sketchfind_core::Error::io("read", path))?)
+pub(crate) fn compact(path: &Path, index: Option<IndexKind>) -> Result<Exit> {
+    let gallery = Gallery::open_with(path, Access::Write)?;
+    if let Some(kind) = index {
+        gallery.set_index(IndexSpec::ordinary(kind))?;
+    }
+    let n_removed = gallery.snapshot().n_removed();
+    gallery.compact_files()?;
+    say(&format!(
+        "'{}' has {} photos; {n_removed} removed ones take no space any more",
+        path.display(),
+        gallery.len()
+    ));
+    Ok(Exit::Success)
+}
+
+impl Intake {
+    fn open(&self, gallery: &Path) -> Result<Retriever> {
+        Ok(Retriever::open(gallery, RetrieverOptions::new(self.compute.options()).writable())?)
+    }
+
+    /// Brings files into a gallery with progress, until interrupted, and reports those that could not be read.
+    fn ingest(&self, retriever: &Retriever, files: &[PhotoFile]) -> Result<Ingested> {
+        let interrupt = Interrupt::listen()?;
+        let bar = Bar::new(files.len(), "embedding photos");
+        let on_broken = if self.skip_broken { OnBroken::Skip } else { OnBroken::Refuse };
+        let done =
+            retriever.ingest(files, on_broken, &mut |n_done| bar.set(n_done), &|| interrupt.is_set())?;
+        bar.finish();
+        for broken in &done.broken {
+            say(&format!("left out: {}: {}", broken.path.display(), broken.reason));
+        }
+        if let Some(path) = &self.failures {
+            write_failures(path, &done.broken)?;
+        }
+        Ok(done)
+    }
+
+    /// The photos: all images below a folder, under their relative paths, or a manifest's photos. A folder is read as a
+    /// folder even where a manifest lies in it: a data set is asked for by its manifest.
+    fn files(&self) -> Result<Vec<PhotoFile>> {
+        let mut labels = self.read_labels()?;
+        let photos = &self.photos;
+        let named: Vec<(String, PathBuf)> = if photos.is_dir() {
+            if self.split.is_some() {
+                let reason = "--split needs a data set's manifest, this is a folder of images";
+                return Err(sketchfind_core::Error::malformed(photos, reason).into());
+            }
+            let files = image_files(photos)?;
+            if files.is_empty() {
+                let reason = "no image file (jpg, jpeg, png, webp, gif, bmp) lies below it";
+                return Err(sketchfind_core::Error::malformed(photos, reason).into());
+            }
+            let id = |file: &Path| file.to_string_lossy().replace('\\', "/");
+            files.iter().map(|file| (id(file), photos.join(file))).collect()
+        } else {
+            let dataset = Dataset::load(photos)?;
+            let wanted =
+                dataset.photos().iter().filter(|photo| self.split.is_none_or(|split| photo.split == split));
+            wanted.map(|photo| (photo.id.clone(), photo.path.clone())).collect()
+        };
+        let mut files = Vec::with_capacity(named.len());
+        for (id, path) in named {
+            let own = labels.remove(&id).unwrap_or_default();
+            let source = std::path::absolute(&path).map_err(sketchfind_core::Error::io("read", &path))?;
+            let photo = Photo::new(id).with_labels(self.labels.clone()).with_labels(own).with_source(source);
+            files.push(PhotoFile { photo, path });
+        }
+        if let (Some((id, _)), Some(file)) = (labels.first_key_value(), &self.labels_file) {
+            let reason = format!("it has labels for '{id}', which is none of the photos");
+            return Err(sketchfind_core::Error::malformed(file, reason).into());
+        }
+        Ok(files)
+    }
+
+    fn read_labels(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut labels: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let Some(path) = &self.labels_file else {
+            return Ok(labels);
+        };
+        let malformed = |e: csv::Error| sketchfind_core::Error::malformed(path, e.to_string());
+        let bytes = std::fs::read(path).map_err(sketchfind_core::Error::io("read", path))?;
+        for row in csv::Reader::from_reader(bytes.as_slice()).deserialize() {
+            let LabelRow { id, label } = row.map_err(malformed)?;
+            labels.entry(id).or_default().push(label);
+        }
+        Ok(labels)
+    }
+}
+
+fn write_failures(path: &Path, broken: &[BrokenImage]) -> Result<()> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.write_record(["id", "path", "reason"])?;
+    for BrokenImage { id, path, reason } in broken {
+        writer.serialize(FailureRow { id, path: path.display().to_string(), reason })?;
+    }
+    let bytes = writer.into_inner().context("cannot write CSV")?;
+    Ok(sketchfind_core::atomic::write_bytes(path, &bytes)?)
+}
+
+/// Refuses early what `Gallery::install` would refuse after hours of work.
+fn refuse_what_is_no_gallery(out: &Path) -> Result<()> {
+    if sketchfind_core::atomic::is_free_for(out, MANIFEST)? {
+        return Ok(());
+    }
+    let reason = "something else is there, which will not be overwritten; remove it or choose another path";
+    Err(sketchfind_runtime::Error::Gallery { path: out.to_owned(), reason: reason.into() }.into())
 }

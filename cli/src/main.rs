@@ -43,7 +43,7 @@ enum Command {
     /// Bring weights into the project's form.
     #[command(subcommand)]
     Weights(WeightsCommand),
-    /// Make galleries.
+    /// Make galleries and change them.
     #[command(subcommand)]
     Index(IndexCommand),
     /// Rank a gallery's photos for sketches.
@@ -60,6 +60,8 @@ enum Command {
         /// The form of the answer.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
+        #[command(flatten)]
+        among: query::Among,
         #[command(flatten)]
         compute: Compute,
     },
@@ -196,28 +198,27 @@ enum WeightsCommand {
 
 #[derive(Subcommand)]
 enum IndexCommand {
-    /// Embed photos and keep them as a gallery.
-    Build {
-        /// The model's folder.
+    /// Embed photos and keep them as a gallery. An interrupted build goes on when it is asked for again.
+    Build(index::BuildOptions),
+    /// Bring photos into a gallery: new ones, and those whose file or labels have changed.
+    Add(index::AddOptions),
+    /// Remove photos from a gallery.
+    Remove {
+        /// The gallery.
         #[arg(long)]
-        model: PathBuf,
-        /// A folder of images, searched below, or a data set's manifest.
+        gallery: PathBuf,
+        /// The ids of photos.
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Write a gallery anew without what was removed.
+    Compact {
+        /// The gallery.
         #[arg(long)]
-        photos: PathBuf,
-        /// Of a manifest, only this split.
+        gallery: PathBuf,
+        /// Choose another index.
         #[arg(long)]
-        split: Option<Split>,
-        /// The gallery's folder; a gallery there is replaced once the new one is whole.
-        #[arg(long)]
-        out: PathBuf,
-        /// The index: exact ranks by comparing with every photo, hnsw by a graph, approximately.
-        #[arg(long, default_value = "exact")]
-        index: IndexKind,
-        /// Leave out images that cannot be read, and name them, instead of stopping at the first.
-        #[arg(long)]
-        skip_broken: bool,
-        #[command(flatten)]
-        compute: Compute,
+        index: Option<IndexKind>,
     },
 }
 
@@ -318,11 +319,12 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Weights(WeightsCommand::Import { from, network, source, out }) => {
             weights::import(&from, &network, &source, &out)
         }
-        Command::Index(IndexCommand::Build { model, photos, split, out, index, skip_broken, compute }) => {
-            index::build(&index::Options { model, photos, split, out, index, skip_broken, compute })
-        }
-        Command::Query { gallery, sketches, k, format, compute } => {
-            query::query(&gallery, &sketches, k as usize, format, compute)
+        Command::Index(IndexCommand::Build(options)) => index::build(&options),
+        Command::Index(IndexCommand::Add(options)) => index::add(&options),
+        Command::Index(IndexCommand::Remove { gallery, ids }) => index::remove(&gallery, &ids),
+        Command::Index(IndexCommand::Compact { gallery, index }) => index::compact(&gallery, index),
+        Command::Query { gallery, sketches, k, format, among, compute } => {
+            query::query(&gallery, &sketches, k as usize, &among.filter(), format, compute)
         }
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Embed { model, data, split, modality, out, compute } => {

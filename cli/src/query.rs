@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use sketchfind_core::image::Rgb8Image;
-use sketchfind_runtime::Retriever;
+use sketchfind_runtime::{Filter, Retriever};
 
 use crate::exit::Exit;
 use crate::{Compute, Format, output};
@@ -20,10 +20,41 @@ struct Row {
     path: Option<String>,
 }
 
+/// Among which photos is searched.
+#[derive(clap::Args)]
+pub(crate) struct Among {
+    /// Only photos of these ids.
+    #[arg(long, value_name = "ID", num_args = 1)]
+    only_id: Vec<String>,
+    /// Only photos with at least one of these labels.
+    #[arg(long, value_name = "LABEL", num_args = 1)]
+    any_label: Vec<String>,
+    /// Only photos with every one of these labels.
+    #[arg(long, value_name = "LABEL", num_args = 1)]
+    every_label: Vec<String>,
+    /// No photos with one of these labels.
+    #[arg(long, value_name = "LABEL", num_args = 1)]
+    without_label: Vec<String>,
+}
+
+impl Among {
+    pub(crate) fn filter(self) -> Filter {
+        let mut filter = Filter::everything().every_label(self.every_label).without_label(self.without_label);
+        if !self.only_id.is_empty() {
+            filter = filter.only_ids(self.only_id);
+        }
+        if !self.any_label.is_empty() {
+            filter = filter.any_label(self.any_label);
+        }
+        filter
+    }
+}
+
 pub(crate) fn query(
     gallery: &Path,
     sketches: &[PathBuf],
     k: usize,
+    filter: &Filter,
     format: Format,
     compute: Compute,
 ) -> Result<Exit> {
@@ -33,7 +64,7 @@ pub(crate) fn query(
     let mut rows = Vec::new();
     for sketch in sketches {
         let image = Rgb8Image::open(sketch, limits)?;
-        for hit in retriever.query(&image, k)? {
+        for hit in retriever.query_filtered(&image, k, filter)? {
             rows.push(Row {
                 sketch: sketch.display().to_string(),
                 rank: hit.rank,

@@ -70,6 +70,30 @@ pub fn write_folder<T, E: From<Error>>(
     Ok(value)
 }
 
+/// Moves the folder `from`, which is whole, to `to` on the same file system. An existing folder at `to` is replaced in
+/// one step where the system can, and only removed afterwards.
+///
+/// # Errors
+/// [`Error::Io`]; an existing folder at `to` then stays as it was.
+pub fn move_folder(from: &Path, to: &Path) -> Result<()> {
+    let parent = parent_of(to);
+    if to.exists() {
+        let temporary = tempfile::Builder::new()
+            .prefix(".partial-")
+            .tempdir_in(&parent)
+            .map_err(Error::io("create a temporary folder in", &parent))?;
+        let (new, old) = (temporary.path().join("new"), temporary.path().join("old"));
+        fs::rename(from, &new).map_err(Error::io("move", from))?;
+        if let Err(error) = replace_folder(to, &new, &old) {
+            fs::rename(&new, from).map_err(Error::io("restore", from))?;
+            return Err(error);
+        }
+    } else {
+        fs::rename(from, to).map_err(Error::io("write", to))?;
+    }
+    sync_folder(&parent)
+}
+
 /// Whether a folder may be written at `path`: nothing is there, or an empty folder, or one that holds a file called
 /// `marker` and so is of the kind that is to be written. Anything else is somebody's.
 ///

@@ -23,12 +23,20 @@ pub fn of_bytes(bytes: &[u8]) -> String {
 /// # Errors
 /// [`Error::Io`] where the file cannot be read.
 pub fn of_file(path: &Path) -> Result<String> {
+    bytes_of_file(path).map(|bytes| hex(&bytes))
+}
+
+/// The SHA-256 of a file's bytes.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be read.
+pub fn bytes_of_file(path: &Path) -> Result<[u8; 32]> {
     let mut file = File::open(path).map_err(Error::io("read", path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer).map_err(Error::io("read", path))? {
-            0 => return Ok(hex(&hasher.finalize())),
+            0 => return Ok(hasher.finalize().into()),
             n => hasher.update(&buffer[..n]),
         }
     }

@@ -319,13 +319,40 @@ impl Gallery {
         self.build_graphs()
     }
 
+    /// The index that the gallery asks for.
+    pub fn index(&self) -> IndexSpec {
+        match self.writer() {
+            Ok(writer) => writer.manifest().index,
+            Err(_read_only) => self.manifest.index,
+        }
+    }
+
+    /// Moves the gallery in the folder `from` to `to` on the same file system, where it takes the place of a gallery that
+    /// is there, in one step.
+    ///
+    /// # Errors
+    /// [`Error::Gallery`] where `from` is no gallery or `to` is something else; [`Error::Locked`] where somebody writes
+    /// one of them; [`Error::Core`].
+    pub fn install(from: &Path, to: &Path) -> Result<()> {
+        manifest::load(from)?;
+        refuse_other_things(to)?;
+        let own = Lock::take(from)?;
+        let other = if manifest::is_ours(to) { Some(Lock::take(to)?) } else { None };
+        if other.is_none() && to.exists() {
+            std::fs::remove_dir(to).map_err(CoreError::io("replace", to))?;
+        }
+        atomic::move_folder(from, to)?;
+        drop((own, other));
+        Ok(())
+    }
+
     fn publish(&self, snapshot: Snapshot) {
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
     }
 
     /// Builds the graphs that the gallery asks for and does not have.
     fn build_graphs(&self) -> Result<()> {
-        let IndexSpec::Hnsw(parameters) = self.manifest.index else {
+        let IndexSpec::Hnsw(parameters) = self.index() else {
             return Ok(());
         };
         for part in self.snapshot().parts() {

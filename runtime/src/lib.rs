@@ -40,12 +40,15 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+#[cfg(feature = "capi")]
+pub mod capi;
 mod device;
 mod embedder;
 mod error;
 mod filter;
 pub mod gallery;
 pub mod index;
+mod ingest;
 pub mod native;
 mod photo;
 mod pool;
@@ -58,6 +61,7 @@ pub use error::{Error, Result};
 pub use filter::Filter;
 pub use gallery::{Access, Gallery, GalleryOptions, Match, Snapshot};
 pub use index::{ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, Matrix, recall_at_k};
+pub use ingest::{Ingested, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 pub use retriever::{Retriever, RetrieverOptions};
 pub use verify::{TOLERANCE, Verification, verify};

@@ -4,6 +4,7 @@
 // A test that unwraps says what it expected by failing there.
 #![allow(clippy::unwrap_used)]
 
+mod capi;
 mod embedder;
 mod embedder_files;
 mod example;

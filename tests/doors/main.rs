@@ -7,6 +7,8 @@ mod downloads;
 mod evaluation;
 /// A network's description against its ONNX file.
 mod export;
+/// Galleries: built, interrupted, changed, asked.
+mod galleries;
 /// How fast the server is, and what it does when too many ask.
 mod load;
 /// Readers of files from elsewhere, under random damage.

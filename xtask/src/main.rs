@@ -19,6 +19,7 @@ mod test;
 mod tidy;
 mod web;
 mod weights;
+mod wheel;
 
 /// The chores of this repository.
 #[derive(Parser)]
@@ -59,6 +60,8 @@ enum Command {
     },
     /// Compile the drawing page into the files that the program holds.
     Page,
+    /// Build the Python wheel into target/wheels.
+    Wheel,
     /// Check the rules of the house: dependency edges, headers, forbidden words.
     Tidy,
 }
@@ -115,6 +118,10 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { what: Bench::Train } => bench::train(),
         Command::Bench { what: Bench::Neighbours } => bench_neighbours::run(),
         Command::Page => web::build(),
+        Command::Wheel => {
+            say::result(&wheel::build(true)?.display().to_string());
+            Ok(())
+        }
         Command::Tidy => tidy::run(),
     }
 }

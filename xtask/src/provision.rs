@@ -94,6 +94,26 @@ pub(crate) fn scipy_python() -> Result<PathBuf> {
     venv("scipy-venv", "benches/requirements-scipy.txt", "SciPy, that a benchmark compares with", &[])
 }
 
+/// A virtual environment with what builds the Python wheel. Returns its Python.
+pub(crate) fn wheel_tools() -> Result<PathBuf> {
+    venv(
+        "wheel-tools",
+        "python/requirements-build.txt",
+        "what builds the Python wheel",
+        &["--require-hashes"],
+    )
+}
+
+/// A virtual environment with what the Python wheel depends on, and nothing else. Returns its Python.
+pub(crate) fn wheel_test_python() -> Result<PathBuf> {
+    venv(
+        "wheel-venv",
+        "python/requirements-test.txt",
+        "what the Python wheel depends on",
+        &["--require-hashes"],
+    )
+}
+
 fn venv(name: &str, requirements: &str, what: &str, options: &[&str]) -> Result<PathBuf> {
     let folder = provisioned(name);
     let version = checkout::output(checkout::command("python3").arg("--version")).context(

@@ -10,7 +10,7 @@ use super::segment::Part;
 use super::segment_file::{self, Expected};
 use super::snapshot::{Batch, Snapshot, photo_and_row, sorted_rows};
 use super::{Gallery, format1};
-use crate::{Error, Photo, Result};
+use crate::{Error, IndexSpec, Photo, Result};
 
 /// Bytes of records after which the log is written as a segment: enough that this is rare, few enough that opening a
 /// gallery, which reads the log, takes well below a second.
@@ -128,12 +128,37 @@ impl Gallery {
         self.build_graphs()
     }
 
+    /// [`Gallery::compact`] without building a graph: whoever opens the gallery next builds it.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::add`].
+    pub fn compact_files(&self) -> Result<()> {
+        self.write_segment(true)
+    }
+
     /// Writes the log as a segment, so that the gallery opens faster. This happens by itself when the log is long.
     ///
     /// # Errors
     /// Those of [`Gallery::add`].
     pub fn checkpoint(&self) -> Result<()> {
         self.write_segment(false)
+    }
+
+    /// Chooses another index, from the next opening or compaction on.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::add`]; [`Error::Core`] where a parameter is out of range.
+    pub fn set_index(&self, index: IndexSpec) -> Result<()> {
+        index.check()?;
+        let mut writer = self.writer()?;
+        writer.refuse_if_broken()?;
+        let manifest = Manifest { index, ..writer.manifest.clone() };
+        if let Err(error) = manifest.save(&self.path) {
+            writer.broken = Some(format!("'{MANIFEST}' could not be replaced: {error}"));
+            return Err(error);
+        }
+        writer.manifest = manifest;
+        Ok(())
     }
 
     fn write_segment(&self, all: bool) -> Result<()> {
@@ -144,7 +169,7 @@ impl Gallery {
         Ok(())
     }
 
-    fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+    pub(super) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
         let writer: &Mutex<Writer> =
             self.writer.as_ref().ok_or_else(|| Error::ReadOnly { path: self.path.clone() })?;
         Ok(writer.lock().unwrap_or_else(PoisonError::into_inner))

@@ -1,0 +1,50 @@
+"""Find the photo that somebody drew: embed galleries, answer sketches."""
+
+import importlib.util
+import os
+import pathlib
+
+from . import _native
+from ._native import (
+    BadFile,
+    BadImage,
+    Embedder,
+    Error,
+    Locked,
+    Match,
+    PhotoExists,
+    ReadOnly,
+    Retriever,
+    __version__,
+    create,
+    verify,
+)
+
+__all__ = [
+    "BadFile",
+    "BadImage",
+    "Embedder",
+    "Error",
+    "Locked",
+    "Match",
+    "PhotoExists",
+    "ReadOnly",
+    "Retriever",
+    "__version__",
+    "create",
+    "verify",
+]
+
+
+def _find_onnx_runtime():
+    """Names the library of the package onnxruntime, without importing the package."""
+    if os.environ.get("ORT_DYLIB_PATH"):
+        return
+    spec = importlib.util.find_spec("onnxruntime")
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        for library in sorted(pathlib.Path(folder, "capi").glob("libonnxruntime.*")):
+            _native._set_onnx_runtime(str(library))
+            return
+
+
+_find_onnx_runtime()

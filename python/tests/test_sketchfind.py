@@ -1,0 +1,121 @@
+"""The wheel, as its users have it: `python test_sketchfind.py FIXTURES`, in an environment where it is installed."""
+
+import pathlib
+import sys
+import tempfile
+import threading
+import unittest
+
+import numpy as np
+import sketchfind
+
+FIXTURES = pathlib.Path(sys.argv.pop())
+MODEL = FIXTURES / "mean8"  # Its embedding is the mean of each colour channel, scaled to 0..1.
+
+
+def colour(*rgb):
+    return np.full((4, 5, 3), rgb, dtype=np.uint8)
+
+
+class Sketchfind(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.gallery = pathlib.Path(folder.name) / "gallery"
+        sketchfind.create(self.gallery, MODEL)
+
+    def test_it_is_the_installed_one(self):
+        self.assertIn("site-packages", sketchfind.__file__)
+        self.assertTrue((pathlib.Path(sketchfind.__file__).parent / "py.typed").is_file())
+        self.assertTrue(sketchfind.verify(MODEL))
+
+    def test_images_come_in_three_forms(self):
+        embedder = sketchfind.Embedder(MODEL, threads=1)
+        red = FIXTURES / "photos/red.png"
+        found = embedder.embed([red, str(red), red.read_bytes(), colour(255, 0, 0), colour(0, 51, 0)[:, ::2]])
+        self.assertEqual((found.dtype, found.shape, embedder.width), (np.float32, (5, 3), 3))
+        np.testing.assert_allclose(found[:4], [[1, 0, 0]] * 4, atol=1e-6)
+        np.testing.assert_allclose(found[4], [0, 0.2, 0], atol=1e-6)
+        self.assertEqual(embedder.embed([]).shape, (0, 3))
+        for wrong, error in [
+            (colour(1, 2, 3)[:, :, :2], ValueError),
+            (colour(1, 2, 3).astype(np.float32), TypeError),
+            (7, TypeError),
+            (b"no image", sketchfind.BadImage),
+            ("nowhere.png", sketchfind.Error),
+        ]:
+            with self.assertRaises(error):
+                embedder.embed([wrong])
+        with self.assertRaisesRegex(sketchfind.BadImage, "limit of 10 pixels"):
+            sketchfind.Embedder(MODEL, max_pixels=10).embed([red])
+
+    def test_a_gallery_is_filled_and_asked(self):
+        with sketchfind.Retriever(self.gallery, writable=True, sessions=2) as shop:
+            shop.add("red", colour(255, 0, 0), ["warm", "sale"], "shop/red.jpg")
+            shop.add("blue", colour(0, 0, 255), labels=["cold"])
+            shop.add("green", colour(0, 255, 0))
+            with self.assertRaises(sketchfind.PhotoExists):
+                shop.add("red", colour(1, 1, 1))
+            shop.add("green", colour(0, 204, 0), replace=True)
+            with self.assertRaises(sketchfind.Locked):
+                sketchfind.Retriever(self.gallery, writable=True)
+            best = shop.query(colour(200, 0, 0), k=2)[0]
+            self.assertEqual((best.id, best.rank, best.path), ("red", 1, "shop/red.jpg"))
+            self.assertIn("red", repr(best))
+            ids = lambda **conditions: [match.id for match in shop.query(colour(9, 0, 0), **conditions)]
+            self.assertEqual(ids(any_label=["cold"]), ["blue"])
+            self.assertEqual(ids(every_label=["warm", "sale"], without_label=["cold"]), ["red"])
+            self.assertEqual(ids(only_ids=["green", "never"]), ["green"])
+            self.assertEqual(ids(any_label=[]), [])
+            batch = shop.query_batch([colour(255, 0, 0), colour(0, 0, 255)], 1)
+            self.assertEqual([found[0].id for found in batch], ["red", "blue"])
+            names, rows = shop.embeddings()
+            self.assertEqual(names, ["blue", "green", "red"])
+            np.testing.assert_allclose(rows, [[0, 0, 1], [0, 0.8, 0], [1, 0, 0]], atol=1e-6)
+            # The distance, by NumPy.
+            query = np.array([0.5, 0.25, 0], dtype=np.float32)
+            expected = sorted(((rows - query) ** 2).mean(axis=1))
+            found = [match.distance for match in shop.query_embedding(query)]
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+            with self.assertRaisesRegex(ValueError, "width"):
+                shop.query_embedding(query[:2])
+            self.assertEqual((shop.labels("red"), shop.source("red")), (["sale", "warm"], "shop/red.jpg"))
+            with self.assertRaises(KeyError):
+                shop.labels("never")
+            self.assertEqual(shop.remove(["red", "never"]), 1)
+            self.assertTrue(len(shop) == 2 and "red" not in shop and "blue" in shop)
+            shop.compact()
+        with self.assertRaisesRegex(sketchfind.Error, "closed"):
+            len(shop)
+        again = sketchfind.Retriever(self.gallery)
+        self.assertEqual(len(again), 2)
+        with self.assertRaises(sketchfind.ReadOnly):
+            again.remove(["blue"])
+
+    def test_threads_share_one(self):
+        shop = sketchfind.Retriever(self.gallery, writable=True, sessions=2, threads=1)
+        shop.add("0", colour(0, 0, 0))
+        failures = []
+
+        def ask():
+            while len(shop) < 50:
+                if shop.query(colour(0, 0, 0), k=1)[0].id != "0":
+                    failures.append("another photo is nearer to black than black")
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for value in range(1, 50):
+            shop.add(str(value), colour(value, value, value))
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+
+    def test_what_is_damaged_is_named(self):
+        (self.gallery / "gallery.json").write_text("{}")
+        with self.assertRaisesRegex(sketchfind.BadFile, "gallery.json"):
+            sketchfind.Retriever(self.gallery)
+
+
+if __name__ == "__main__":
+    unittest.main()
