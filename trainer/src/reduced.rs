@@ -80,7 +80,7 @@ impl Reduced {
         let largest = embeddings.iter().fold(0.0_f64, |most, &value| most.max(f64::from(value).abs()));
         let differences = reduced.iter().zip(embeddings).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
         let deviation = differences.fold(0.0, f64::max) / largest.max(f64::MIN_POSITIVE);
-        if !(deviation <= MAX_DEVIATION) {
+        if deviation.is_nan() || deviation > MAX_DEVIATION {
             return Err(Error::Reduced {
                 precision: self.precision.name(),
                 reason: format!(
