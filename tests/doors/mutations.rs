@@ -88,7 +88,7 @@ fn zip_files() {
         let mut record = archive.by_index(index).unwrap();
         let mut bytes = Vec::new();
         record.read_to_end(&mut bytes).unwrap();
-        records.push((record.name().to_owned(), bytes));
+        records.push((record.name().unwrap().into_owned(), bytes));
     }
     let pickle = records.iter().position(|(name, _)| name.ends_with("/data.pkl")).unwrap();
     let packed = |pickle_bytes: &[u8]| {

@@ -57,7 +57,11 @@ enum Command {
         what: Bench,
     },
     /// Build the Python wheel into target/wheels.
-    Wheel,
+    Wheel {
+        /// Build it without optimisation and run its tests in a fresh environment.
+        #[arg(long)]
+        test: bool,
+    },
     /// Check the rules of the house: dependency edges, headers, forbidden words.
     Tidy,
 }
@@ -110,7 +114,8 @@ fn run(command: Command) -> Result<()> {
         Command::Weights { network } => weights::provide(network, weights::Profile::Release).map(drop),
         Command::Data { name: DataSet::Emoji } => emoji::provide().map(drop),
         Command::Bench { what: Bench::Train } => bench::train(),
-        Command::Wheel => {
+        Command::Wheel { test: true } => wheel::test(),
+        Command::Wheel { test: false } => {
             say::result(&wheel::build(true)?.display().to_string());
             Ok(())
         }
