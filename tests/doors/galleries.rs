@@ -1,11 +1,17 @@
 //! `sketchfind index`: galleries that are built, interrupted, changed and asked.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use sketchfind_runtime::Gallery;
-use sketchfind_tests::programs::{fail, run, sketchfind, succeed};
+use sketchfind_tests::programs::{fail, program, run, succeed};
 use sketchfind_tests::surroundings;
+
+fn sketchfind(arguments: &[&str]) -> Command {
+    let mut command = program("sketchfind");
+    command.args(arguments);
+    command
+}
 
 /// The model of the runtime's tests whose embedding is the mean of each colour channel.
 fn mean8() -> std::path::PathBuf {

@@ -61,7 +61,11 @@ enum Command {
     /// Compile the drawing page into the files that the program holds.
     Page,
     /// Build the Python wheel into target/wheels.
-    Wheel,
+    Wheel {
+        /// Build it without optimisation and run its tests in a fresh environment.
+        #[arg(long)]
+        test: bool,
+    },
     /// Check the rules of the house: dependency edges, headers, forbidden words.
     Tidy,
 }
@@ -118,7 +122,8 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { what: Bench::Train } => bench::train(),
         Command::Bench { what: Bench::Neighbours } => bench_neighbours::run(),
         Command::Page => web::build(),
-        Command::Wheel => {
+        Command::Wheel { test: true } => wheel::test(),
+        Command::Wheel { test: false } => {
             say::result(&wheel::build(true)?.display().to_string());
             Ok(())
         }
