@@ -79,6 +79,8 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Comput
     let Options { split, out, .. } = options;
     let dataset = Dataset::load(&options.data)?;
     // What can be refused is refused before anything is embedded.
+    sketchfind_eval::report::check_free(out)?;
+    bootstrap.check()?;
     let truth = truth_of(options, &dataset)?;
     let labels = labels::read(options, &dataset)?;
     let people = options.human.as_ref().map(|path| human::read(path, &dataset, *split)).transpose()?;

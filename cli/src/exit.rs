@@ -78,7 +78,9 @@ fn of_runtime(error: &sketchfind_runtime::Error) -> Exit {
     match error {
         Error::Core(core) => of_core(core),
         Error::Cancelled => Exit::Interrupted,
-        Error::Graph { .. }
+        // A model that does not load is not what it should be; a device that fails is not the model's fault.
+        Error::Inference { action: "load", .. }
+        | Error::Graph { .. }
         | Error::BrokenImage { .. }
         | Error::RepeatedId { .. }
         | Error::PhotoExists { .. }

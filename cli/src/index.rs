@@ -223,6 +223,13 @@ impl Intake {
                 let reason = "no image file (jpg, jpeg, png, webp, gif, bmp) lies below it";
                 return Err(sketchfind_core::Error::malformed(photos, reason).into());
             }
+            if photos.join(sketchfind_core::dataset::MANIFEST).is_file() {
+                say(&format!(
+                    "warning: '{}' is a data set, of which every image is taken, sketches too; for its photos alone, \
+                     name its manifest.csv",
+                    photos.display()
+                ));
+            }
             let id = |file: &Path| file.to_string_lossy().replace('\\', "/");
             files.iter().map(|file| (id(file), photos.join(file))).collect()
         } else {

@@ -224,9 +224,7 @@ impl Report {
         extras: &Extras,
         more: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
-        if !atomic::is_free_for(folder, QUERIES)? {
-            return Err(Error::report_file(folder, "is there and is no report; it is left as it is"));
-        }
+        check_free(folder)?;
         atomic::write_folder(folder, |new| {
             write_rows(&new.join(QUERIES), self.query_rows())?;
             write_rows(&new.join(SUMMARY), self.summary_rows(extras))?;
@@ -498,6 +496,18 @@ pub fn compare(reports: &[Report], bootstrap: &Bootstrap) -> Result<Vec<Comparis
     }
     let results: Vec<&[QueryResult]> = reports.iter().map(|report| report.results.as_slice()).collect();
     compare_all(&results, bootstrap)
+}
+
+/// Whether a report may be written to `folder`: nothing is there, or an empty folder, or another report.
+///
+/// # Errors
+/// [`Error::ReportFile`] where something else is there; [`Error::Core`] where it cannot be looked at.
+pub fn check_free(folder: &Path) -> Result<()> {
+    if atomic::is_free_for(folder, QUERIES)? {
+        Ok(())
+    } else {
+        Err(Error::report_file(folder, "is there and is no report; it is left as it is"))
+    }
 }
 
 /// Checks that two reports are of the same split, queries, gallery and data. What can be named is looked at first.
