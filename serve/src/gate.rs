@@ -125,17 +125,18 @@ mod tests {
     fn a_pass_is_held_until_the_thread_is_done() {
         block_on(async {
             let gate = Gate::new(1, 1);
+            let (begin, begun) = std::sync::mpsc::channel();
             let (end, ended) = std::sync::mpsc::channel::<()>();
             let (seen, was_abandoned) = std::sync::mpsc::channel();
             let work = on_thread(gate.enter_now().unwrap(), move |abandoned| {
+                let _ = begin.send(());
                 let _ = ended.recv();
                 let _ = seen.send(abandoned.check().is_err());
                 Ok(())
             });
             // The client goes away.
             let task = tokio::spawn(work);
-            tokio::task::yield_now().await;
-            while gate.inside.available_permits() > 0 {
+            while begun.try_recv().is_err() {
                 tokio::task::yield_now().await;
             }
             task.abort();

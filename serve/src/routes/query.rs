@@ -354,7 +354,9 @@ fn strokes(body: &[u8]) -> Result<Strokes, Problem> {
         serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the drawing: {error}")))?;
     let DrawnStrokes { canvas, polylines } = drawing.strokes;
     if let Some(side) = canvas.iter().find(|side| !(1.0..=LARGEST).contains(*side)) {
-        return Err(Problem::malformed(format!("the canvas has a side of {side}, expected 1 to {LARGEST}")));
+        return Err(Problem::malformed(format!(
+            "the canvas has a side of {side:?}, expected 1 to {LARGEST}"
+        )));
     }
     if polylines.is_empty() || polylines.iter().any(Vec::is_empty) {
         return Err(Problem::malformed("a drawing has at least one polyline, and each at least one point"));
@@ -362,7 +364,7 @@ fn strokes(body: &[u8]) -> Result<Strokes, Problem> {
     let values = || polylines.iter().flatten().flatten();
     if let Some(value) = values().find(|value| !(-LARGEST..=LARGEST).contains(*value)) {
         return Err(Problem::malformed(format!(
-            "a point has the coordinate {value}, expected -{LARGEST} to {LARGEST}"
+            "a point has the coordinate {value:?}, expected -{LARGEST} to {LARGEST}"
         )));
     }
     let narrow = |point: &[f64; 2]| point.map(|value| value as f32);
