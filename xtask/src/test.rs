@@ -24,9 +24,9 @@ pub(crate) fn run() -> Result<()> {
         let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
         checkout::run(checkout::cargo().args(lints))
     })?;
-    step("building the programs", || {
-        let programs = ["build", "--package", "sketchfind", "--package", "sketchfind-trainer"];
-        checkout::run(checkout::cargo().args(programs))
+    // All at once: built apart, each part would have its dependencies with other features, and compile them again.
+    step("building programs and tests", || {
+        checkout::run(checkout::cargo().args(["build", "--workspace", "--all-targets"]))
     })?;
     step("weights and data", || {
         weights::provide(Known::MobilenetV2, Profile::Dev)?;

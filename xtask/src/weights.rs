@@ -93,12 +93,10 @@ pub(crate) fn provide(known: Known, profile: Profile) -> Result<PathBuf> {
         Known::Resnet50 => original.clone(),
         _ => original.join("weights.pth"),
     };
-    let mut build = checkout::cargo();
-    build.args(["build", "--package", "sketchfind"]);
+    // The tests' programs are built already, with the features of the whole workspace.
     if profile == Profile::Release {
-        build.arg("--release");
+        checkout::run(checkout::cargo().args(["build", "--package", "sketchfind", "--release"]))?;
     }
-    checkout::run(&mut build)?;
     let source = format!("{source}, ImageNet-1k, from {}", package.described());
     checkout::run(
         checkout::command(checkout::target(profile.folder()).join("sketchfind"))
