@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<()> {
     step("tests", || {
         let mut tests = checkout::cargo();
         with_surroundings(&mut tests, &python);
-        checkout::run(tests.args(["test", "--workspace"]))
+        checkout::run(tests.args(["test", "--workspace", "--no-fail-fast"]))
     })?;
     step("documentation", || {
         let mut docs = checkout::cargo();
