@@ -68,6 +68,15 @@ pub fn is_slow_asked_for() -> bool {
     asked
 }
 
+/// Whether times are asked for, which are worth something only where nothing else runs: `cargo xtask bench` does.
+pub fn is_measuring() -> bool {
+    let asked = std::env::var_os("SKETCHFIND_MEASURE").is_some_and(|value| value == "1");
+    if !asked {
+        skip::<()>("SKETCHFIND_MEASURE is not 1 (cargo xtask bench sets it)");
+    }
+    asked
+}
+
 fn there(path: PathBuf, hint: &str) -> Option<PathBuf> {
     if path.exists() { Some(path) } else { skip(&format!("'{}' is not there ({hint})", path.display())) }
 }

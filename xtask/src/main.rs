@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 mod bench;
 mod bench_neighbours;
+mod bench_serve;
 mod checkout;
 mod demo;
 mod emoji;
@@ -85,6 +86,8 @@ enum Native {
 enum Bench {
     /// Training steps against a plain PyTorch script.
     Train,
+    /// The server: from a stroke's end to the new ranking, and under more clients than it can serve.
+    Serve,
     /// Neighbourhood-ranking statistics against SciPy's Kendall tau.
     Neighbours,
 }
@@ -120,6 +123,7 @@ fn run(command: Command) -> Result<()> {
         Command::Weights { network } => weights::provide(network, weights::Profile::Release).map(drop),
         Command::Data { name: DataSet::Emoji } => emoji::provide().map(drop),
         Command::Bench { what: Bench::Train } => bench::train(),
+        Command::Bench { what: Bench::Serve } => bench_serve::run(),
         Command::Bench { what: Bench::Neighbours } => bench_neighbours::run(),
         Command::Page => web::build(),
         Command::Wheel { test: true } => wheel::test(),
