@@ -18,6 +18,7 @@ pub(crate) fn run() -> Result<()> {
     tests.envs(web::surroundings(false)).env("SKETCHFIND_MEASURE", "1");
     tests.env("SKETCHFIND_BIN_DIR", checkout::target("release"));
     // One after the other: each measures the whole machine.
-    let load = ["test", "--workspace", "--test", "doors", "load::", "--", "--nocapture", "--test-threads", "1"];
+    let load =
+        ["test", "--workspace", "--test", "doors", "load::", "--", "--nocapture", "--test-threads", "1"];
     checkout::run(tests.args(load))
 }
