@@ -107,12 +107,18 @@ pub fn embedding_map(
     let mut stream = Stream::new(seed, "places of the map", &[]);
     let start: Vec<f32> = (0..2 * n_points).map(|_| 1e-2 * (stream.unit() as f32 - 0.5)).collect();
     let rows: Vec<usize> = (0..n_points).collect();
-    let places = bhtsne::tSNE::<f32, usize, 2>::new(&rows)
-        .perplexity(perplexity)
-        .epochs(EPOCHS)
-        .initial_embedding(start)
-        .barnes_hut_with_neighbors(THETA, &neighbours)
-        .embedding();
+    // On one thread, because several add up in an order of their own each time, and the layout is another then.
+    let Ok(alone) = rayon::ThreadPoolBuilder::new().num_threads(1).build() else {
+        return Ok(None); // a machine without a thread to spare has no map
+    };
+    let places = alone.install(|| {
+        bhtsne::tSNE::<f32, usize, 2>::new(&rows)
+            .perplexity(perplexity)
+            .epochs(EPOCHS)
+            .initial_embedding(start)
+            .barnes_hut_with_neighbors(THETA, &neighbours)
+            .embedding()
+    });
     if places.iter().any(|value| !value.is_finite()) {
         // Points that all coincide have no layout.
         return Ok(None);
