@@ -83,19 +83,10 @@ impl Objective<'_> {
     /// Passes sketches, photos and negatives through the one encoder as one batch; in training mode they therefore
     /// share one set of batch statistics.
     ///
-    /// The losses compare by mean squared difference. A network whose embeddings are normalised is compared by
-    /// `1 - cos(a, b) = |a - b|^2 / 2`, so its embeddings are scaled by `sqrt(D / 2)`, which makes the one the other.
-    ///
     /// # Shapes
     /// Returns `[3 * B, D]`.
     fn embed(&self, network: &TorchNetwork) -> Result<Tensor> {
-        let embeddings = network.forward(&self.images, self.config.train.batch_norm)?;
-        Ok(match network.network().distance() {
-            Distance::Mse => embeddings,
-            Distance::Cosine => {
-                embeddings.f_mul_scalar((network.network().output_width() as f64 / 2.0).sqrt())?
-            }
-        })
+        comparable(network, &network.forward(&self.images, self.config.train.batch_norm)?)
     }
 
     /// As [`Objective::embed`], at a point that a meta method only looks at. It lies so near to theta_n that most of its
@@ -104,7 +95,7 @@ impl Objective<'_> {
     /// # Shapes
     /// Returns `[3 * B, D]`.
     fn embed_nearby(&self, network: &TorchNetwork) -> Result<Tensor> {
-        network.forward_exactly(&self.images, self.config.train.batch_norm)
+        comparable(network, &network.forward_exactly(&self.images, self.config.train.batch_norm)?)
     }
 
     /// L_FG of the batch's embeddings.
@@ -127,6 +118,19 @@ impl Objective<'_> {
             None => loss::topology(&anchors, &photos, &loss::TopologyPairs::default(), settings.margin),
         }
     }
+}
+
+/// Embeddings as the losses want them.
+///
+/// The losses compare by mean squared difference. A network whose embeddings are normalised is compared by
+/// `1 - cos(a, b) = |a - b|^2 / 2`, so its embeddings are scaled by `sqrt(D / 2)`, which makes the one the other.
+fn comparable(network: &TorchNetwork, embeddings: &Tensor) -> Result<Tensor> {
+    Ok(match network.network().distance() {
+        Distance::Mse => embeddings.shallow_clone(),
+        Distance::Cosine => {
+            embeddings.f_mul_scalar((network.network().output_width() as f64 / 2.0).sqrt())?
+        }
+    })
 }
 
 /// The gradient of a loss with respect to the network's trained tensors.
@@ -353,6 +357,24 @@ mod tests {
         let before = value(&here.topology(&here.embed(&torch).unwrap(), topology).unwrap().loss).unwrap();
         let (fp32, bf16) = (after(config::Precision::Fp32), after(config::Precision::Bf16));
         assert!((fp32 - bf16).abs() < 0.1 * (fp32 - before).abs(), "{before} to {fp32}, in bf16 {bf16}");
+    }
+
+    /// A network that normalises is compared by cosine, at theta_n and nearby alike.
+    #[test]
+    fn nearby_points_are_compared_as_theta_n_is() {
+        use sketchfind_models::network::{Network, Node, Op};
+        let reference = reference();
+        let batch = batch(&reference);
+        let config = settings(Method::Meta, 0.0, BatchNorm::Frozen);
+        let mut nodes = small_network().nodes().to_vec();
+        nodes.push(Node { op: Op::L2Normalise, inputs: vec![nodes.len() - 1] });
+        let description = Network::new("normalised", nodes).unwrap();
+        let weights = Weights::random(&description, 1);
+        let torch = TorchNetwork::new(&description, &weights, tch::Device::Cpu).unwrap();
+        assert_eq!(description.distance(), Distance::Cosine);
+        let objective = objective(&config, &batch, &torch);
+        let (here, nearby) = (objective.embed(&torch).unwrap(), objective.embed_nearby(&torch).unwrap());
+        assert_eq!((here - nearby).abs().max().double_value(&[]), 0.0);
     }
 
     /// The second-order term, by central differences, against autograd's: its direction, sign and size.
