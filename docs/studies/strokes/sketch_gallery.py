@@ -29,7 +29,7 @@ def main():
     with open(source, "rb") as file:
         sketches = pickle.load(file)
     rest, seen = {}, set()
-    for key in sorted(sketches, key=lambda key: (key.rsplit("_", 1)[0], int(key.rsplit("_", 1)[1]))):
+    for key in sorted(sketches):
         chair = key.rsplit("/", 1)[1].rsplit("_", 1)[0]
         if chair in seen:
             rest[key] = sketches[key]
@@ -37,7 +37,7 @@ def main():
             seen.add(chair)
             draw(sketches[key], out / "photo" / f"{chair}.png")
     with open(out / "ChairV2_Coordinate", "wb") as file:
-        pickle.dump(rest, file, protocol=2)
+        pickle.dump(rest, file, protocol=3)
     print(f"{len(seen)} chairs in the gallery, {len(rest)} vector sketches")
 
 
