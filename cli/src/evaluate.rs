@@ -15,7 +15,7 @@ use sketchfind_runtime::{Embedder, OnBroken};
 use crate::embed::{embed_files, files_of_split};
 use crate::exit::Exit;
 use crate::progress::say;
-use crate::{Compute, Which, neighbours, output};
+use crate::{Embedding, Which, neighbours, output};
 
 mod human;
 mod labels;
@@ -75,7 +75,7 @@ pub(crate) struct Options {
     against: Option<PathBuf>,
 }
 
-pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Compute) -> Result<Exit> {
+pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedding) -> Result<Exit> {
     let Options { split, out, .. } = options;
     let dataset = Dataset::load(&options.data)?;
     // What can be refused is refused before anything is embedded.

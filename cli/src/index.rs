@@ -12,7 +12,7 @@ use sketchfind_runtime::{
     Retriever, RetrieverOptions,
 };
 
-use crate::Compute;
+use crate::Embedding;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::photos::photos_of;
@@ -40,7 +40,7 @@ pub(crate) struct Intake {
     #[arg(long, value_name = "FILE.CSV")]
     failures: Option<PathBuf>,
     #[command(flatten)]
-    compute: Compute,
+    compute: Embedding,
 }
 
 /// The arguments of `index build`.
@@ -205,6 +205,12 @@ impl Intake {
         }
         if let Some(path) = &self.failures {
             write_failures(path, &done.broken)?;
+        }
+        // Where some are broken they are left out; where all are, something else is wrong than a file.
+        if let (Some(first), true) = (done.broken.first(), done.broken.len() == files.len()) {
+            let reason =
+                format!("none of its {} images can be read; the first: {}", files.len(), first.reason);
+            return Err(sketchfind_core::Error::malformed(&self.photos, reason).into());
         }
         Ok(done)
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use sketchfind_core::dataset::Split;
+use sketchfind_core::image::DecodeLimits;
 use sketchfind_runtime::{Device, IndexKind};
 
 use exit::Exit;
@@ -65,7 +66,7 @@ enum Command {
         #[command(flatten)]
         among: query::Among,
         #[command(flatten)]
-        compute: Compute,
+        compute: Embedding,
     },
     /// Serve a gallery over HTTP: a page to draw on, which ranks as one draws, and a JSON API.
     Serve(serve::Arguments),
@@ -87,7 +88,7 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]
-        compute: Compute,
+        compute: Embedding,
     },
     /// Rank a split's photos for each of its sketches and report acc@k and more, each with n and an interval.
     ///
@@ -98,7 +99,7 @@ enum Command {
         #[command(flatten)]
         resampling: Resampling,
         #[command(flatten)]
-        compute: Compute,
+        compute: Embedding,
     },
     /// Compare reports on the same queries two by two: differences, McNemar's and permutation tests, Holm's correction.
     Compare {
@@ -120,7 +121,7 @@ enum Command {
         #[command(flatten)]
         resampling: Resampling,
         #[command(flatten)]
-        compute: Compute,
+        compute: Embedding,
     },
     /// Check that this machine computes a model's embeddings as the machine that trained it did.
     Verify {
@@ -250,6 +251,25 @@ impl Compute {
     fn options(self) -> sketchfind_runtime::EmbedderOptions {
         let mut options = sketchfind_runtime::EmbedderOptions::on(self.device);
         options.n_threads = self.threads.map(usize::from);
+        options
+    }
+}
+
+/// Where and how to compute, and what may be spent on reading an image's file.
+#[derive(clap::Args, Clone, Copy)]
+struct Embedding {
+    #[command(flatten)]
+    compute: Compute,
+    /// The most pixels of an image that is decoded; a larger one is refused before room is made for it.
+    #[arg(long, value_name = "N", default_value_t = DecodeLimits::ORDINARY.max_pixels,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    max_pixels: u64,
+}
+
+impl Embedding {
+    fn options(self) -> sketchfind_runtime::EmbedderOptions {
+        let mut options = self.compute.options();
+        options.limits = DecodeLimits { max_pixels: self.max_pixels };
         options
     }
 }

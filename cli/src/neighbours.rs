@@ -10,7 +10,7 @@ use sketchfind_eval::neighbours::{Neighbourhood, SketchAnchors, Space, neighbour
 use sketchfind_eval::report::{self, Provenance, Reference};
 use sketchfind_runtime::{Embedder, OnBroken};
 
-use crate::Compute;
+use crate::Embedding;
 use crate::embed::embed_files;
 use crate::evaluate::render_neighbours;
 use crate::exit::Exit;
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     out: PathBuf,
 }
 
-pub(crate) fn neighbours(options: &Options, bootstrap: &Bootstrap, compute: Compute) -> Result<Exit> {
+pub(crate) fn neighbours(options: &Options, bootstrap: &Bootstrap, compute: Embedding) -> Result<Exit> {
     let Options { model, reference, photos, split, out } = options;
     // What can be refused is refused before anything is embedded.
     report::check_neighbours_free(out)?;

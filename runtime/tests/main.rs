@@ -11,6 +11,7 @@ mod example;
 mod gallery;
 mod gallery_damage;
 mod index;
+mod ingest;
 mod native;
 mod retriever;
 mod store;

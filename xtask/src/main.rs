@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
 mod bench;
+mod bench_embed;
 mod bench_neighbours;
 mod bench_serve;
 mod checkout;
@@ -90,6 +91,8 @@ enum Bench {
     Serve,
     /// Neighbourhood-ranking statistics against SciPy's Kendall tau.
     Neighbours,
+    /// The library that products embed: a folder of photos to embeddings, against a Python pipeline.
+    Runtime,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -125,6 +128,7 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { what: Bench::Train } => bench::train(),
         Command::Bench { what: Bench::Serve } => bench_serve::run(),
         Command::Bench { what: Bench::Neighbours } => bench_neighbours::run(),
+        Command::Bench { what: Bench::Runtime } => bench_embed::run(),
         Command::Page => web::build(),
         Command::Wheel { test: true } => wheel::test(),
         Command::Wheel { test: false } => {
