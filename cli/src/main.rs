@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use sketchfind_core::dataset::Split;
-use sketchfind_runtime::{Device, IndexKind};
+use sketchfind_runtime::{Device, IndexSpec};
 
 use exit::Exit;
 
@@ -218,7 +218,7 @@ enum IndexCommand {
         gallery: PathBuf,
         /// Choose another index.
         #[arg(long)]
-        index: Option<IndexKind>,
+        index: Option<IndexSpec>,
     },
 }
 
