@@ -52,9 +52,10 @@ pub(crate) struct BuildOptions {
     /// The gallery's folder; a gallery there is replaced once the new one is whole.
     #[arg(long)]
     out: PathBuf,
-    /// The index: exact ranks by comparing with every photo, hnsw by a graph, approximately.
-    #[arg(long, default_value = "exact")]
-    index: IndexKind,
+    /// The index: exact ranks by comparing with every photo, hnsw by a graph, approximately; auto is exact as long as that
+    /// takes no longer than embedding a sketch, and hnsw for larger galleries.
+    #[arg(long, default_value = "auto")]
+    index: IndexSpec,
     /// Begin anew, though an unfinished build is there that could go on.
     #[arg(long)]
     fresh: bool,
@@ -131,8 +132,16 @@ pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
         }
     })?;
     retriever.gallery().compact_files()?;
-    // The graph is built by whoever opens the gallery.
-    retriever.gallery().set_index(IndexSpec::ordinary(*index))?;
+    retriever.gallery().set_index(*index)?;
+    if *index == IndexSpec::Auto {
+        retriever.measure_costs()?;
+    }
+    build_index(retriever.gallery()).inspect_err(|_| {
+        // Whoever goes on opens it, and shall not wait for the graph there.
+        let _ = retriever.gallery().set_index(IndexSpec::Exact);
+        let (n, building) = (retriever.len(), building.display());
+        say(&format!("{n} photos are kept in '{building}'; the same command goes on"));
+    })?;
     let n = retriever.len();
     drop(retriever);
     Gallery::install(&building, out)?;
@@ -172,19 +181,37 @@ pub(crate) fn remove(gallery: &Path, ids: &[String]) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-pub(crate) fn compact(path: &Path, index: Option<IndexKind>) -> Result<Exit> {
+pub(crate) fn compact(path: &Path, index: Option<IndexSpec>) -> Result<Exit> {
     let gallery = Gallery::open_with(path, Access::Write)?;
-    if let Some(kind) = index {
-        gallery.set_index(IndexSpec::ordinary(kind))?;
+    if let Some(index) = index {
+        gallery.set_index(index)?;
     }
     let n_removed = gallery.snapshot().n_removed();
     gallery.compact_files()?;
+    build_index(&gallery)?;
     say(&format!(
         "'{}' has {} photos; {n_removed} removed ones take no space any more",
         path.display(),
         gallery.len()
     ));
     Ok(Exit::Success)
+}
+
+/// Builds the graph, where the gallery is to have one, with progress, until interrupted; and says which index it has and,
+/// of a graph, how much it finds.
+fn build_index(gallery: &Gallery) -> Result<()> {
+    if gallery.kind() == IndexKind::Hnsw {
+        let interrupt = Interrupt::listen()?;
+        let bar = Bar::new(gallery.len(), "building the graph");
+        gallery.build_index(&|n_done| bar.set(n_done), &|| interrupt.is_set())?;
+        bar.finish();
+    }
+    let recall = gallery.measure_recall()?;
+    say(&format!("index: {}", crate::info::index(gallery)));
+    if let Some(recall) = recall {
+        say(&crate::info::recall(recall));
+    }
+    Ok(())
 }
 
 impl Intake {

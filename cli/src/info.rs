@@ -6,7 +6,8 @@ use anyhow::Result;
 use sketchfind_core::card::{CARD, Card};
 use sketchfind_models::network::Network;
 use sketchfind_models::weights::Weights;
-use sketchfind_runtime::{Gallery, gallery, native};
+use sketchfind_runtime::index::LARGEST_EXACT;
+use sketchfind_runtime::{Costs, Gallery, IndexSpec, Recall, gallery, native};
 
 use crate::exit::Exit;
 use crate::output;
@@ -98,10 +99,42 @@ fn of_gallery(gallery: &Gallery) -> Vec<String> {
     let manifest = gallery.manifest();
     let mut lines = vec![
         format!("gallery        {} photos, format {}", gallery.len(), manifest.format),
-        format!("index          {}", manifest.index.kind()),
+        format!("index          {}", index(gallery)),
     ];
+    lines.extend(manifest.recall.map(|found| format!("graph          {}", recall(found))));
     lines.extend(of_card(gallery.card()));
     lines
+}
+
+/// Which index a gallery has, and why.
+pub(crate) fn index(gallery: &Gallery) -> String {
+    let asked = gallery.index();
+    if asked != IndexSpec::Auto {
+        return asked.name().to_owned();
+    }
+    let (n, width) = (gallery.len(), gallery.snapshot().width());
+    let largest = gallery.costs().map_or(LARGEST_EXACT, Costs::largest_exact) / width.max(1) as u64;
+    let why = match gallery.costs() {
+        None => "a limit that was not measured".to_owned(),
+        Some(costs) => format!(
+            "where exact search took as long as an embedding, {:.1} ms, on the machine that built it",
+            costs.embedding_us as f64 / 1000.0
+        ),
+    };
+    format!("auto: {} at {n} photos, exact up to {largest}, {why}", gallery.kind())
+}
+
+/// How much a graph finds.
+pub(crate) fn recall(recall: Recall) -> String {
+    format!(
+        "recall@{} {:.2} % against exact search ({} of {} for {} of its {} photos; sketches lie farther off)",
+        recall.k,
+        100.0 * recall.value(),
+        recall.n_found,
+        recall.n_nearest,
+        recall.n_queries,
+        recall.n_photos
+    )
 }
 
 fn of_weights(weights: &Weights) -> Vec<String> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use sketchfind_core::dataset::Split;
 use sketchfind_core::image::DecodeLimits;
-use sketchfind_runtime::{Device, IndexKind};
+use sketchfind_runtime::{Device, IndexSpec};
 
 use exit::Exit;
 
@@ -232,7 +232,7 @@ enum IndexCommand {
         gallery: PathBuf,
         /// Choose another index.
         #[arg(long)]
-        index: Option<IndexKind>,
+        index: Option<IndexSpec>,
     },
 }
 

@@ -153,7 +153,7 @@ class Retriever:
 def create(
     gallery: str | os.PathLike[str],
     model: str | os.PathLike[str],
-    index: Literal["exact", "hnsw"] = "exact",
+    index: Literal["auto", "exact", "hnsw"] = "auto",
 ) -> None:
     """Makes an empty gallery of a model; a gallery that is there is replaced."""
 

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_runtime as runtime;
-use sketchfind_runtime::{EmbedderOptions, Filter, Gallery, GalleryOptions, IndexKind, IndexSpec, Photo};
+use sketchfind_runtime::{EmbedderOptions, Filter, Gallery, GalleryOptions, IndexSpec, Photo};
 
 /// What is raised; each has its documentation in Python too.
 mod exceptions {
@@ -425,11 +425,11 @@ impl Retriever {
 
 /// Makes an empty gallery of a model; a gallery that is there is replaced.
 #[pyfunction]
-#[pyo3(signature = (gallery, model, index="exact"))]
+#[pyo3(signature = (gallery, model, index="auto"))]
 fn create(py: Python<'_>, gallery: PathBuf, model: PathBuf, index: &str) -> PyResult<()> {
-    let kind: IndexKind = index.parse().map_err(raised)?;
+    let index: IndexSpec = index.parse().map_err(raised)?;
     let tool = concat!("sketchfind for Python ", env!("CARGO_PKG_VERSION")).to_owned();
-    let options = GalleryOptions { index: IndexSpec::ordinary(kind), tool };
+    let options = GalleryOptions { index, tool };
     py.detach(|| Gallery::create_empty(&gallery, &model, &options)).map_err(raised)
 }
 

@@ -42,6 +42,8 @@ typedef enum skf_index {
   SKF_EXACT = 0,
   // Follows a graph; approximate.
   SKF_HNSW = 1,
+  // Exact as long as that costs no more than embedding a sketch, then the graph.
+  SKF_AUTO = 2,
 } skf_index;
 
 // Which photos a query may find.

@@ -57,6 +57,8 @@ pub enum skf_index {
     SKF_EXACT = 0,
     /// Follows a graph; approximate.
     SKF_HNSW = 1,
+    /// Exact as long as that costs no more than embedding a sketch, then the graph.
+    SKF_AUTO = 2,
 }
 
 /// How a gallery is opened. All zeros, as in `skf_options options = {0}`, are the ordinary options.
@@ -250,13 +252,15 @@ pub unsafe extern "C" fn skf_create(path: *const c_char, model: *const c_char, i
         let (path, model) = unsafe { (text(path, "path")?, text(model, "model")?) };
         const EXACT: u32 = skf_index::SKF_EXACT as u32;
         const HNSW: u32 = skf_index::SKF_HNSW as u32;
-        let kind = match index {
-            EXACT => IndexKind::Exact,
-            HNSW => IndexKind::Hnsw,
+        const AUTO: u32 = skf_index::SKF_AUTO as u32;
+        let index = match index {
+            EXACT => IndexSpec::Exact,
+            HNSW => IndexSpec::ordinary(IndexKind::Hnsw),
+            AUTO => IndexSpec::Auto,
             other => return Err(bad(format!("index is {other}, expected a value of skf_index"))),
         };
         let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION")).to_owned();
-        let options = GalleryOptions { index: IndexSpec::ordinary(kind), tool };
+        let options = GalleryOptions { index, tool };
         Ok(Gallery::create_empty(Path::new(path), Path::new(model), &options)?)
     })
 }

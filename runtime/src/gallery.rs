@@ -5,6 +5,7 @@
 //! gallery.json     magic, format, fingerprints of the model's files, distance, index, numbers of the files below
 //! segments/        the photos and the matrix [N, D], float32, in files that never change
 //! log/             the changes since
+//! graphs/          graphs of the matrix, which are built anew where they are missing or do not fit
 //! model/           card.json, model.onnx and the probe: all that a query needs
 //! lock             held by the one writer
 //! ```
@@ -16,7 +17,12 @@
 //! `gallery.json` that names the new files replaces the old one in one step, and only then are the old files removed.
 //! So at any moment `gallery.json` names files that are whole. Every byte that is read is checked: CRC-32C of the log's
 //! records and of blocks of the matrix, SHA-256 of the model. A damaged gallery is an error that names file and place,
-//! and opening one changes nothing.
+//! and opening one changes nothing but the cache of graphs.
+//!
+//! **Growing.** Each segment has its own graph, and never loses it while it is there. Photos that were added since are
+//! looked at one by one, and so are those of segments that a running writer made out of its log, until the gallery is
+//! opened anew or [compacted](Gallery::compact): what was added is found exactly, and costs time, not recall
+//! ([`Snapshot::n_without_graph`] says how much).
 //!
 //! **Who may do what.** Any number of processes and threads read, one writes: a second writer is refused by a lock. A
 //! reader sees a [`Snapshot`], which never changes; a reader in another process sees the gallery as it was opened or
@@ -24,6 +30,7 @@
 
 mod codec;
 mod format1;
+mod graph_file;
 mod lock;
 mod log;
 mod manifest;
@@ -40,6 +47,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sketchfind_core::card::{CARD, Card, MODEL, PROBE_EMBEDDINGS, PROBE_IMAGES};
 use sketchfind_core::embeddings::{Embeddings, ids_path};
+use sketchfind_core::random::Stream;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 pub use manifest::{FORMAT, MAGIC, MANIFEST, Manifest};
@@ -53,7 +61,7 @@ use self::segment::Part;
 use self::segment_file::Expected;
 use self::writer::Writer;
 use crate::index::HnswIndex;
-use crate::{Error, IndexKind, IndexSpec, Photo, Result};
+use crate::{Costs, Error, Filter, IndexKind, IndexSpec, Photo, Recall, Result};
 
 /// The model's folder in a gallery's folder.
 pub const MODEL_DIR: &str = "model";
@@ -68,6 +76,11 @@ pub struct GalleryOptions {
 }
 
 impl GalleryOptions {
+    /// The index that the size calls for, see [`choose`](crate::index::choose); made by `tool`.
+    pub fn auto(tool: &str) -> GalleryOptions {
+        GalleryOptions { index: IndexSpec::Auto, tool: tool.to_owned() }
+    }
+
     /// Exact search; made by `tool`.
     pub fn exact(tool: &str) -> GalleryOptions {
         GalleryOptions { index: IndexSpec::ordinary(IndexKind::Exact), tool: tool.to_owned() }
@@ -205,6 +218,8 @@ impl Gallery {
                 segments,
                 log: 1,
                 sequence: 1,
+                costs: None,
+                recall: None,
             }
             .save(new)
         })?;
@@ -350,19 +365,100 @@ impl Gallery {
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
     }
 
-    /// Builds the graphs that the gallery asks for and does not have.
+    /// What embedding and exact search cost where the gallery was built, where that was measured.
+    pub fn costs(&self) -> Option<Costs> {
+        match self.writer() {
+            Ok(writer) => writer.manifest().costs,
+            Err(_read_only) => self.manifest.costs,
+        }
+    }
+
+    /// The kind of index that the gallery asks for at its present size.
+    pub fn kind(&self) -> IndexKind {
+        let snapshot = self.snapshot();
+        let n_numbers = (snapshot.len() as u64).saturating_mul(snapshot.width() as u64);
+        self.index().kind(self.costs(), n_numbers)
+    }
+
+    /// Reads or builds the graphs that the gallery asks for and does not have.
     fn build_graphs(&self) -> Result<()> {
-        let IndexSpec::Hnsw(parameters) = self.index() else {
+        self.build_index(&|_| (), &|| false)
+    }
+
+    /// Reads or builds the graphs that the gallery asks for and does not have, as opening and compacting it does, but with
+    /// progress and a way to stop: `on_progress` is told how many rows of a graph are done, on any thread. Graphs that are
+    /// done are kept beside the matrix where that is possible.
+    ///
+    /// # Errors
+    /// Those of [`HnswIndex::build_with`].
+    pub fn build_index(
+        &self,
+        on_progress: &(dyn Fn(usize) + Sync),
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<()> {
+        if self.kind() == IndexKind::Exact {
             return Ok(());
-        };
+        }
+        let (distance, parameters) = (self.manifest.distance, self.index().parameters());
         for part in self.snapshot().parts() {
             let segment = &part.segment;
-            if segment.len() >= LEAST_FOR_GRAPH && segment.graph().is_none() {
-                let matrix = segment.matrix().clone();
-                segment.set_graph(HnswIndex::build(matrix, self.manifest.distance, parameters)?);
+            if segment.len() < LEAST_FOR_GRAPH || segment.graph().is_some() {
+                continue;
             }
+            let matrix = segment.matrix().clone();
+            let index = match graph_file::load(&self.path, segment, distance, parameters) {
+                Some(shape) => HnswIndex::of_cache(matrix, distance, parameters, shape),
+                None => {
+                    let index =
+                        HnswIndex::build_with(matrix, distance, parameters, on_progress, is_cancelled)?;
+                    // A cache that cannot be written is no loss but of time.
+                    let _ = graph_file::save(&self.path, segment, distance, parameters, index.shape());
+                    index
+                }
+            };
+            segment.set_graph(index);
         }
         Ok(())
+    }
+
+    /// How many of the ten nearest the graphs find, on a sample of photos that a seed draws; nothing where there is no
+    /// graph. A gallery that is open for writing writes it down.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::search`], and of [`Gallery::set_index`] where it cannot be written down.
+    pub fn measure_recall(&self) -> Result<Option<Recall>> {
+        const K: usize = 10;
+        const N_SAMPLE: usize = 200;
+        let snapshot = self.snapshot();
+        if snapshot.n_without_graph() == snapshot.len() {
+            return Ok(None);
+        }
+        let mut photos: Vec<(&str, &[f32])> =
+            snapshot.photos().map(|(photo, row)| (photo.id(), row)).collect();
+        Stream::new(0, "sample of recall", &[]).shuffle(&mut photos);
+        photos.truncate(N_SAMPLE);
+        let queries: Vec<f32> = photos.iter().flat_map(|(_, row)| row.iter().copied()).collect();
+        let search = |exactly| snapshot.search_each(&queries, K + 1, &Filter::everything(), exactly);
+        let (expected, found) = (search(true)?, search(false)?);
+        let (mut n_nearest, mut n_found) = (0, 0);
+        for ((&(id, _), expected), found) in photos.iter().zip(&expected).zip(&found) {
+            let others = |matches: &[Match]| -> Vec<f64> {
+                let others = matches.iter().filter(|found| found.id != id);
+                others.take(K).map(|found| found.distance).collect()
+            };
+            let expected = others(expected);
+            if let Some(farthest) = expected.last() {
+                // As near as the farthest of them, so that equal distances do not count against a graph.
+                n_found += others(found).iter().filter(|distance| *distance <= farthest).count() as u64;
+                n_nearest += expected.len() as u64;
+            }
+        }
+        let (n_queries, n_photos) = (photos.len() as u64, snapshot.len() as u64);
+        let recall = Recall { k: K as u64, n_queries, n_photos, n_nearest, n_found };
+        if self.writer.is_some() {
+            self.set_recall(Some(recall))?;
+        }
+        Ok(Some(recall))
     }
 }
 
@@ -410,6 +506,8 @@ fn read_first(path: &Path, first: &format1::Manifest) -> Result<State> {
         segments: vec![],
         log: 0,
         sequence: 1,
+        costs: None,
+        recall: None,
     };
     let snapshot = Snapshot::new(first.distance, first.width, parts);
     Ok(State { manifest, snapshot, log_end: None })

@@ -60,7 +60,9 @@ pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use gallery::{Access, Gallery, GalleryOptions, Match, Snapshot};
-pub use index::{ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, Matrix, recall_at_k};
+pub use index::{
+    Costs, ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, Matrix, Recall, recall_at_k,
+};
 pub use ingest::{Ingested, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 pub use retriever::{Retriever, RetrieverOptions};

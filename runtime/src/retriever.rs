@@ -3,13 +3,18 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::card::Card;
 use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::random::Stream;
 
 use crate::pool::Pool;
-use crate::{Access, Embedder, EmbedderOptions, Filter, Gallery, Match, Photo, Result, Snapshot};
+use crate::{
+    Access, Costs, Embedder, EmbedderOptions, ExactIndex, Filter, Gallery, Index, Match, Matrix, Photo,
+    Result, Snapshot,
+};
 
 /// How a gallery is opened together with its model.
 #[derive(Clone, Debug)]
@@ -195,9 +200,7 @@ impl Retriever {
     /// Those of [`Embedder::embed`].
     pub fn query_batch(&self, sketches: &[Rgb8Image], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
         let embeddings = self.embed(sketches)?;
-        let snapshot = self.snapshot();
-        let rows = embeddings.chunks_exact(snapshot.width());
-        rows.map(|embedding| snapshot.search(embedding, k, filter)).collect()
+        self.snapshot().search_batch(&embeddings, k, filter)
     }
 
     /// The `k` photos nearest to an embedding of the gallery's model among those that pass `filter`.
@@ -251,6 +254,29 @@ impl Retriever {
         self.gallery.remove(ids)
     }
 
+    /// Measures what embedding and exact search cost here and writes it down, so that the index `auto` chooses by it.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::set_costs`] and [`Embedder::embed`].
+    pub fn measure_costs(&self) -> Result<Costs> {
+        let side = self.card().preprocess.crop;
+        let image = Rgb8Image::new(side, side, vec![127; side as usize * side as usize * 3])?;
+        let embedding_us = median_us(|| self.embed(std::slice::from_ref(&image)).map(drop))?;
+        let width = self.snapshot().width();
+        // Larger than what a processor keeps at hand, as a gallery is for which the choice matters.
+        const N_NUMBERS: usize = 1 << 24;
+        let mut stream = Stream::new(0, "costs", &[]);
+        let values = (0..(N_NUMBERS / width).max(1) * width).map(|_| stream.unit() as f32);
+        let matrix = Matrix::new(width, values.collect())?;
+        let n_numbers = matrix.values().len() as u64;
+        let query = matrix.row(0).unwrap_or_default().to_vec();
+        let index = ExactIndex::new(matrix, self.card().distance);
+        let search_us = median_us(|| index.search(&query, 10).map(drop))?;
+        let costs = Costs { embedding_us, exact_numbers_per_us: (n_numbers / search_us).max(1) };
+        self.gallery.set_costs(costs)?;
+        Ok(costs)
+    }
+
     /// Gives back the space of removed photos and brings the index up to date.
     ///
     /// # Errors
@@ -258,6 +284,19 @@ impl Retriever {
     pub fn compact(&self) -> Result<()> {
         self.gallery.compact()
     }
+}
+
+/// The median time of `work` in microseconds, at least 1, of five times after one that does not count.
+fn median_us(mut work: impl FnMut() -> Result<()>) -> Result<u64> {
+    work()?;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let started = Instant::now();
+        work()?;
+        times.push(started.elapsed().as_micros() as u64);
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2].max(1))
 }
 
 fn check_counts(photos: &[Photo], images: &[Rgb8Image]) -> Result<()> {

@@ -7,8 +7,8 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_runtime::{
-    Access, EmbedderOptions, Error, Filter, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec,
-    Photo, Retriever, verify,
+    Access, EmbedderOptions, Error, Filter, Gallery, GalleryOptions, HnswParameters, IndexSpec, Photo,
+    Retriever, verify,
 };
 
 use crate::{assert_says, copy_folder, fixture};
@@ -43,7 +43,7 @@ fn assert_holds_colours(path: &Path, format: u32) {
     assert_eq!((manifest.format, snapshot.len(), manifest.width), (format, 3, 3));
     assert_eq!((manifest.distance, manifest.tool.as_str()), (Distance::Mse, "sketchfind 0.1.0"));
     assert_eq!(manifest.model_sha256, gallery.card().onnx.sha256);
-    assert_eq!(manifest.index.kind(), IndexKind::Hnsw);
+    assert_eq!(manifest.index.name(), "hnsw");
     assert!(verify(&gallery.model_dir(), sketchfind_runtime::Device::Cpu).unwrap().passed);
 }
 
@@ -52,16 +52,13 @@ fn a_gallery_comes_back_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/gallery");
     create(&path);
-    assert_holds_colours(&path, 2);
+    assert_holds_colours(&path, 3);
     // Again, in its place, and from the copy of the model inside it.
     let (embeddings, _) = colours();
     Gallery::create(&path, &path.join("model"), &embeddings, None, &GalleryOptions::exact("test")).unwrap();
     let gallery = Gallery::open(&path).unwrap();
     assert_eq!(gallery.snapshot().photo("blue").unwrap().source(), None);
-    assert_eq!(
-        (gallery.manifest().index.kind(), gallery.manifest().tool.as_str()),
-        (IndexKind::Exact, "test")
-    );
+    assert_eq!((gallery.manifest().index, gallery.manifest().tool.as_str()), (IndexSpec::Exact, "test"));
     assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
 }
 
@@ -78,7 +75,12 @@ fn the_first_format_is_read_for_good() {
 #[test]
 fn the_second_format_is_read_for_good() {
     // Its log holds a photo that was added and one that was removed since the segment was written.
-    let path = fixture("gallery-v2");
+    assert_holds_what_was_logged(&fixture("gallery-v2"), 2);
+}
+
+#[test]
+fn the_third_format_is_read_for_good() {
+    let path = fixture("gallery-v3");
     if std::env::var_os("SKETCHFIND_WRITE_FIXTURES").is_some() {
         create(&path);
         let gallery = Gallery::open_with(&path, Access::Write).unwrap();
@@ -88,7 +90,13 @@ fn the_second_format_is_read_for_good() {
         drop(gallery);
         std::fs::remove_file(path.join("lock")).unwrap();
     }
-    let gallery = Gallery::open(&path).unwrap();
+    assert_holds_what_was_logged(&path, 3);
+}
+
+#[track_caller]
+fn assert_holds_what_was_logged(path: &Path, format: u32) {
+    let gallery = Gallery::open(path).unwrap();
+    assert_eq!(gallery.manifest().format, format);
     let snapshot = gallery.snapshot();
     let ids: Vec<&str> = snapshot.photos().map(|(photo, _)| photo.id()).collect();
     assert_eq!(ids, ["blue", "grey", "red, bright"]);
@@ -109,7 +117,7 @@ fn the_first_format_becomes_the_present_one_when_it_is_written() {
     gallery.add(vec![Photo::new("grey")], vec![0.5; 3]).unwrap();
     drop(gallery);
     let gallery = Gallery::open(&path).unwrap();
-    assert_eq!((gallery.manifest().format, gallery.len()), (2, 4));
+    assert_eq!((gallery.manifest().format, gallery.len()), (3, 4));
     assert_eq!(gallery.snapshot().photo("blue").unwrap().source(), Some(Path::new("photos/blue.png")));
     for gone in ["embeddings.npy", "embeddings.csv", "photos.csv"] {
         assert!(!path.join(gone).exists() && !gallery.manifest().files.contains_key(gone));
@@ -142,8 +150,9 @@ fn a_retriever_finds_photos() {
 fn an_empty_gallery_is_a_gallery() {
     let folder = tempfile::tempdir().unwrap();
     let nothing = Embeddings::new(vec![], 3, vec![]).unwrap();
-    for options in [GalleryOptions::exact("test"), GalleryOptions::hnsw("test")] {
-        let path = folder.path().join(options.index.kind().name());
+    for options in [GalleryOptions::auto("test"), GalleryOptions::exact("test"), GalleryOptions::hnsw("test")]
+    {
+        let path = folder.path().join(options.index.name());
         Gallery::create(&path, &fixture("mean8"), &nothing, None, &options).unwrap();
         let retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
         let sketch = Rgb8Image::new(1, 1, vec![0; 3]).unwrap();
@@ -223,9 +232,9 @@ fn a_newer_format_is_called_newer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     copy_folder(&fixture("gallery-v1"), &path);
-    let newer = br#"{"magic": "sketchfind-gallery", "format": 3, "shape": "unheard of"}"#;
+    let newer = br#"{"magic": "sketchfind-gallery", "format": 4, "shape": "unheard of"}"#;
     std::fs::write(path.join("gallery.json"), newer).unwrap();
-    assert_says(Gallery::open(&path).unwrap_err(), &["gallery.json", "format 3", "reads 1 to 2", "Update"]);
+    assert_says(Gallery::open(&path).unwrap_err(), &["gallery.json", "format 4", "reads 1 to 3", "Update"]);
     std::fs::write(path.join("gallery.json"), br#"{"magic": "other", "format": 1}"#).unwrap();
     assert_says(Gallery::open(&path).unwrap_err(), &["'other'", "sketchfind-gallery"]);
     std::fs::remove_file(path.join("gallery.json")).unwrap();

@@ -172,6 +172,77 @@ fn a_large_matrix_in_blocks_gives_what_one_pass_gives() {
     }
 }
 
+/// What looking at every row in float64 gives.
+fn naive(index: &ExactIndex, query: &[f32], k: usize) -> Vec<(usize, f64)> {
+    let distances = index.matrix().rows().map(|row| index.distance().between(query, row));
+    let mut hits: Vec<(usize, f64)> = distances.enumerate().collect();
+    hits.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+    hits.truncate(k);
+    hits
+}
+
+/// One query at a time and all together give what the naive search gives, to the last bit.
+#[track_caller]
+fn assert_exact(rows: &Arc<Embeddings>, queries: &[f32], k: usize) {
+    for distance in DISTANCES {
+        let index = ExactIndex::new(Arc::clone(rows), distance);
+        let together = index.search_batch(queries, k).unwrap();
+        for (query, ranking) in queries.chunks_exact(rows.width()).zip(&together) {
+            let as_pairs = |ranking: &Ranking| -> Vec<(usize, f64)> {
+                ranking.hits().iter().map(|hit| (hit.row, hit.distance)).collect()
+            };
+            let expected = naive(&index, query, k);
+            assert_eq!(as_pairs(&index.search(query, k).unwrap()), expected, "{distance}, k {k}");
+            assert_eq!(as_pairs(ranking), expected, "{distance}, k {k}, together");
+        }
+        assert_eq!(together.len(), queries.len() / rows.width());
+    }
+}
+
+#[test]
+fn exact_search_of_many_is_exact_search_of_each() {
+    // Widths that fill no vector of any processor, and numbers of rows and queries that fill no block.
+    for (width, n_rows, n_queries) in [(1, 300, 5), (7, 1_003, 17), (33, 999, 49), (130, 2_050, 100)] {
+        let rows = uniform(20, n_rows, width);
+        for k in [1, 10, 100] {
+            assert_exact(&rows, uniform(21, n_queries, width).values(), k);
+        }
+    }
+    let rows = uniform(22, 4_000, 600);
+    assert_exact(&rows, uniform(23, 1_100, 600).values().get(..600 * 7).unwrap(), 10);
+    let index = ExactIndex::new(Arc::clone(&rows), Distance::Mse);
+    assert!(index.search_batch(&[], 3).unwrap().is_empty());
+    assert_says(index.search_batch(&[0.0; 601], 3).unwrap_err(), &["queries", "600", "601"]);
+    let mut queries = vec![0.0; 1_200];
+    queries[700] = f32::NAN;
+    assert_says(index.search_batch(&queries, 3).unwrap_err(), &["component 100", "finite"]);
+}
+
+#[test]
+fn rows_that_float32_cannot_tell_apart_are_ordered_by_the_distance_itself() {
+    // Far from the origin and a hair apart: float32's product loses all that tells them apart.
+    let mut stream = Stream::new(24, "hair", &[]);
+    let near = |stream: &mut Stream| 1000.0 + (stream.below(3) as f32) * 6.2e-5;
+    let values: Vec<f32> = (0..2_000 * 24).map(|_| near(&mut stream)).collect();
+    let queries: Vec<f32> = (0..8 * 24).map(|_| near(&mut stream)).collect();
+    assert_exact(&embeddings(24, values), &queries, 10);
+}
+
+#[test]
+fn magnitudes_from_the_smallest_to_the_largest_are_searched_exactly() {
+    let mut stream = Stream::new(25, "magnitudes", &[]);
+    let mut of_any_size = |n: usize| -> Vec<f32> {
+        let scales = [0.0, 1e-45, 1e-38, 1e-30, 1e-20, 1e-10, 1.0, 1e10, 1e18, 1e30, 1e38];
+        let rows = (0..n).flat_map(|_| {
+            let scale = scales[stream.below(scales.len())];
+            (0..20).map(|_| ((stream.unit() * 6.0 - 3.0) * scale) as f32).collect::<Vec<_>>()
+        });
+        rows.collect()
+    };
+    let (values, queries) = (of_any_size(700), of_any_size(60));
+    assert_exact(&embeddings(20, values), &queries, 25);
+}
+
 /// Compares with exact search, and searches for every row. At most one row in a hundred may be apart.
 fn check_recall(rows: &Arc<Embeddings>, queries: &Embeddings, floor: f64) {
     for distance in DISTANCES {
@@ -285,12 +356,25 @@ fn parameters_that_hnsw_rs_would_exit_on_are_refused() {
     let extreme = HnswParameters { m: 255, ef_construction: 255, ef_search: 1 };
     let index = HnswIndex::build(uniform(1, 600, 2), Distance::Mse, extreme).unwrap();
     assert_lawful(&index, &[0.0, 0.0], 5);
-    assert_says("tree".parse::<IndexKind>().unwrap_err(), &["'tree'", "'hnsw'"]);
-    assert_eq!("hnsw".parse::<IndexKind>().unwrap(), IndexKind::Hnsw);
+    assert_says("tree".parse::<IndexSpec>().unwrap_err(), &["'tree'", "'auto'", "'hnsw'"]);
+    assert_eq!("hnsw".parse::<IndexSpec>().unwrap(), IndexSpec::ordinary(IndexKind::Hnsw));
+    assert_eq!("auto".parse::<IndexSpec>().unwrap(), IndexSpec::Auto);
 }
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, ..Default::default() })]
+
+    /// Few values and many rows, so that whole groups of rows tie at the k-th place.
+    #[test]
+    fn exact_search_keeps_ties_in_order(
+        rows in proptest::collection::vec(proptest::collection::vec(-1_i8..=1, 4), 100..400),
+        queries in proptest::collection::vec(proptest::collection::vec(-2_i8..=2, 4), 1..9),
+        k in 1_usize..40,
+        scale in proptest::sample::select(vec![1.0_f32, 1e-3, 1e4, 1e-20, 3.3e37]),
+    ) {
+        let scaled = |rows: &[Vec<i8>]| rows.concat().iter().map(|&v| f32::from(v) * scale).collect::<Vec<_>>();
+        assert_exact(&embeddings(4, scaled(&rows)), &scaled(&queries), k);
+    }
 
     /// Matrices of few values, so that equal rows, zero rows and ties of distance are common.
     #[test]

@@ -10,6 +10,7 @@ mod embedder_files;
 mod example;
 mod gallery;
 mod gallery_damage;
+mod graph_cache;
 mod index;
 mod ingest;
 mod native;

@@ -9,14 +9,14 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 use super::format1;
-use crate::{Error, IndexSpec, Result};
+use crate::{Costs, Error, IndexSpec, Recall, Result};
 
 /// The name of this file in a gallery's folder.
 pub const MANIFEST: &str = "gallery.json";
 /// The word that says that a folder is a gallery of ours.
 pub const MAGIC: &str = "sketchfind-gallery";
 /// The version of the format that this code writes, and the newest that it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What a gallery is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,12 @@ pub struct Manifest {
     pub log: u64,
     /// The sequence of the log's first record.
     pub sequence: u64,
+    /// What embedding and exact search cost where the gallery was built, from which the index `auto` chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
+    /// How many of the nearest the graph found when it was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<Recall>,
 }
 
 /// The file: the magic word, a checksum of the manifest, the manifest.
@@ -56,7 +62,7 @@ struct Document {
     gallery: Manifest,
 }
 
-/// A manifest of any format that is read.
+/// A manifest of any format that is read. The third differs from the second in what it may say of the index.
 pub(super) enum AnyManifest {
     First(format1::Manifest),
     Second(Manifest),

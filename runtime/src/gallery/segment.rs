@@ -16,15 +16,15 @@ pub(crate) struct Segment {
     photos: Vec<Photo>,
     /// The rows that have a label, ascending.
     rows_of_label: BTreeMap<String, Vec<u32>>,
-    /// The number of its file, where it has one.
-    number: Option<u64>,
+    /// The number of its file and a fingerprint of the matrix in it, where it has one.
+    file: Option<(u64, String)>,
     /// A graph of the matrix, once there is one.
     graph: OnceLock<HnswIndex>,
 }
 
 impl Segment {
     /// A segment of `photos`, whose embeddings are the rows of `matrix`; both sorted by id already.
-    pub(super) fn sorted(photos: Vec<Photo>, matrix: Matrix, number: Option<u64>) -> Segment {
+    pub(super) fn sorted(photos: Vec<Photo>, matrix: Matrix, file: Option<(u64, String)>) -> Segment {
         let mut rows_of_label: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         for (row, photo) in (0_u32..).zip(&photos) {
             for label in photo.labels() {
@@ -34,7 +34,7 @@ impl Segment {
                 }
             }
         }
-        Segment { matrix, photos, rows_of_label, number, graph: OnceLock::new() }
+        Segment { matrix, photos, rows_of_label, file, graph: OnceLock::new() }
     }
 
     /// A segment of `photos` in any order, each id once.
@@ -68,8 +68,14 @@ impl Segment {
         &self.matrix
     }
 
+    /// The number of its file, where it has one.
     pub(super) fn number(&self) -> Option<u64> {
-        self.number
+        self.file.as_ref().map(|(number, _)| *number)
+    }
+
+    /// The number of its file and a fingerprint of the matrix in it, where it has one.
+    pub(super) fn file(&self) -> Option<(u64, &str)> {
+        self.file.as_ref().map(|(number, sha256)| (*number, sha256.as_str()))
     }
 
     pub(super) fn graph(&self) -> Option<&HnswIndex> {
@@ -174,25 +180,27 @@ impl Part {
         (0..self.segment.len()).filter(|&row| !self.is_live(row))
     }
 
-    /// The `k` live rows nearest to `query` that pass `filter`: exact where there is a filter or no graph.
+    /// For each of `queries`, `[Q, D]`, the `k` nearest live rows that pass `filter`: exact where there is a filter or no
+    /// graph, or `exactly`.
     pub(super) fn search(
         &self,
-        query: &[f32],
+        queries: &[f32],
         distance: Distance,
         k: usize,
         filter: Option<&Filter>,
-    ) -> Result<Ranking> {
+        exactly: bool,
+    ) -> Result<Vec<Ranking>> {
         let matrix = &self.segment.matrix;
+        let is_live = |row: usize| self.is_live(row);
         if let Some(filter) = filter {
             let mut rows = self.segment.rows_that_pass(filter);
             rows.retain(|&row| self.is_live(row as usize));
-            return exact::search(matrix, distance, query, k, Rows::These(&rows));
+            return exact::search_batch(matrix, distance, queries, k, Rows::These(&rows));
         }
-        let is_live = |row: usize| self.is_live(row);
-        match self.segment.graph.get() {
-            Some(graph) => graph.search_among(query, k, self.n_dead(), &is_live),
-            None if self.n_dead() == 0 => exact::search(matrix, distance, query, k, Rows::All),
-            None => exact::search(matrix, distance, query, k, Rows::Where(&is_live)),
+        match self.segment.graph.get().filter(|_| !exactly) {
+            Some(graph) => graph.search_batch_among(queries, k, self.n_dead(), &is_live),
+            None if self.n_dead() == 0 => exact::search_batch(matrix, distance, queries, k, Rows::All),
+            None => exact::search_batch(matrix, distance, queries, k, Rows::Where(&is_live)),
         }
     }
 }

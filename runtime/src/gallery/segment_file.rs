@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use sketchfind_core::{Error as CoreError, atomic};
+use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 use super::codec::{self, Reader};
 use super::map::{Map, MappedRows};
@@ -213,9 +213,11 @@ fn read(map: Map, number: u64, expected: Expected<'_>) -> codec::Result<Segment>
     if !photos.is_sorted_by(|a, b| a.id() < b.id()) {
         return Err("its photos are not sorted by id".into());
     }
+    // The checksums, which agree with the matrix, stand for it.
+    let sha256 = fingerprint::of_bytes(&[header, checksums].concat());
     let rows = MappedRows::new(map, MATRIX, n, width).ok_or("its matrix is not where numbers may be")?;
     if rows.values().par_chunks(BLOCK / 4).any(|block| block.iter().any(|value| !value.is_finite())) {
         return Err("its matrix holds a number that is not finite".into());
     }
-    Ok(Segment::sorted(photos, Matrix::mapped(Arc::new(rows)), Some(number)))
+    Ok(Segment::sorted(photos, Matrix::mapped(Arc::new(rows)), Some((number, sha256))))
 }

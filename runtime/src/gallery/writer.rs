@@ -9,8 +9,8 @@ use super::manifest::{self, AnyManifest, FORMAT, MANIFEST, Manifest};
 use super::segment::Part;
 use super::segment_file::{self, Expected};
 use super::snapshot::{Batch, Snapshot, photo_and_row, sorted_rows};
-use super::{Gallery, format1};
-use crate::{Error, IndexSpec, Photo, Result};
+use super::{Gallery, format1, graph_file};
+use crate::{Costs, Error, IndexSpec, Photo, Recall, Result};
 
 /// Bytes of records after which the log is written as a segment: enough that this is rare, few enough that opening a
 /// gallery, which reads the log, takes well below a second.
@@ -151,14 +151,24 @@ impl Gallery {
     pub fn set_index(&self, index: IndexSpec) -> Result<()> {
         index.check()?;
         let mut writer = self.writer()?;
-        writer.refuse_if_broken()?;
-        let manifest = Manifest { index, ..writer.manifest.clone() };
-        if let Err(error) = manifest.save(&self.path) {
-            writer.broken = Some(format!("'{MANIFEST}' could not be replaced: {error}"));
-            return Err(error);
-        }
-        writer.manifest = manifest;
-        Ok(())
+        let manifest = Manifest { index, recall: None, ..writer.manifest.clone() };
+        writer.replace_manifest(manifest)
+    }
+
+    /// Writes down what embedding and exact search cost here, from which the index `auto` chooses.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::add`].
+    pub fn set_costs(&self, costs: Costs) -> Result<()> {
+        let mut writer = self.writer()?;
+        let manifest = Manifest { costs: Some(costs), ..writer.manifest.clone() };
+        writer.replace_manifest(manifest)
+    }
+
+    pub(super) fn set_recall(&self, recall: Option<Recall>) -> Result<()> {
+        let mut writer = self.writer()?;
+        let manifest = Manifest { recall, ..writer.manifest.clone() };
+        writer.replace_manifest(manifest)
     }
 
     fn write_segment(&self, all: bool) -> Result<()> {
@@ -203,6 +213,18 @@ impl Gallery {
 impl Writer {
     pub(super) fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Puts another manifest of the same files in the place of the one that is there.
+    fn replace_manifest(&mut self, manifest: Manifest) -> Result<()> {
+        self.refuse_if_broken()?;
+        let manifest = Manifest { format: FORMAT, ..manifest };
+        if let Err(error) = manifest.save(&self.path) {
+            self.broken = Some(format!("'{MANIFEST}' could not be replaced: {error}"));
+            return Err(error);
+        }
+        self.manifest = manifest;
+        Ok(())
     }
 
     fn append(&mut self, batch: &Batch) -> Result<()> {
@@ -287,8 +309,10 @@ impl Writer {
     fn sweep(&self) {
         let mut named: Vec<PathBuf> =
             self.manifest.segments.iter().map(|&number| segment_file::path_of(&self.path, number)).collect();
+        named.extend(self.manifest.segments.iter().map(|&number| graph_file::path_of(&self.path, number)));
         named.push(log::path_of(&self.path, self.manifest.log));
-        for (folder, ending) in [(segment_file::FOLDER, "rows"), (log::FOLDER, "log")] {
+        let folders = [(segment_file::FOLDER, "rows"), (log::FOLDER, "log"), (graph_file::FOLDER, "graph")];
+        for (folder, ending) in folders {
             let Ok(entries) = std::fs::read_dir(self.path.join(folder)) else {
                 continue;
             };

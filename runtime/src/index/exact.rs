@@ -1,14 +1,27 @@
 //! Exact search: every row is looked at.
+//!
+//! Most rows are only looked at in float32, as fast as the processor can: there a distance is known to lie between two
+//! bounds (`bounds.rs`), and rows that cannot be among the nearest drop out. The few that are left are ordered by the
+//! distance itself, so that hits, distances and ties are those of looking at every row in float64.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
+use sketchfind_core::Error as CoreError;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::ranking::{Hit, Ranking};
 
+use super::bounds::{BatchBounds, Nearest, QueryBounds, WIDEST};
+use super::kernel::{Packed, RowList, Sums, multiply, one_by_one};
 use super::{Index, IndexKind, Matrix, check_query};
 use crate::Result;
 
-/// Components in one block of rows, 4 MiB: a task long enough to be worth handing to another core.
-const BLOCK: usize = 1 << 20;
+/// Components in one block of rows, 2 MiB: a task long enough to be worth handing to another core.
+const BLOCK: usize = 1 << 19;
+/// Queries from which on they are multiplied with the rows all at once.
+const N_FOR_BATCH: usize = 3;
+/// Queries that are searched for at once: enough that reading the rows is for nothing, few enough for their lists.
+const LARGEST_BATCH: usize = 1024;
 
 /// Exact search: every row is looked at, on all cores where the matrix is large.
 ///
@@ -52,6 +65,10 @@ impl Index for ExactIndex {
     fn search(&self, query: &[f32], k: usize) -> Result<Ranking> {
         search(&self.matrix, self.distance, query, k, Rows::All)
     }
+
+    fn search_batch(&self, queries: &[f32], k: usize) -> Result<Vec<Ranking>> {
+        search_batch(&self.matrix, self.distance, queries, k, Rows::All)
+    }
 }
 
 /// Which rows of a matrix are looked at.
@@ -61,7 +78,7 @@ pub(crate) enum Rows<'a> {
     All,
     /// Those of which this is true.
     Where(&'a (dyn Fn(usize) -> bool + Sync)),
-    /// These, ascending.
+    /// These, in any order, each once.
     These(&'a [u32]),
 }
 
@@ -73,35 +90,161 @@ pub(crate) fn search(
     k: usize,
     rows: Rows<'_>,
 ) -> Result<Ranking> {
-    let width = matrix.width();
-    check_query(query, width)?;
-    let rows_per_block = (BLOCK / width).max(1);
-    let hit = |row: usize, embedding: &[f32]| Hit { row, distance: distance.between(query, embedding) };
-    // Each block keeps its own k nearest. The order of hits is total, so the blocks do not show in the
-    // result.
-    let ranked = |hits: Vec<Hit>| Ranking::new(hits, k);
-    let blocks: Vec<Ranking> = match rows {
-        Rows::These(rows) => {
-            let block = |rows: &[u32]| {
-                let hits = rows.iter().map(|&row| row as usize);
-                ranked(hits.filter_map(|row| Some(hit(row, matrix.row(row)?))).collect())
-            };
-            rows.par_chunks(rows_per_block).map(block).collect::<std::result::Result<_, _>>()?
+    check_query(query, matrix.width())?;
+    Search::new(matrix, distance, k, rows).one(query)
+}
+
+/// What [`search`] gives for each of `queries`, `[Q, D]`.
+pub(crate) fn search_batch(
+    matrix: &Matrix,
+    distance: Distance,
+    queries: &[f32],
+    k: usize,
+    rows: Rows<'_>,
+) -> Result<Vec<Ranking>> {
+    let queries = check_queries(queries, matrix.width())?;
+    let search = Search::new(matrix, distance, k, rows);
+    let mut rankings = Vec::with_capacity(queries.len());
+    for queries in queries.chunks(LARGEST_BATCH) {
+        rankings.extend(search.many(queries)?);
+    }
+    Ok(rankings)
+}
+
+/// One way to look at rows, for any query.
+struct Search<'a> {
+    matrix: &'a Matrix,
+    distance: Distance,
+    k: usize,
+    list: RowList<'a>,
+    is_wanted: &'a (dyn Fn(usize) -> bool + Sync),
+}
+
+impl<'a> Search<'a> {
+    fn new(matrix: &'a Matrix, distance: Distance, k: usize, rows: Rows<'a>) -> Search<'a> {
+        let ids = if let Rows::These(ids) = rows { Some(ids) } else { None };
+        let list = RowList { values: matrix.values(), width: matrix.width(), ids };
+        let is_wanted = if let Rows::Where(is_wanted) = rows { is_wanted } else { &|_| true };
+        Search { matrix, distance, k: k.min(list.len()), list, is_wanted }
+    }
+
+    /// Whether looking in float32 first is worth it: where most rows are asked for, all would be looked at twice.
+    fn bounds_help(&self) -> bool {
+        self.matrix.width() <= WIDEST && self.k <= self.list.len() / 8
+    }
+
+    /// What `work` gives for the places of each block of rows, on all cores where there are several blocks.
+    fn in_blocks<T: Send>(&self, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
+        let n = self.list.len();
+        let n_for_one = (BLOCK / self.matrix.width()).max(1);
+        // Handing work to other threads takes longer than one block does.
+        if n <= n_for_one {
+            return vec![work(0..n)];
         }
-        Rows::All | Rows::Where(_) => {
-            let is_wanted = |row: usize| if let Rows::Where(wanted) = rows { wanted(row) } else { true };
-            let block = |(block, values): (usize, &[f32])| {
-                let first = block * rows_per_block;
-                let hits = values.chunks_exact(width).zip(first..).filter(|(_, row)| is_wanted(*row));
-                ranked(hits.map(|(embedding, row)| hit(row, embedding)).collect())
-            };
-            let values = matrix.values();
-            if matrix.len() <= rows_per_block {
-                return Ok(block((0, values))?);
-            }
-            let blocks = values.par_chunks(rows_per_block * width).enumerate();
-            blocks.map(block).collect::<std::result::Result<_, _>>()?
+        // Few blocks for each core: each of them finds out anew how near the nearest are.
+        let n_in_block = n_for_one.max(n.div_ceil(4 * rayon::current_num_threads()));
+        let blocks = (0..n.div_ceil(n_in_block)).into_par_iter();
+        blocks.map(|block| work(block * n_in_block..((block + 1) * n_in_block).min(n))).collect()
+    }
+
+    fn one(&self, query: &[f32]) -> Result<Ranking> {
+        if self.k == 0 {
+            return Ok(Ranking::new(vec![], 0)?);
         }
-    };
-    Ok(Ranking::new(blocks.iter().flat_map(|ranking| ranking.hits()).copied().collect(), k)?)
+        if !self.bounds_help() {
+            return self.scan(query);
+        }
+        let bounds = QueryBounds::new(self.distance, query);
+        let kind = match self.distance {
+            Distance::Mse => Sums::Squares,
+            Distance::Cosine => Sums::Products,
+        };
+        let block = |places| {
+            let mut nearest = Nearest::new(self.k);
+            one_by_one(self.list, places, query, kind, &mut |row, sums| {
+                let (low, high) = bounds.of(sums);
+                if nearest.may_hold(low) && (self.is_wanted)(row) {
+                    nearest.offer(row, low, high);
+                }
+            });
+            nearest
+        };
+        let blocks: Vec<Nearest> = self.in_blocks(block);
+        self.rank(query, blocks.iter())
+    }
+
+    fn many(&self, queries: &[&[f32]]) -> Result<Vec<Ranking>> {
+        let suit = |query: &&&[f32]| BatchBounds::suit(query);
+        let suited: Vec<&[f32]> = queries.iter().filter(suit).copied().collect();
+        if self.k == 0 || !self.bounds_help() || suited.len() < N_FOR_BATCH {
+            return queries.par_iter().map(|query| self.one(query)).collect();
+        }
+        let lengths = self.matrix.lengths();
+        let packed = Packed::new(&suited, self.matrix.width());
+        let block = |places| {
+            let mut bounds = BatchBounds::new(self.distance, lengths, &suited, self.k, self.is_wanted);
+            multiply(self.list, places, &packed, &mut bounds);
+            bounds.into_nearest()
+        };
+        let blocks: Vec<Vec<Nearest>> = self.in_blocks(block);
+        let mut rankings = (0..suited.len())
+            .into_par_iter()
+            .map(|number| self.rank(suited[number], blocks.iter().map(|block| &block[number])))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .peekable();
+        let mut ranking = |query: &&[f32]| match rankings.next_if(|_| BatchBounds::suit(query)) {
+            Some(ranking) => Ok(ranking),
+            None => self.one(query),
+        };
+        queries.iter().map(&mut ranking).collect()
+    }
+
+    /// Ranks by the distance what blocks of rows have left.
+    fn rank<'n>(&self, query: &[f32], blocks: impl Iterator<Item = &'n Nearest>) -> Result<Ranking> {
+        let mut nearest = Nearest::new(self.k);
+        blocks.for_each(|block| nearest.join(block));
+        let rows: Vec<usize> = nearest.rows().collect();
+        const MOST_FOR_ONE: usize = 1024;
+        let hit = |&row: &usize| self.hit(query, row);
+        let hits = if rows.len() <= MOST_FOR_ONE {
+            rows.iter().filter_map(hit).collect()
+        } else {
+            rows.par_iter().filter_map(hit).collect()
+        };
+        Ok(Ranking::new(hits, self.k)?)
+    }
+
+    fn hit(&self, query: &[f32], row: usize) -> Option<Hit> {
+        let embedding = self.matrix.row(row)?;
+        Some(Hit { row, distance: self.distance.between(query, embedding) })
+    }
+
+    /// Looks at every row by the distance itself. Each block keeps its own k nearest; the order of hits is total, so the
+    /// blocks do not show in the result.
+    fn scan(&self, query: &[f32]) -> Result<Ranking> {
+        let block = |places: Range<usize>| {
+            let rows = places.map(|place| self.list.row(place)).filter(|&row| (self.is_wanted)(row));
+            Ranking::new(rows.filter_map(|row| self.hit(query, row)).collect(), self.k)
+        };
+        let blocks: Vec<Ranking> =
+            self.in_blocks(block).into_iter().collect::<std::result::Result<_, _>>()?;
+        let hits = blocks.iter().flat_map(|ranking| ranking.hits()).copied();
+        Ok(Ranking::new(hits.collect(), self.k)?)
+    }
+}
+
+/// The queries of `[Q, D]`.
+pub(crate) fn check_queries(queries: &[f32], width: usize) -> Result<Vec<&[f32]>> {
+    if !queries.len().is_multiple_of(width) {
+        return Err(CoreError::Mismatch {
+            what: "values of the queries' embeddings",
+            expected: format!("whole rows of width {width}"),
+            got: queries.len().to_string(),
+        }
+        .into());
+    }
+    let queries: Vec<&[f32]> = queries.chunks_exact(width).collect();
+    queries.iter().try_for_each(|query| check_query(query, width))?;
+    Ok(queries)
 }

@@ -1,10 +1,11 @@
 //! The matrix that an index searches: owned, shared with embeddings, or mapped from a file.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::embeddings::Embeddings;
 
+use super::bounds::Lengths;
 use crate::Result;
 use crate::gallery::MappedRows;
 
@@ -13,6 +14,8 @@ use crate::gallery::MappedRows;
 pub struct Matrix {
     width: usize,
     values: Values,
+    /// Computed when they are first wanted.
+    lengths: Arc<OnceLock<Lengths>>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,12 +44,12 @@ impl Matrix {
             let (row, value) = (position / width, f64::from(values[position]));
             return Err(CoreError::NotFinite { what: "an embedding", row, value }.into());
         }
-        Ok(Matrix { width, values: Values::Owned(Arc::new(values)) })
+        Ok(Matrix { width, values: Values::Owned(Arc::new(values)), lengths: Arc::default() })
     }
 
     /// The rows of a file, which were checked when it was mapped.
     pub(crate) fn mapped(rows: Arc<MappedRows>) -> Matrix {
-        Matrix { width: rows.width(), values: Values::Mapped(rows) }
+        Matrix { width: rows.width(), values: Values::Mapped(rows), lengths: Arc::default() }
     }
 
     /// The number of rows, N.
@@ -75,6 +78,11 @@ impl Matrix {
         self.values().chunks_exact(self.width)
     }
 
+    /// The lengths of the rows.
+    pub(super) fn lengths(&self) -> &Lengths {
+        self.lengths.get_or_init(|| Lengths::of(self.values(), self.width))
+    }
+
     /// All values, row-major, `[N * D]`.
     pub fn values(&self) -> &[f32] {
         match &self.values {
@@ -87,6 +95,6 @@ impl Matrix {
 
 impl From<Arc<Embeddings>> for Matrix {
     fn from(embeddings: Arc<Embeddings>) -> Matrix {
-        Matrix { width: embeddings.width(), values: Values::Embeddings(embeddings) }
+        Matrix { width: embeddings.width(), values: Values::Embeddings(embeddings), lengths: Arc::default() }
     }
 }

@@ -1,0 +1,164 @@
+//! Times search, for `cargo xtask bench runtime`: `search make FOLDER ROWS WIDTH QUERIES`, then
+//! `search exact FOLDER WIDTH THREADS` or `search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION`. What is timed is written as one line of JSON.
+// An example's output is its purpose.
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use sketchfind_core::distance::Distance;
+use sketchfind_core::random::Stream;
+use sketchfind_runtime::{ExactIndex, HnswIndex, HnswParameters, Index, Matrix};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+const USAGE: &str = "usage: search make FOLDER ROWS WIDTH QUERIES | search exact FOLDER WIDTH THREADS | \
+                     search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION";
+/// Rows of one cluster on average.
+const CLUSTER: usize = 50;
+/// How far rows and queries lie from their cluster's centre, where centres lie 1 from the origin.
+const SPREADS: [f64; 2] = [0.5, 0.7];
+/// Candidates of a search in a graph.
+const EFS: [usize; 9] = [10, 16, 24, 32, 48, 64, 96, 128, 256];
+/// How many are asked for.
+const K: usize = 10;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["make", folder, rows, width, queries] => {
+            make(Path::new(folder), rows.parse()?, width.parse()?, queries.parse()?)
+        }
+        ["exact", folder, width, threads] => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build()?;
+            let width = width.parse()?;
+            pool.install(|| exact(Path::new(folder), width))
+        }
+        ["hnsw", folder, width, threads, ef_construction] => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build()?;
+            let (width, ef_construction) = (width.parse()?, ef_construction.parse()?);
+            pool.install(|| hnsw(Path::new(folder), width, ef_construction))
+        }
+        _ => Err(USAGE.into()),
+    }
+}
+
+/// Writes `base.f32` and `queries.f32`: row-major, little-endian. Clusters of a few dozen rows; in cluster and rows alike the
+/// variance of component `j` falls as `1 / j`, so that a few dozen directions hold most of it, as in embeddings.
+fn make(folder: &Path, rows: usize, width: usize, queries: usize) -> Result<()> {
+    let n_clusters = (rows / CLUSTER).max(1);
+    let normals = |name: &str, number: usize, spread: f64| -> Vec<f64> {
+        let mut stream = Stream::new(1, name, &[number as u64]);
+        let total: f64 = (1..=width).map(|j| 1.0 / j as f64).sum();
+        let normal = |j: usize| {
+            // Box and Muller 1958.
+            let radius = (-2.0 * (1.0 - stream.unit()).ln()).sqrt();
+            let angle = std::f64::consts::TAU * stream.unit();
+            spread * radius * angle.cos() / (j as f64 * total).sqrt()
+        };
+        (1..=width).map(normal).collect()
+    };
+    for (name, n, spread) in [("base", rows, SPREADS[0]), ("queries", queries, SPREADS[1])] {
+        let values: Vec<f32> = (0..n)
+            .into_par_iter()
+            .flat_map_iter(|row| {
+                let cluster =
+                    Stream::new(1, "cluster of", &[name.len() as u64, row as u64]).below(n_clusters);
+                let centre = normals("centre", cluster, 1.0);
+                let around = normals(name, row, spread);
+                centre.into_iter().zip(around).map(|(a, b)| (a + b) as f32)
+            })
+            .collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        std::fs::File::create(folder.join(format!("{name}.f32")))?.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+fn read(folder: &Path, name: &str) -> Result<Vec<f32>> {
+    let bytes = std::fs::read(folder.join(format!("{name}.f32")))?;
+    let (numbers, _) = bytes.as_chunks::<4>();
+    Ok(numbers.iter().map(|&number| f32::from_le_bytes(number)).collect())
+}
+
+fn exact(folder: &Path, width: usize) -> Result<()> {
+    let queries = read(folder, "queries")?;
+    let index = ExactIndex::new(Matrix::new(width, read(folder, "base")?)?, Distance::Mse);
+    let first = index.search_batch(&queries, K)?;
+    let checked = index.search(&queries[..width], K)?;
+    if first[0] != checked {
+        return Err("one query and many give different hits".into());
+    }
+    let batch = rate(queries.len() / width, || index.search_batch(&queries, K))?;
+    let mut next = (0..).map(|number| number * width % queries.len());
+    let one = rate(1, || {
+        let start = next.next().unwrap_or(0);
+        index.search(&queries[start..start + width], K)
+    })?;
+    println!("{{\"batch\": {batch}, \"one\": {one}}}");
+    Ok(())
+}
+
+/// Builds a graph and searches with more and more candidates, each time against the truth.
+fn hnsw(folder: &Path, width: usize, ef_construction: usize) -> Result<()> {
+    let queries = read(folder, "queries")?;
+    let matrix = Matrix::new(width, read(folder, "base")?)?;
+    let before = resident();
+    let truth = ExactIndex::new(matrix.clone(), Distance::Mse).search_batch(&queries, K)?;
+    let started = Instant::now();
+    let parameters = HnswParameters { ef_construction, ..HnswParameters::ORDINARY };
+    let index = HnswIndex::build(matrix, Distance::Mse, parameters)?;
+    let build = started.elapsed().as_secs_f64();
+    let memory = resident() - before;
+    let mut curve = Vec::new();
+    for ef in EFS {
+        let found = index.search_batch_with(&queries, K, ef)?;
+        let n_found: usize = found
+            .iter()
+            .zip(&truth)
+            .map(|(found, truth)| {
+                let farthest = truth.hits().last().map_or(0.0, |hit| hit.distance);
+                found.hits().iter().filter(|hit| hit.distance <= farthest).count()
+            })
+            .sum();
+        let recall = n_found as f64 / (truth.len() * K) as f64;
+        let rate = rate(truth.len(), || index.search_batch_with(&queries, K, ef))?;
+        curve.push(format!("[{ef}, {recall}, {rate}]"));
+        if recall > 0.998 {
+            break;
+        }
+    }
+    println!(
+        "{{\"build\": {build}, \"memory\": {memory}, \"apart\": {}, \"curve\": [{}]}}",
+        index.n_apart(),
+        curve.join(", ")
+    );
+    Ok(())
+}
+
+/// Bytes of this process that are in memory.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(f64::NAN);
+    kib * 1024.0
+}
+
+/// Queries a second, where `work` answers `n`: the best of three, each of at least a second.
+fn rate<T>(n: usize, mut work: impl FnMut() -> sketchfind_runtime::Result<T>) -> Result<f64> {
+    let mut best = 0.0_f64;
+    for _ in 0..3 {
+        let started = Instant::now();
+        let mut n_done = 0;
+        while started.elapsed() < Duration::from_secs(1) {
+            work()?;
+            n_done += n;
+        }
+        best = best.max(n_done as f64 / started.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}

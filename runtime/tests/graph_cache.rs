@@ -1,0 +1,194 @@
+//! The cache of graphs: used where it fits, built anew where it does not, and never in the way.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::fingerprint;
+use sketchfind_core::random::Stream;
+use sketchfind_runtime::{
+    Costs, Filter, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec, Match, Photo,
+};
+
+use crate::store::{embedding, id, write};
+use crate::{copy_folder, fixture};
+
+const N: usize = 1_500;
+/// So few candidates that another graph gives other hits.
+const FEW: HnswParameters = HnswParameters { m: 3, ef_construction: 4, ef_search: 2 };
+
+fn create(path: &Path, seed: usize, parameters: HnswParameters) {
+    let values = (0..N).flat_map(|number| embedding(seed + number)).collect();
+    let embeddings = Embeddings::new((0..N).map(id).collect(), 3, values).unwrap();
+    let options = GalleryOptions { index: IndexSpec::Hnsw(parameters), tool: "test".into() };
+    Gallery::create(path, &fixture("mean8"), &embeddings, None, &options).unwrap();
+}
+
+fn cache_of(gallery: &Path) -> PathBuf {
+    gallery.join("graphs/00000001.graph")
+}
+
+fn inode(path: &Path) -> u64 {
+    path.metadata().unwrap().ino()
+}
+
+fn hits(gallery: &Gallery) -> Vec<Vec<Match>> {
+    let queries: Vec<f32> = (0..100).flat_map(|number| embedding(1_000_000 + number)).collect();
+    gallery.snapshot().search_batch(&queries, 2, &Filter::everything()).unwrap()
+}
+
+#[test]
+fn a_graph_is_built_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    create(&path, 0, FEW);
+    assert!(!cache_of(&path).exists());
+    let built = Gallery::open(&path).unwrap();
+    assert_eq!(built.snapshot().n_without_graph(), 0);
+    let first = inode(&cache_of(&path));
+    let read = Gallery::open(&path).unwrap();
+    assert_eq!(inode(&cache_of(&path)), first, "it was built again");
+    assert_eq!(hits(&read), hits(&built));
+    // The graph is poor enough to miss some, and its hits are those of no other search.
+    let queries: Vec<f32> = (0..100).flat_map(|number| embedding(1_000_000 + number)).collect();
+    let everything = Filter::everything().without_ids(["no such photo"]);
+    assert_ne!(hits(&read), read.snapshot().search_batch(&queries, 2, &everything).unwrap());
+    // It moves with the gallery.
+    let moved = folder.path().join("moved");
+    copy_folder(&path, &moved);
+    let first = inode(&cache_of(&moved));
+    assert_eq!(hits(&Gallery::open(&moved).unwrap()), hits(&built));
+    assert_eq!(inode(&cache_of(&moved)), first);
+}
+
+/// Opens the gallery with `bytes` as its cache and asserts that the graph is built anew and the cache with it.
+#[track_caller]
+fn assert_rebuilt(path: &Path, bytes: &[u8], good: &[u8], expected: &[Vec<Match>]) {
+    std::fs::write(cache_of(path), bytes).unwrap();
+    let before = inode(&cache_of(path));
+    assert_eq!(hits(&Gallery::open(path).unwrap()), expected);
+    assert_ne!(inode(&cache_of(path)), before, "it was believed");
+    assert!(std::fs::read(cache_of(path)).unwrap() == good, "the graph is another one");
+}
+
+#[test]
+fn what_is_damaged_stale_or_foreign_is_built_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    create(&path, 0, FEW);
+    let expected = hits(&Gallery::open(&path).unwrap());
+    let good = std::fs::read(cache_of(&path)).unwrap();
+
+    // Cut short, too long, and every kind of byte flipped: header, version, key, lists, checksum.
+    for length in [0, 7, 79, 80, 200, good.len() / 2, good.len() - 65, good.len() - 1] {
+        assert_rebuilt(&path, &good[..length], &good, &expected);
+    }
+    assert_rebuilt(&path, &[&good[..], &[0]].concat(), &good, &expected);
+    let mut stream = Stream::new(1, "flips", &[]);
+    let places = [0, 8, 12, 16, 50, 80, 88, good.len() - 1, good.len() - 64];
+    let anywhere = (0..40).map(|_| stream.below(good.len())).collect::<Vec<_>>();
+    for place in places.into_iter().chain(anywhere) {
+        let mut bytes = good.clone();
+        bytes[place] ^= 1 << (place % 8);
+        assert_rebuilt(&path, &bytes, &good, &expected);
+    }
+
+    // Whole, but of another matrix of the same shape, and of other parameters.
+    let other = folder.path().join("other");
+    create(&other, 7_000, FEW);
+    drop(Gallery::open(&other).unwrap());
+    assert_rebuilt(&path, &std::fs::read(cache_of(&other)).unwrap(), &good, &expected);
+    create(&other, 0, HnswParameters { m: 4, ..FEW });
+    drop(Gallery::open(&other).unwrap());
+    assert_rebuilt(&path, &std::fs::read(cache_of(&other)).unwrap(), &good, &expected);
+
+    // With a right checksum, but numbers that lead out of the lists: nothing may stumble over them.
+    for _ in 0..200 {
+        let mut bytes = good[..good.len() - 64].to_vec();
+        let place = 80 + stream.below((bytes.len() - 80) / 4) * 4;
+        let number = [u32::MAX, 1 << 31, N as u32, 0][stream.below(4)];
+        bytes[place..place + 4].copy_from_slice(&number.to_le_bytes());
+        bytes.extend_from_slice(fingerprint::of_bytes(&bytes).as_bytes());
+        std::fs::write(cache_of(&path), &bytes).unwrap();
+        let found = hits(&Gallery::open(&path).unwrap());
+        assert!(found.iter().all(|found| found.len() == 2));
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_or_read_costs_only_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    create(&path, 0, FEW);
+    // A file where the folder would be: nothing can be written there, by anybody.
+    std::fs::write(path.join("graphs"), "in the way").unwrap();
+    let in_the_way = hits(&Gallery::open(&path).unwrap());
+    std::fs::remove_file(path.join("graphs")).unwrap();
+    // A folder where the file would be.
+    std::fs::create_dir_all(cache_of(&path)).unwrap();
+    assert_eq!(hits(&Gallery::open(&path).unwrap()), in_the_way);
+    std::fs::remove_dir_all(path.join("graphs")).unwrap();
+    assert_eq!(hits(&Gallery::open(&path).unwrap()), in_the_way);
+    let left: Vec<_> = std::fs::read_dir(path.join("graphs")).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn what_is_added_is_found_and_old_graphs_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    create(&path, 0, FEW);
+    let gallery = write(&path);
+    let first = inode(&cache_of(&path));
+    let added: Vec<usize> = (N..N + 40).collect();
+    let photos = added.iter().map(|&number| Photo::new(id(number))).collect();
+    gallery.add(photos, added.iter().flat_map(|&number| embedding(number)).collect()).unwrap();
+    let assert_found = |gallery: &Gallery| {
+        for &number in &added {
+            let found = gallery.snapshot().search(&embedding(number), 1, &Filter::everything()).unwrap();
+            assert_eq!((found[0].id.as_str(), found[0].distance), (id(number).as_str(), 0.0));
+        }
+    };
+    assert_found(&gallery);
+    assert_eq!(gallery.snapshot().n_without_graph(), 40);
+    drop(gallery);
+    // The graph of the old photos is as good as before.
+    assert_found(&Gallery::open(&path).unwrap());
+    assert_eq!(inode(&cache_of(&path)), first);
+    let gallery = write(&path);
+    gallery.compact().unwrap();
+    assert_eq!(gallery.snapshot().n_without_graph(), 0);
+    assert_found(&gallery);
+    let names: Vec<_> =
+        std::fs::read_dir(path.join("graphs")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["00000002.graph"]);
+}
+
+#[test]
+fn auto_is_exact_until_that_costs_more_than_the_embedding() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    create(&path, 0, FEW);
+    let gallery = write(&path);
+    gallery.set_index(IndexSpec::Auto).unwrap();
+    assert_eq!((gallery.kind(), gallery.costs()), (IndexKind::Exact, None));
+    // 4,500 numbers: as many as may be.
+    let costs = Costs { embedding_us: 45, exact_numbers_per_us: 100 };
+    gallery.set_costs(costs).unwrap();
+    assert_eq!(gallery.kind(), IndexKind::Exact);
+    gallery.add(vec![Photo::new("one more")], vec![0.5; 3]).unwrap();
+    assert_eq!(gallery.kind(), IndexKind::Hnsw);
+    drop(gallery);
+    let gallery = write(&path);
+    assert_eq!((gallery.costs(), gallery.index()), (Some(costs), IndexSpec::Auto));
+    assert_eq!(gallery.snapshot().n_without_graph(), 1);
+    let recall = gallery.measure_recall().unwrap().unwrap();
+    assert_eq!((recall.k, recall.n_queries, recall.n_photos, recall.n_nearest), (10, 200, 1_501, 2_000));
+    assert!(recall.value() > 0.95 && recall.n_found <= recall.n_nearest, "{recall:?}");
+    gallery.remove(&["one more"]).unwrap();
+    drop(gallery);
+    let gallery = Gallery::open(&path).unwrap();
+    assert_eq!((gallery.kind(), gallery.manifest().recall), (IndexKind::Exact, Some(recall)));
+    assert_eq!(gallery.snapshot().n_without_graph(), N);
+    assert_eq!(gallery.measure_recall().unwrap(), None);
+}
