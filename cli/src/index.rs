@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use sketchfind_core::dataset::{Dataset, Split, image_files};
+use sketchfind_core::dataset::Split;
 use sketchfind_runtime::gallery::MANIFEST;
 use sketchfind_runtime::{
     Access, BrokenImage, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnBroken, Photo, PhotoFile,
@@ -15,6 +15,7 @@ use sketchfind_runtime::{
 use crate::Embedding;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
+use crate::photos::photos_of;
 use crate::progress::{Bar, say};
 
 /// What `index build` and `index add` have in common.
@@ -214,36 +215,10 @@ impl Intake {
         Ok(done)
     }
 
-    /// The photos: all images below a folder, under their relative paths, or a manifest's photos. A folder is read as a
-    /// folder even where a manifest lies in it: a data set is asked for by its manifest.
+    /// The photos with their labels.
     fn files(&self) -> Result<Vec<PhotoFile>> {
         let mut labels = self.read_labels()?;
-        let photos = &self.photos;
-        let named: Vec<(String, PathBuf)> = if photos.is_dir() {
-            if self.split.is_some() {
-                let reason = "--split needs a data set's manifest, this is a folder of images";
-                return Err(sketchfind_core::Error::malformed(photos, reason).into());
-            }
-            let files = image_files(photos)?;
-            if files.is_empty() {
-                let reason = "no image file (jpg, jpeg, png, webp, gif, bmp) lies below it";
-                return Err(sketchfind_core::Error::malformed(photos, reason).into());
-            }
-            if photos.join(sketchfind_core::dataset::MANIFEST).is_file() {
-                say(&format!(
-                    "warning: '{}' is a data set, of which every image is taken, sketches too; for its photos alone, \
-                     name its manifest.csv",
-                    photos.display()
-                ));
-            }
-            let id = |file: &Path| file.to_string_lossy().replace('\\', "/");
-            files.iter().map(|file| (id(file), photos.join(file))).collect()
-        } else {
-            let dataset = Dataset::load(photos)?;
-            let wanted =
-                dataset.photos().iter().filter(|photo| self.split.is_none_or(|split| photo.split == split));
-            wanted.map(|photo| (photo.id.clone(), photo.path.clone())).collect()
-        };
+        let named = photos_of(&self.photos, self.split)?;
         let mut files = Vec::with_capacity(named.len());
         for (id, path) in named {
             let own = labels.remove(&id).unwrap_or_default();

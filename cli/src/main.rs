@@ -19,7 +19,9 @@ mod exit;
 mod index;
 mod info;
 mod interrupt;
+mod neighbours;
 mod output;
+mod photos;
 mod progress;
 mod query;
 mod serve;
@@ -109,6 +111,17 @@ enum Command {
         out: Option<PathBuf>,
         #[command(flatten)]
         resampling: Resampling,
+    },
+    /// Measure how far one model's space keeps the neighbours of another's: over all triplets of photos, none sampled.
+    ///
+    /// The same statistics as `eval --reference`, for photos without sketches.
+    Neighbours {
+        #[command(flatten)]
+        options: neighbours::Options,
+        #[command(flatten)]
+        resampling: Resampling,
+        #[command(flatten)]
+        compute: Embedding,
     },
     /// Check that this machine computes a model's embeddings as the machine that trained it did.
     Verify {
@@ -355,6 +368,9 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Compare { reports, out, resampling } => {
             compare::compare(&reports, out.as_deref(), &resampling.bootstrap())
+        }
+        Command::Neighbours { options, resampling, compute } => {
+            neighbours::neighbours(&options, &resampling.bootstrap(), compute)
         }
         Command::Verify { model, device } => verify::verify(&model, device),
         Command::Info { path } => info::info(path.as_deref()),
