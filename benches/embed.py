@@ -22,7 +22,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-BATCH = 8
+# As `sketchfind` has it on a processor.
+BATCH = 4
 
 
 def session_of(model, n_threads):

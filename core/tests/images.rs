@@ -143,6 +143,66 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     assert!(message.contains("21 x 13") && message.contains("100 pixels"), "{message}");
 }
 
+/// Files of every format whose header says 10,000 x 10,000 pixels: 100 megapixels are over the ordinary limit.
+#[test]
+fn a_hundred_megapixels_are_refused_in_every_format() {
+    let side = 10_000_u16;
+    let (little, big) = (side.to_le_bytes(), side.to_be_bytes());
+    let patched = |name: &str, at: &[usize], bytes: &[u8]| {
+        let mut file = std::fs::read(reference(name)).unwrap();
+        at.iter().for_each(|&at| file[at..at + bytes.len()].copy_from_slice(bytes));
+        file
+    };
+    // The frame header of a JPEG: marker, length, precision, height, width.
+    let frame = |name: &str, marker: u8| {
+        let file = std::fs::read(reference(name)).unwrap();
+        let at = file.windows(2).position(|pair| pair == [0xff, marker]).unwrap() + 5;
+        patched(name, &[at, at + 2], &big)
+    };
+    let mut png = patched("rgb.png", &[18, 22], &big);
+    let checksum = crc32(&png[12..29]).to_be_bytes();
+    png[29..33].copy_from_slice(&checksum);
+    for (name, file) in [
+        ("baseline JPEG", frame("colour.jpg", 0xc0)),
+        ("progressive JPEG", frame("progressive.jpg", 0xc2)),
+        ("PNG", png),
+        ("GIF", patched("frames.gif", &[6, 8], &little)),
+        ("BMP", patched("rgb.bmp", &[18, 22], &little)),
+        ("WebP", patched("lossy.webp", &[26, 28], &little)),
+    ] {
+        let message = Rgb8Image::decode(&file, name, DecodeLimits::ORDINARY).unwrap_err().to_string();
+        assert!(message.contains("10000 x 10000") && message.contains("limit of 67108864"), "{message}");
+    }
+}
+
+/// The checksum of a PNG's chunk.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+    })
+}
+
+#[test]
+fn the_limit_is_the_callers() {
+    for name in ["rgb.png", "rgb.bmp", "colour.jpg", "lossy.webp", "frames.gif"] {
+        let image = open(name);
+        let n_pixels = u64::from(image.width()) * u64::from(image.height());
+        let decode = |max_pixels| Rgb8Image::open(&reference(name), DecodeLimits { max_pixels });
+        assert_eq!(decode(n_pixels).unwrap(), image);
+        let message = decode(n_pixels - 1).unwrap_err().to_string();
+        assert!(
+            message.contains(name) && message.contains(&format!("limit of {}", n_pixels - 1)),
+            "{message}"
+        );
+    }
+    // A file that is longer than any image of so many pixels is not read.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.jpg");
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let message = Rgb8Image::open(&path, DecodeLimits::ORDINARY).unwrap_err().to_string();
+    assert!(message.contains("long.jpg") && message.contains("longer"), "{message}");
+}
+
 /// torchvision's CenterCrop takes `int(round((size - crop) / 2.0))`, and Python rounds halves to even.
 #[test]
 fn the_centre_crop_is_torchvisions() {

@@ -3,7 +3,7 @@
 //! SKF_OK leaves a message.
 //!
 //! `ORT_DYLIB_PATH` names the ONNX Runtime. It is not built for the sanitiser, so leaks are not looked for:
-//! `cargo +nightly fuzz run capi -- -detect_leaks=0`.
+//! `ASAN_OPTIONS=detect_leaks=0 cargo +nightly fuzz run capi`.
 
 #![no_main]
 
