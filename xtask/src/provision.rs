@@ -73,25 +73,24 @@ pub(crate) fn onnxruntime() -> Result<()> {
 
 /// A virtual environment with the packages that tests compare with. Returns its Python.
 pub(crate) fn python() -> Result<PathBuf> {
-    venv("venv", "xtask/requirements.txt", "Python packages that tests compare with", &["--require-hashes"])
+    venv("venv", "xtask/requirements.txt", "Python packages that tests compare with")
 }
 
 /// A virtual environment with schemathesis, which tests the HTTP API against its description. Returns the program.
 pub(crate) fn schemathesis() -> Result<PathBuf> {
     let what = "schemathesis, which tests the HTTP API";
-    let python =
-        venv("schemathesis-venv", "xtask/requirements-schemathesis.txt", what, &["--require-hashes"])?;
+    let python = venv("schemathesis-venv", "xtask/requirements-schemathesis.txt", what)?;
     Ok(python.with_file_name("schemathesis"))
 }
 
 /// A virtual environment with the peers of benchmarks. Returns its Python.
 pub(crate) fn bench_python() -> Result<PathBuf> {
-    venv("bench-venv", "benches/requirements.txt", "Python packages that benchmarks compare with (3 GB)", &[])
+    venv("bench-venv", "benches/requirements.txt", "Python packages that benchmarks compare with (3 GB)")
 }
 
 /// A virtual environment with SciPy, the peer of one benchmark. Returns its Python.
 pub(crate) fn scipy_python() -> Result<PathBuf> {
-    venv("scipy-venv", "benches/requirements-scipy.txt", "SciPy, that a benchmark compares with", &[])
+    venv("scipy-venv", "benches/requirements-scipy.txt", "SciPy, that a benchmark compares with")
 }
 
 /// A virtual environment with the pipeline that embedding is compared with. Returns its Python.
@@ -100,31 +99,21 @@ pub(crate) fn embed_python() -> Result<PathBuf> {
         "embed-venv",
         "benches/requirements-embed.txt",
         "Pillow, NumPy and onnxruntime, that a benchmark compares with",
-        &[],
     )
 }
 
 /// A virtual environment with what builds the Python wheel. Returns its Python.
 pub(crate) fn wheel_tools() -> Result<PathBuf> {
-    venv(
-        "wheel-tools",
-        "python/requirements-build.txt",
-        "what builds the Python wheel",
-        &["--require-hashes"],
-    )
+    venv("wheel-tools", "python/requirements-build.txt", "what builds the Python wheel")
 }
 
 /// A virtual environment with what the Python wheel depends on, and nothing else. Returns its Python.
 pub(crate) fn wheel_test_python() -> Result<PathBuf> {
-    venv(
-        "wheel-venv",
-        "python/requirements-test.txt",
-        "what the Python wheel depends on",
-        &["--require-hashes"],
-    )
+    venv("wheel-venv", "python/requirements-test.txt", "what the Python wheel depends on")
 }
 
-fn venv(name: &str, requirements: &str, what: &str, options: &[&str]) -> Result<PathBuf> {
+/// A virtual environment of pinned packages, each file checked against its SHA-256 in `requirements`.
+fn venv(name: &str, requirements: &str, what: &str) -> Result<PathBuf> {
     let folder = provisioned(name);
     let version = checkout::output(checkout::command("python3").arg("--version")).context(
         "Python 3 is missing. On Debian or Ubuntu: apt-get install python3 python3-pip python3-venv",
@@ -150,8 +139,7 @@ fn venv(name: &str, requirements: &str, what: &str, options: &[&str]) -> Result<
     checkout::run(
         checkout::command(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(options)
-            .args(["--only-binary=:all:", "--requirement", requirements]),
+            .args(["--require-hashes", "--only-binary=:all:", "--requirement", requirements]),
     )?;
     fs::write(folder.join(".key"), key)?;
     Ok(python)
