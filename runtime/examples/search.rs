@@ -20,9 +20,11 @@ const USAGE: &str = "usage: search make FOLDER ROWS WIDTH QUERIES | search exact
 /// Rows of one cluster on average.
 const CLUSTER: usize = 50;
 /// How far rows and queries lie from their cluster's centre, where centres lie 1 from the origin.
-const SPREADS: [f64; 2] = [0.5, 0.7];
-/// Candidates of a search in a graph.
-const EFS: [usize; 9] = [10, 16, 24, 32, 48, 64, 96, 128, 256];
+const SPREADS: [f64; 2] = [0.8, 1.0];
+/// The shares of the nearest that a graph has to find.
+const RECALLS: [f64; 2] = [0.95, 0.99];
+/// More candidates are not tried.
+const MOST_CANDIDATES: usize = 1024;
 /// How many are asked for.
 const K: usize = 10;
 
@@ -39,9 +41,7 @@ fn main() -> Result<()> {
             pool.install(|| exact(Path::new(folder), width))
         }
         ["hnsw", folder, width, threads, ef_construction] => {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build()?;
-            let (width, ef_construction) = (width.parse()?, ef_construction.parse()?);
-            pool.install(|| hnsw(Path::new(folder), width, ef_construction))
+            hnsw(Path::new(folder), width.parse()?, threads.parse()?, ef_construction.parse()?)
         }
         _ => Err(USAGE.into()),
     }
@@ -103,20 +103,23 @@ fn exact(folder: &Path, width: usize) -> Result<()> {
     Ok(())
 }
 
-/// Builds a graph and searches with more and more candidates, each time against the truth.
-fn hnsw(folder: &Path, width: usize, ef_construction: usize) -> Result<()> {
+/// Builds a graph on all threads that are given and searches on one and on all, with as many candidates as each recall
+/// needs.
+fn hnsw(folder: &Path, width: usize, threads: usize, ef_construction: usize) -> Result<()> {
+    let pool = |n: usize| rayon::ThreadPoolBuilder::new().num_threads(n).build();
+    let all = pool(threads)?;
     let queries = read(folder, "queries")?;
     let matrix = Matrix::new(width, read(folder, "base")?)?;
+    let exact = ExactIndex::new(matrix.clone(), Distance::Mse);
+    let truth = all.install(|| exact.search_batch(&queries, K))?;
     let before = resident();
-    let truth = ExactIndex::new(matrix.clone(), Distance::Mse).search_batch(&queries, K)?;
     let started = Instant::now();
     let parameters = HnswParameters { ef_construction, ..HnswParameters::ORDINARY };
-    let index = HnswIndex::build(matrix, Distance::Mse, parameters)?;
+    let index = all.install(|| HnswIndex::build(matrix, Distance::Mse, parameters))?;
     let build = started.elapsed().as_secs_f64();
     let memory = resident() - before;
-    let mut curve = Vec::new();
-    for ef in EFS {
-        let found = index.search_batch_with(&queries, K, ef)?;
+    let recall = |ef: usize| -> Result<f64> {
+        let found = all.install(|| index.search_batch_with(&queries, K, ef))?;
         let n_found: usize = found
             .iter()
             .zip(&truth)
@@ -125,17 +128,27 @@ fn hnsw(folder: &Path, width: usize, ef_construction: usize) -> Result<()> {
                 found.hits().iter().filter(|hit| hit.distance <= farthest).count()
             })
             .sum();
-        let recall = n_found as f64 / (truth.len() * K) as f64;
-        let rate = rate(truth.len(), || index.search_batch_with(&queries, K, ef))?;
-        curve.push(format!("[{ef}, {recall}, {rate}]"));
-        if recall > 0.998 {
-            break;
+        Ok(n_found as f64 / (truth.len() * K) as f64)
+    };
+    let mut points = Vec::new();
+    for target in RECALLS {
+        let (mut low, mut high) = (K, MOST_CANDIDATES);
+        while low < high {
+            let middle = (low + high) / 2;
+            if recall(middle)? >= target { high = middle } else { low = middle + 1 }
         }
+        let (ef, reached) = (low, recall(low)?);
+        let mut rates = Vec::new();
+        for threads in [1, threads] {
+            let pool = pool(threads)?;
+            rates.push(rate(truth.len(), || pool.install(|| index.search_batch_with(&queries, K, ef)))?);
+        }
+        points.push(format!("{{\"ef\": {ef}, \"recall\": {reached}, \"rates\": {rates:?}}}"));
     }
     println!(
-        "{{\"build\": {build}, \"memory\": {memory}, \"apart\": {}, \"curve\": [{}]}}",
+        "{{\"build\": {build}, \"memory\": {memory}, \"apart\": {}, \"points\": [{}]}}",
         index.n_apart(),
-        curve.join(", ")
+        points.join(", ")
     );
     Ok(())
 }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 mod bench;
 mod bench_neighbours;
+mod bench_search;
 mod bench_serve;
 mod checkout;
 mod demo;
@@ -90,6 +91,8 @@ enum Bench {
     Serve,
     /// Neighbourhood-ranking statistics against SciPy's Kendall tau.
     Neighbours,
+    /// The library that products embed: search against faiss, hnswlib and usearch.
+    Runtime,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -125,6 +128,10 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { what: Bench::Train } => bench::train(),
         Command::Bench { what: Bench::Serve } => bench_serve::run(),
         Command::Bench { what: Bench::Neighbours } => bench_neighbours::run(),
+        Command::Bench { what: Bench::Runtime } => {
+            bench_search::run()?;
+            Ok(())
+        }
         Command::Page => web::build(),
         Command::Wheel { test: true } => wheel::test(),
         Command::Wheel { test: false } => {
