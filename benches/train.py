@@ -1,4 +1,4 @@
-"""Steps of baseline, multi-task and meta training in plain PyTorch: the peer of `cargo xtask bench train`.
+"""Steps of baseline, multi-task, meta and full meta training in plain PyTorch: the peer of `cargo xtask bench train`.
 
 The same work as sketchfind-train's step: 16 triplets of random crops and flips from images that are decoded and
 resized beforehand, made on a thread ahead of their use; MobileNetV2 with frozen batch norms; mean squared
@@ -87,11 +87,21 @@ def l_nt(e, anchors, first, second, signs):
     return F.relu(signs * (d(s, photos[first]) - d(s, photos[second])) + MARGIN_NT).mean()
 
 
+def move_to(parameters, theta, direction, by):
+    with torch.no_grad():
+        for p, t, d in zip(parameters, theta, direction):
+            p.copy_(t).add_(d, alpha=by)
+
+
+def gradient(loss, parameters):
+    return torch.autograd.grad(loss, parameters)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--method", choices=["baseline", "multitask", "meta"], required=True)
+    parser.add_argument("--method", choices=["baseline", "multitask", "meta", "meta_full"], required=True)
     parser.add_argument("--pairs", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--resize", type=int, required=True)
@@ -124,18 +134,24 @@ def main():
         else:
             loss = l_fg(embeddings)
         loss.backward()
-        if options.method == "meta":
+        if options.method in ("meta", "meta_full"):
+            theta = [p.detach().clone() for p in parameters]
+            g_hat = [p.grad.clone() for p in parameters]
+            move_to(parameters, theta, g_hat, -eta)
+            g_bar = gradient(l_nt(network(images), *pairs), parameters)
+            through = g_bar
+            length = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in g_bar])))
+            if options.method == "meta_full" and length > 0:
+                eps = 0.01 / length
+                move_to(parameters, theta, g_bar, eps)
+                ahead = gradient(l_fg(network(images)), parameters)
+                move_to(parameters, theta, g_bar, -eps)
+                behind = gradient(l_fg(network(images)), parameters)
+                through = [g - eta / (2 * eps) * (a - b) for g, a, b in zip(g_bar, ahead, behind)]
             with torch.no_grad():
-                theta = [p.clone() for p in parameters]
-                g_hat = [p.grad.clone() for p in parameters]
-                for p, g in zip(parameters, g_hat):
-                    p.sub_(eta * g)
-            optimiser.zero_grad()
-            l_nt(network(images), *pairs).backward()
-            with torch.no_grad():
-                for p, t, g in zip(parameters, theta, g_hat):
+                for p, t, g, h in zip(parameters, theta, g_hat, through):
                     p.copy_(t)
-                    p.grad.add_(g)
+                    p.grad.copy_(g + h)
         optimiser.step()
         loss.item()
         now = time.perf_counter()

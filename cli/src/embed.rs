@@ -9,7 +9,7 @@ use sketchfind_runtime::{Embedded, Embedder, OnBroken};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::progress::{Bar, say};
-use crate::{Compute, Which};
+use crate::{Embedding, Which};
 
 pub(crate) fn embed(
     model: &Path,
@@ -17,7 +17,7 @@ pub(crate) fn embed(
     split: Split,
     which: Which,
     out: &Path,
-    compute: Compute,
+    compute: Embedding,
 ) -> Result<Exit> {
     if out.extension().is_none_or(|ending| ending != "npy") {
         let reason = format!("--out is '{}', expected a name that ends in .npy", out.display());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::embeddings::Embeddings;
-use sketchfind_eval::neighbours::{SketchAnchors, Space, neighbourhood};
+use sketchfind_eval::neighbours::{Neighbourhood, SketchAnchors, Space};
 use sketchfind_eval::report::{Extras, Provenance, Reference, Report};
 use sketchfind_eval::summary::summarise_by;
 use sketchfind_eval::{Bootstrap, Estimate, rank_queries_of_several, trec};
@@ -14,8 +14,8 @@ use sketchfind_runtime::{Embedder, OnBroken};
 
 use crate::embed::{embed_files, files_of_split};
 use crate::exit::Exit;
-use crate::progress::{Bar, say};
-use crate::{Compute, Which, output};
+use crate::progress::say;
+use crate::{Embedding, Which, neighbours, output};
 
 mod human;
 mod labels;
@@ -75,7 +75,7 @@ pub(crate) struct Options {
     against: Option<PathBuf>,
 }
 
-pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Compute) -> Result<Exit> {
+pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedding) -> Result<Exit> {
     let Options { split, out, .. } = options;
     let dataset = Dataset::load(&options.data)?;
     // What can be refused is refused before anything is embedded.
@@ -116,12 +116,9 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Comput
             model_sha256: reference.card().onnx.sha256.clone(),
         };
         report = report.with_reference(named, space)?;
-        let bar = Bar::new(gallery.len(), "comparing neighbours");
         let anchors = SketchAnchors { sketches: &queries, photo_of: &photo_of };
         let studied = Space { photos: &gallery, distance };
-        extras.neighbours =
-            Some(neighbourhood(space, studied, Some(anchors), bootstrap, &|n_done| bar.set(n_done))?);
-        bar.finish();
+        extras.neighbours = Some(neighbours::compare(space, studied, Some(anchors), bootstrap)?);
     }
     if let Some(triplets) = &people {
         extras.human =
@@ -199,7 +196,6 @@ fn truth_of(options: &Options, dataset: &Dataset) -> Result<BTreeMap<String, Vec
 
 fn render(report: &Report, extras: &Extras) -> Result<()> {
     let summary = report.summary();
-    let percent = 100.0 * summary.bootstrap.confidence;
     output::lines([format!(
         "{} on {}: {} sketches of {} photos, gallery of {}",
         report.provenance().model,
@@ -208,13 +204,7 @@ fn render(report: &Report, extras: &Extras) -> Result<()> {
         summary.n_photos,
         summary.n_gallery
     )])?;
-    let header =
-        |first: &str| vec![first.to_owned(), "value".into(), format!("{percent:.0} % interval"), "n".into()];
-    let row = |name: String, estimate: &Estimate| {
-        let (value, interval) = shown(estimate);
-        vec![name, value, interval, estimate.n.to_string()]
-    };
-    let mut rows = vec![header("metric")];
+    let mut rows = vec![header("metric", &summary.bootstrap)];
     let closeness = report.closeness();
     let mut estimates: Vec<&Estimate> = summary.estimates.iter().chain(&closeness).collect();
     estimates.extend(extras.human.iter().map(|human| &human.agreement));
@@ -231,16 +221,27 @@ fn render(report: &Report, extras: &Extras) -> Result<()> {
     }
     output::lines(output::table(&rows, &[1, 2, 3]))?;
     if let Some(neighbours) = &extras.neighbours {
-        let mut rows = vec![header("neighbours, by anchors")];
-        rows.extend(
-            neighbours
-                .estimates
-                .iter()
-                .map(|one| row(format!("{} {}", one.anchors, one.estimate.metric), &one.estimate)),
-        );
-        output::lines(output::table(&rows, &[1, 2, 3]))?;
+        render_neighbours(neighbours)?;
     }
     Ok(())
+}
+
+/// The statistics of two spaces as a table.
+pub(crate) fn render_neighbours(found: &Neighbourhood) -> Result<()> {
+    let mut rows = vec![header("neighbours, by anchors", &found.bootstrap)];
+    let estimates = found.estimates.iter();
+    rows.extend(estimates.map(|one| row(format!("{} {}", one.anchors, one.estimate.metric), &one.estimate)));
+    Ok(output::lines(output::table(&rows, &[1, 2, 3]))?)
+}
+
+fn header(first: &str, bootstrap: &Bootstrap) -> Vec<String> {
+    let percent = 100.0 * bootstrap.confidence;
+    vec![first.to_owned(), "value".into(), format!("{percent:.0} % interval"), "n".into()]
+}
+
+fn row(name: String, estimate: &Estimate) -> Vec<String> {
+    let (value, interval) = shown(estimate);
+    vec![name, value, interval, estimate.n.to_string()]
 }
 
 /// A figure and its interval; shares as per cent.

@@ -55,6 +55,7 @@ pub(crate) fn of_error(error: &anyhow::Error) -> Exit {
         if let Some(eval) = cause.downcast_ref::<sketchfind_eval::Error>() {
             return match eval {
                 sketchfind_eval::Error::Core(core) => of_core(core),
+                sketchfind_eval::Error::Cancelled => Exit::Interrupted,
                 _ => Exit::BadInput,
             };
         }

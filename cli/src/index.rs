@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use sketchfind_core::dataset::{Dataset, Split, image_files};
+use sketchfind_core::dataset::Split;
 use sketchfind_runtime::gallery::MANIFEST;
 use sketchfind_runtime::{
     Access, BrokenImage, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnBroken, Photo, PhotoFile,
     Retriever, RetrieverOptions,
 };
 
-use crate::Compute;
+use crate::Embedding;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
+use crate::photos::photos_of;
 use crate::progress::{Bar, say};
 
 /// What `index build` and `index add` have in common.
@@ -39,7 +40,7 @@ pub(crate) struct Intake {
     #[arg(long, value_name = "FILE.CSV")]
     failures: Option<PathBuf>,
     #[command(flatten)]
-    compute: Compute,
+    compute: Embedding,
 }
 
 /// The arguments of `index build`.
@@ -232,39 +233,19 @@ impl Intake {
         if let Some(path) = &self.failures {
             write_failures(path, &done.broken)?;
         }
+        // Where some are broken they are left out; where all are, something else is wrong than a file.
+        if let (Some(first), true) = (done.broken.first(), done.broken.len() == files.len()) {
+            let reason =
+                format!("none of its {} images can be read; the first: {}", files.len(), first.reason);
+            return Err(sketchfind_core::Error::malformed(&self.photos, reason).into());
+        }
         Ok(done)
     }
 
-    /// The photos: all images below a folder, under their relative paths, or a manifest's photos. A folder is read as a
-    /// folder even where a manifest lies in it: a data set is asked for by its manifest.
+    /// The photos with their labels.
     fn files(&self) -> Result<Vec<PhotoFile>> {
         let mut labels = self.read_labels()?;
-        let photos = &self.photos;
-        let named: Vec<(String, PathBuf)> = if photos.is_dir() {
-            if self.split.is_some() {
-                let reason = "--split needs a data set's manifest, this is a folder of images";
-                return Err(sketchfind_core::Error::malformed(photos, reason).into());
-            }
-            let files = image_files(photos)?;
-            if files.is_empty() {
-                let reason = "no image file (jpg, jpeg, png, webp, gif, bmp) lies below it";
-                return Err(sketchfind_core::Error::malformed(photos, reason).into());
-            }
-            if photos.join(sketchfind_core::dataset::MANIFEST).is_file() {
-                say(&format!(
-                    "warning: '{}' is a data set, of which every image is taken, sketches too; for its photos alone, \
-                     name its manifest.csv",
-                    photos.display()
-                ));
-            }
-            let id = |file: &Path| file.to_string_lossy().replace('\\', "/");
-            files.iter().map(|file| (id(file), photos.join(file))).collect()
-        } else {
-            let dataset = Dataset::load(photos)?;
-            let wanted =
-                dataset.photos().iter().filter(|photo| self.split.is_none_or(|split| photo.split == split));
-            wanted.map(|photo| (photo.id.clone(), photo.path.clone())).collect()
-        };
+        let named = photos_of(&self.photos, self.split)?;
         let mut files = Vec::with_capacity(named.len());
         for (id, path) in named {
             let own = labels.remove(&id).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use sketchfind_core::dataset::Split;
+use sketchfind_core::image::DecodeLimits;
 use sketchfind_runtime::{Device, IndexSpec};
 
 use exit::Exit;
@@ -18,7 +19,9 @@ mod exit;
 mod index;
 mod info;
 mod interrupt;
+mod neighbours;
 mod output;
+mod photos;
 mod progress;
 mod query;
 mod serve;
@@ -63,7 +66,7 @@ enum Command {
         #[command(flatten)]
         among: query::Among,
         #[command(flatten)]
-        compute: Compute,
+        compute: Embedding,
     },
     /// Serve a gallery over HTTP: a page to draw on, which ranks as one draws, and a JSON API.
     Serve(serve::Arguments),
@@ -85,7 +88,7 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]
-        compute: Compute,
+        compute: Embedding,
     },
     /// Rank a split's photos for each of its sketches and report acc@k and more, each with n and an interval.
     ///
@@ -96,7 +99,7 @@ enum Command {
         #[command(flatten)]
         resampling: Resampling,
         #[command(flatten)]
-        compute: Compute,
+        compute: Embedding,
     },
     /// Compare reports on the same queries two by two: differences, McNemar's and permutation tests, Holm's correction.
     Compare {
@@ -108,6 +111,17 @@ enum Command {
         out: Option<PathBuf>,
         #[command(flatten)]
         resampling: Resampling,
+    },
+    /// Measure how far one model's space keeps the neighbours of another's: over all triplets of photos, none sampled.
+    ///
+    /// The same statistics as `eval --reference`, for photos without sketches.
+    Neighbours {
+        #[command(flatten)]
+        options: neighbours::Options,
+        #[command(flatten)]
+        resampling: Resampling,
+        #[command(flatten)]
+        compute: Embedding,
     },
     /// Check that this machine computes a model's embeddings as the machine that trained it did.
     Verify {
@@ -241,6 +255,25 @@ impl Compute {
     }
 }
 
+/// Where and how to compute, and what may be spent on reading an image's file.
+#[derive(clap::Args, Clone, Copy)]
+struct Embedding {
+    #[command(flatten)]
+    compute: Compute,
+    /// The most pixels of an image that is decoded; a larger one is refused before room is made for it.
+    #[arg(long, value_name = "N", default_value_t = DecodeLimits::ORDINARY.max_pixels,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    max_pixels: u64,
+}
+
+impl Embedding {
+    fn options(self) -> sketchfind_runtime::EmbedderOptions {
+        let mut options = self.compute.options();
+        options.limits = DecodeLimits { max_pixels: self.max_pixels };
+        options
+    }
+}
+
 /// How intervals are made.
 #[derive(clap::Args, Clone, Copy)]
 struct Resampling {
@@ -335,6 +368,9 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Compare { reports, out, resampling } => {
             compare::compare(&reports, out.as_deref(), &resampling.bootstrap())
+        }
+        Command::Neighbours { options, resampling, compute } => {
+            neighbours::neighbours(&options, &resampling.bootstrap(), compute)
         }
         Command::Verify { model, device } => verify::verify(&model, device),
         Command::Info { path } => info::info(path.as_deref()),

@@ -8,7 +8,7 @@ use sketchfind_core::image::Rgb8Image;
 use sketchfind_runtime::{Filter, Retriever};
 
 use crate::exit::Exit;
-use crate::{Compute, Format, output};
+use crate::{Embedding, Format, output};
 
 /// One hit, as CSV and JSON give it.
 #[derive(Serialize)]
@@ -56,7 +56,7 @@ pub(crate) fn query(
     k: usize,
     filter: &Filter,
     format: Format,
-    compute: Compute,
+    compute: Embedding,
 ) -> Result<Exit> {
     let options = compute.options();
     let limits = options.limits;

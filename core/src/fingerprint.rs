@@ -18,6 +18,11 @@ pub fn of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// The SHA-256 of `bytes`.
+pub fn raw_of_bytes(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
 /// The SHA-256 of a file's bytes as 64 lower-case hexadecimal digits.
 ///
 /// # Errors

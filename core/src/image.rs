@@ -31,6 +31,39 @@ pub struct DecodeLimits {
 impl DecodeLimits {
     /// 64 megapixels: any ordinary photograph; 192 MiB decoded.
     pub const ORDINARY: DecodeLimits = DecodeLimits { max_pixels: 1 << 26 };
+
+    /// The longest file that is read, in bytes: what the most pixels take without compression, 16 bits in each of four
+    /// channels, and as much again and a little for what else a file may hold.
+    pub fn max_bytes(self) -> u64 {
+        self.max_pixels.saturating_mul(16).saturating_add(1 << 20)
+    }
+}
+
+/// The bytes of a file, or nothing where it has more than `max`.
+fn read_at_most(path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
+    use std::io::Read;
+    let failed = Error::io("read", path);
+    let read = || -> std::io::Result<Option<Vec<u8>>> {
+        let file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        if length > max {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        // A pipe or a device says that it has no bytes, and a file may grow.
+        file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+        Ok((bytes.len() as u64 <= max).then_some(bytes))
+    };
+    read().map_err(failed)
+}
+
+fn too_long(origin: &str, limits: DecodeLimits) -> Error {
+    let reason = format!(
+        "it is longer than the {} bytes that an image of {} pixels, the limit, may take",
+        limits.max_bytes(),
+        limits.max_pixels
+    );
+    Error::Image { origin: origin.to_owned(), reason }
 }
 
 impl Rgb8Image {
@@ -56,8 +89,9 @@ impl Rgb8Image {
     /// # Errors
     /// [`Error::Io`]; [`Error::Image`] with the path where it is no such image, is damaged, or is over the limits.
     pub fn open(path: &Path, limits: DecodeLimits) -> Result<Rgb8Image> {
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        Rgb8Image::decode(&bytes, &format!("'{}'", path.display()), limits)
+        let origin = format!("'{}'", path.display());
+        let bytes = read_at_most(path, limits.max_bytes())?.ok_or_else(|| too_long(&origin, limits))?;
+        Rgb8Image::decode(&bytes, &origin, limits)
     }
 
     /// Decodes `bytes` as [`Rgb8Image::open`] does; `origin` names them in errors.
@@ -68,6 +102,9 @@ impl Rgb8Image {
         let error = |reason: String| Error::Image { origin: origin.to_owned(), reason };
         if bytes.is_empty() {
             return Err(error("it is empty".into()));
+        }
+        if bytes.len() as u64 > limits.max_bytes() {
+            return Err(too_long(origin, limits));
         }
         let mut reader = ImageReader::new(std::io::Cursor::new(bytes))
             .with_guessed_format()
@@ -178,11 +215,12 @@ fn resized_to(image: &Rgb8Image, width: u32, height: u32) -> Result<Rgb8Image> {
         &image.pixels,
     )
     .map_err(|e| error(e.to_string()))?;
-    let mut target = fir::images::TypedImage::<fir::pixels::U8x3>::new(width, height);
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let mut target = fir::images::TypedImage::<fir::pixels::U8x3>::from_buffer(width, height, &mut pixels)
+        .map_err(|e| error(e.to_string()))?;
     let options =
         fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
     fir::Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| error(e.to_string()))?;
-    let pixels = target.pixels().iter().flat_map(|pixel| pixel.0).collect();
     Rgb8Image::new(width, height, pixels)
 }
 

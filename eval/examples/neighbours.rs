@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let anchors = SketchAnchors { sketches: &sketches, photo_of: &photo_of };
             let bootstrap = Bootstrap { samples, ..Bootstrap::ORDINARY };
             let anchors = with_sketches.then_some(anchors);
-            neighbourhood(space(&reference), space(&studied), anchors, &bootstrap, &|_| ())?;
+            neighbourhood(space(&reference), space(&studied), anchors, &bootstrap, &|_| (), &|| false)?;
             Ok(started.elapsed().as_secs_f64())
         };
         let (photos, both) = (time(false, 1)?, time(true, 1)?);

@@ -12,6 +12,9 @@ pub enum Error {
     /// An error of `sketchfind-core`.
     #[error(transparent)]
     Core(#[from] sketchfind_core::Error),
+    /// The caller cancelled the work.
+    #[error("cancelled")]
+    Cancelled,
     /// There is nothing to evaluate.
     #[error("there is no {what} to evaluate")]
     Empty {

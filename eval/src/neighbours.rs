@@ -148,10 +148,10 @@ impl Neighbourhood {
 /// Rows of distances that are computed at once: enough for fast matrix products, few enough for memory.
 const BLOCK: usize = 128;
 
-/// Computes all statistics. `progress` is told how many anchor photos are done.
+/// Computes all statistics. `progress` is told how many anchor photos are done; `cancelled` is asked every hundred or so.
 ///
 /// # Errors
-/// [`Error::TooFewPhotos`] with less than three; [`Error::NotComparable`] where the spaces hold other photos;
+/// [`Error::Cancelled`]; [`Error::TooFewPhotos`] with less than three; [`Error::NotComparable`] where the spaces hold other photos;
 /// [`Error::Widths`]; [`Error::NoTruth`] and [`Error::TruthNotInGallery`] for a sketch without its photo;
 /// [`Error::OutOfRange`] on settings of the bootstrap.
 pub fn neighbourhood(
@@ -160,6 +160,7 @@ pub fn neighbourhood(
     sketches: Option<SketchAnchors<'_>>,
     bootstrap: &Bootstrap,
     progress: &(dyn Fn(usize) + Sync),
+    cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Neighbourhood> {
     bootstrap.check()?;
     let ids = reference.photos.ids();
@@ -187,6 +188,9 @@ pub fn neighbourhood(
     let blocks: Vec<Vec<Anchor>> = (0..n_photos.div_ceil(BLOCK))
         .into_par_iter()
         .map(|block| {
+            if cancelled() {
+                return Err(Error::Cancelled);
+            }
             let rows = block * BLOCK..((block + 1) * BLOCK).min(n_photos);
             let of_reference = in_reference.to_all(rows.clone().filter_map(|i| reference.photos.row(i)));
             let of_studied = in_studied.to_all(rows.clone().filter_map(|i| studied.photos.row(i)));
@@ -229,9 +233,9 @@ pub fn neighbourhood(
             }
             anchors.extend(of_photo.into_iter().flatten());
             progress(rows.len() + n_done.fetch_add(rows.len(), Ordering::Relaxed));
-            anchors
+            Ok(anchors)
         })
-        .collect();
+        .collect::<Result<_>>()?;
     let mut anchors: Vec<Anchor> = blocks.into_iter().flatten().collect();
     anchors.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
     let mut occurrences: Vec<Occurrences> = ["reference", "photo", "sketch"]

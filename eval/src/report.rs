@@ -23,13 +23,12 @@ use crate::summary::{ACCURACY_CUTOFFS, Bootstrap, Estimate, LabelSummary, Summar
 use crate::{Error, Result};
 
 mod html;
+mod neighbours;
 mod rows;
 
 pub use html::pictured;
-use rows::{
-    AnchorRow, AttributionRow, ComparisonRow, EarlyRow, GalleryRow, NeighbourRow, QueryRow, RobustnessRow,
-    SummaryRow,
-};
+pub use neighbours::{check_neighbours_free, write_neighbours};
+use rows::{AttributionRow, ComparisonRow, EarlyRow, GalleryRow, QueryRow, RobustnessRow, SummaryRow};
 
 /// One row a query, sorted by id.
 pub const QUERIES: &str = "queries.csv";
@@ -237,9 +236,9 @@ impl Report {
                 };
                 write_rows(&new.join(GALLERY), self.gallery.iter().map(row))?;
             }
-            if let Some(neighbours) = &extras.neighbours {
-                write_rows(&new.join(NEIGHBOURS), self.neighbour_rows(neighbours))?;
-                write_rows(&new.join(ANCHORS), self.anchor_rows(neighbours))?;
+            if let Some(found) = &extras.neighbours {
+                let reference = self.reference.clone().unwrap_or_default();
+                neighbours::write_into(new, &self.provenance, &reference, found)?;
             }
             if let Some(early) = &extras.early {
                 write_rows(&new.join(EARLY), self.early_rows(early))?;
@@ -384,41 +383,6 @@ impl Report {
         rows
     }
 
-    fn neighbour_rows<'a>(&'a self, neighbours: &'a Neighbourhood) -> impl Iterator<Item = NeighbourRow<'a>> {
-        let bootstrap = &neighbours.bootstrap;
-        neighbours.estimates.iter().map(move |one| NeighbourRow {
-            schema: SCHEMA,
-            metric: &one.estimate.metric,
-            anchors: one.anchors,
-            value: known(one.estimate.value),
-            low: known(one.estimate.low),
-            high: known(one.estimate.high),
-            n: one.estimate.n,
-            n_undefined: one.n_undefined,
-            n_photos: neighbours.n_photos,
-            n_triplets: one.pairs.map(|pairs| pairs.n),
-            n_concordant: one.pairs.map(|pairs| pairs.n_concordant),
-            n_discordant: one.pairs.map(|pairs| pairs.n_discordant),
-            n_tied_reference: one.pairs.map(|pairs| pairs.n_tied_reference),
-            n_tied_studied: one.pairs.map(|pairs| pairs.n_tied_studied),
-            n_tied_both: one.pairs.map(|pairs| pairs.n_tied_both),
-            interval: one.estimate.interval.name(),
-            resampled: one.estimate.resampled.name(),
-            n_resampled: one.estimate.n_resampled,
-            confidence: bootstrap.confidence,
-            samples: bootstrap.samples,
-            seed: bootstrap.seed,
-            split: &self.provenance.split,
-            distance: &self.provenance.distance,
-            model: &self.provenance.model,
-            model_sha256: &self.provenance.model_sha256,
-            reference: self.reference.as_ref().map_or("", |reference| &reference.model),
-            reference_sha256: self.reference.as_ref().map_or("", |reference| &reference.model_sha256),
-            dataset_sha256: &self.provenance.dataset_sha256,
-            tool: &self.provenance.tool,
-        })
-    }
-
     fn robustness_rows<'a>(&'a self, changes: &'a [Robustness]) -> impl Iterator<Item = RobustnessRow<'a>> {
         let bootstrap = &self.summary.bootstrap;
         changes.iter().map(move |one| RobustnessRow {
@@ -440,31 +404,6 @@ impl Report {
             model_sha256: &self.provenance.model_sha256,
             dataset_sha256: &self.provenance.dataset_sha256,
             split: &self.provenance.split,
-        })
-    }
-
-    fn anchor_rows<'a>(&'a self, neighbours: &'a Neighbourhood) -> impl Iterator<Item = AnchorRow<'a>> {
-        neighbours.anchors.iter().map(move |anchor| AnchorRow {
-            schema: SCHEMA,
-            anchors: anchor.kind.name(),
-            anchor_id: &anchor.id,
-            photo_id: &anchor.photo,
-            n_pairs: anchor.pairs.n,
-            n_concordant: anchor.pairs.n_concordant,
-            n_discordant: anchor.pairs.n_discordant,
-            n_tied_reference: anchor.pairs.n_tied_reference,
-            n_tied_studied: anchor.pairs.n_tied_studied,
-            n_tied_both: anchor.pairs.n_tied_both,
-            agreement: anchor.pairs.agreement(),
-            tau_b: anchor.pairs.tau_b(),
-            rho: anchor.rho,
-            displacement: anchor.displacement,
-            overlap_1: anchor.overlap[0],
-            overlap_5: anchor.overlap[1],
-            overlap_10: anchor.overlap[2],
-            model_sha256: &self.provenance.model_sha256,
-            reference_sha256: self.reference.as_ref().map_or("", |reference| &reference.model_sha256),
-            dataset_sha256: &self.provenance.dataset_sha256,
         })
     }
 
@@ -784,7 +723,7 @@ mod tests {
         let steps = [original.results.clone()];
         let extras = Extras {
             neighbours: Some(
-                crate::neighbours::neighbourhood(space, space, None, &bootstrap, &|_| ()).unwrap(),
+                crate::neighbours::neighbourhood(space, space, None, &bootstrap, &|_| (), &|| false).unwrap(),
             ),
             early: Some(crate::early::early_retrieval(&steps, &bootstrap).unwrap()),
             robustness: crate::robustness::robustness(

@@ -4,6 +4,9 @@ import importlib.util
 import os
 import pathlib
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import _native
 from ._native import (
     BadFile,
@@ -25,6 +28,7 @@ __all__ = [
     "BadImage",
     "Embedder",
     "Error",
+    "Image",
     "Locked",
     "Match",
     "PhotoExists",
@@ -34,6 +38,8 @@ __all__ = [
     "create",
     "verify",
 ]
+
+Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 
 
 def _find_onnx_runtime():

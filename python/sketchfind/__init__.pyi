@@ -1,10 +1,27 @@
 import os
+import pathlib
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Literal
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+__all__ = [
+    "BadFile",
+    "BadImage",
+    "Embedder",
+    "Error",
+    "Image",
+    "Locked",
+    "Match",
+    "PhotoExists",
+    "ReadOnly",
+    "Retriever",
+    "__version__",
+    "create",
+    "verify",
+]
 
 __version__: str
 
@@ -29,6 +46,7 @@ class PhotoExists(Error):
 class ReadOnly(Error):
     """The gallery is open for reading only."""
 
+@final
 class Match:
     """A photo that matches a query."""
 
@@ -39,29 +57,31 @@ class Match:
     @property
     def rank(self) -> int: ...
     @property
-    def path(self) -> str | None: ...
+    def path(self) -> pathlib.Path | None: ...
 
+@final
 class Embedder:
     """A model that runs: images in, embeddings out."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         model: str | os.PathLike[str],
         *,
         threads: int | None = None,
         device: str = "cpu",
         max_pixels: int | None = None,
-    ) -> None: ...
+    ) -> Embedder: ...
     @property
     def width(self) -> int: ...
     def embed(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """The embeddings of images, [n, width]."""
 
+@final
 class Retriever:
     """A gallery with its model. Many threads may share one."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         gallery: str | os.PathLike[str],
         *,
         writable: bool = False,
@@ -69,11 +89,11 @@ class Retriever:
         threads: int | None = None,
         device: str = "cpu",
         max_pixels: int | None = None,
-    ) -> None: ...
+    ) -> Retriever: ...
     @property
     def width(self) -> int: ...
     def __len__(self) -> int: ...
-    def __contains__(self, id: str) -> bool: ...
+    def __contains__(self, id: str, /) -> bool: ...
     def __enter__(self) -> Retriever: ...
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
@@ -117,7 +137,7 @@ class Retriever:
         id: str,
         image: Image,
         labels: Iterable[str] = (),
-        source: str | None = None,
+        source: str | os.PathLike[str] | None = None,
         *,
         replace: bool = False,
     ) -> None:
@@ -125,7 +145,7 @@ class Retriever:
     def remove(self, ids: Iterable[str]) -> int:
         """Removes photos in one step and returns how many were there."""
     def labels(self, id: str) -> list[str]: ...
-    def source(self, id: str) -> str | None: ...
+    def source(self, id: str) -> pathlib.Path | None: ...
     def embeddings(self) -> tuple[list[str], NDArray[np.float32]]:
         """All ids, sorted, and their embeddings, [n, width]."""
     def compact(self) -> None: ...

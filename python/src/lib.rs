@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray3};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_runtime as runtime;
 use sketchfind_runtime::{EmbedderOptions, Filter, Gallery, GalleryOptions, IndexSpec, Photo};
@@ -54,6 +54,22 @@ fn raised(error: runtime::Error) -> PyErr {
         runtime::Error::ReadOnly { .. } => ReadOnly::new_err(words),
         runtime::Error::PhotoExists { .. } | runtime::Error::RepeatedId { .. } => PhotoExists::new_err(words),
         _ => Error::new_err(words),
+    }
+}
+
+/// Texts out of any iterable of `str`; one `str` alone, which Python would take for its letters, is refused.
+#[derive(Default)]
+struct Texts(Vec<String>);
+
+impl<'py> FromPyObject<'_, 'py> for Texts {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Texts> {
+        if value.is_instance_of::<PyString>() {
+            return Err(PyTypeError::new_err("expected several texts, such as a list of str, not one str"));
+        }
+        let texts = value.try_iter()?.map(|text| text?.extract::<String>());
+        texts.collect::<PyResult<_>>().map(Texts)
     }
 }
 
@@ -197,18 +213,18 @@ impl Embedder {
 
 /// The conditions of a query.
 fn filter(
-    only_ids: Option<Vec<String>>,
-    any_label: Option<Vec<String>>,
-    every_label: Option<Vec<String>>,
-    without_label: Option<Vec<String>>,
+    only_ids: Option<Texts>,
+    any_label: Option<Texts>,
+    every_label: Option<Texts>,
+    without_label: Option<Texts>,
 ) -> Filter {
     let mut filter = Filter::everything()
-        .every_label(every_label.unwrap_or_default())
-        .without_label(without_label.unwrap_or_default());
-    if let Some(ids) = only_ids {
+        .every_label(every_label.unwrap_or_default().0)
+        .without_label(without_label.unwrap_or_default().0);
+    if let Some(Texts(ids)) = only_ids {
         filter = filter.only_ids(ids);
     }
-    if let Some(labels) = any_label {
+    if let Some(Texts(labels)) = any_label {
         filter = filter.any_label(labels);
     }
     filter
@@ -293,10 +309,10 @@ impl Retriever {
         &self,
         sketch: &Bound<'_, PyAny>,
         k: usize,
-        only_ids: Option<Vec<String>>,
-        any_label: Option<Vec<String>>,
-        every_label: Option<Vec<String>>,
-        without_label: Option<Vec<String>>,
+        only_ids: Option<Texts>,
+        any_label: Option<Texts>,
+        every_label: Option<Texts>,
+        without_label: Option<Texts>,
     ) -> PyResult<Vec<Match>> {
         let (retriever, given) = (self.get()?, Given::of(sketch)?);
         let filter = filter(only_ids, any_label, every_label, without_label);
@@ -312,10 +328,10 @@ impl Retriever {
         &self,
         sketches: &Bound<'_, PyAny>,
         k: usize,
-        only_ids: Option<Vec<String>>,
-        any_label: Option<Vec<String>>,
-        every_label: Option<Vec<String>>,
-        without_label: Option<Vec<String>>,
+        only_ids: Option<Texts>,
+        any_label: Option<Texts>,
+        every_label: Option<Texts>,
+        without_label: Option<Texts>,
     ) -> PyResult<Vec<Vec<Match>>> {
         let (retriever, given) = (self.get()?, Given::of_each(sketches)?);
         let filter = filter(only_ids, any_label, every_label, without_label);
@@ -331,10 +347,10 @@ impl Retriever {
         &self,
         embedding: PyReadonlyArray1<'_, f32>,
         k: usize,
-        only_ids: Option<Vec<String>>,
-        any_label: Option<Vec<String>>,
-        every_label: Option<Vec<String>>,
-        without_label: Option<Vec<String>>,
+        only_ids: Option<Texts>,
+        any_label: Option<Texts>,
+        every_label: Option<Texts>,
+        without_label: Option<Texts>,
     ) -> PyResult<Vec<Match>> {
         let retriever = self.get()?;
         let filter = filter(only_ids, any_label, every_label, without_label);
@@ -344,17 +360,20 @@ impl Retriever {
         Ok(matches(found))
     }
 
-    #[pyo3(signature = (id, image, labels=vec![], source=None, *, replace=false))]
+    #[pyo3(
+        signature = (id, image, labels=Texts::default(), source=None, *, replace=false),
+        text_signature = "($self, id, image, labels=(), source=None, *, replace=False)"
+    )]
     fn add(
         &self,
         id: String,
         image: &Bound<'_, PyAny>,
-        labels: Vec<String>,
+        labels: Texts,
         source: Option<PathBuf>,
         replace: bool,
     ) -> PyResult<()> {
         let (retriever, given) = (self.get()?, Given::of(image)?);
-        let mut photo = Photo::new(id).with_labels(labels);
+        let mut photo = Photo::new(id).with_labels(labels.0);
         if let Some(source) = source {
             photo = photo.with_source(source);
         }
@@ -365,9 +384,9 @@ impl Retriever {
         image.py().detach(work).map_err(raised)
     }
 
-    fn remove(&self, py: Python<'_>, ids: Vec<String>) -> PyResult<usize> {
+    fn remove(&self, py: Python<'_>, ids: Texts) -> PyResult<usize> {
         let retriever = self.get()?;
-        py.detach(|| retriever.remove(&ids)).map_err(raised)
+        py.detach(|| retriever.remove(&ids.0)).map_err(raised)
     }
 
     fn labels(&self, id: &str) -> PyResult<Vec<String>> {

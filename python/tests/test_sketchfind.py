@@ -60,13 +60,17 @@ class Sketchfind(unittest.TestCase):
             with self.assertRaises(sketchfind.Locked):
                 sketchfind.Retriever(self.gallery, writable=True)
             best = shop.query(colour(200, 0, 0), k=2)[0]
-            self.assertEqual((best.id, best.rank, best.path), ("red", 1, "shop/red.jpg"))
+            self.assertEqual((best.id, best.rank, best.path), ("red", 1, pathlib.Path("shop/red.jpg")))
             self.assertIn("red", repr(best))
             ids = lambda **conditions: [match.id for match in shop.query(colour(9, 0, 0), **conditions)]
             self.assertEqual(ids(any_label=["cold"]), ["blue"])
             self.assertEqual(ids(every_label=["warm", "sale"], without_label=["cold"]), ["red"])
             self.assertEqual(ids(only_ids=["green", "never"]), ["green"])
             self.assertEqual(ids(any_label=[]), [])
+            # Any iterable of texts, but no text alone.
+            self.assertEqual(ids(only_ids={"green"}, without_label=(label for label in ["warm"])), ["green"])
+            with self.assertRaisesRegex(TypeError, "not one str"):
+                ids(any_label="cold")
             batch = shop.query_batch([colour(255, 0, 0), colour(0, 0, 255)], 1)
             self.assertEqual([found[0].id for found in batch], ["red", "blue"])
             names, rows = shop.embeddings()
@@ -79,7 +83,7 @@ class Sketchfind(unittest.TestCase):
             np.testing.assert_allclose(found, expected, rtol=1e-6)
             with self.assertRaisesRegex(ValueError, "width"):
                 shop.query_embedding(query[:2])
-            self.assertEqual((shop.labels("red"), shop.source("red")), (["sale", "warm"], "shop/red.jpg"))
+            self.assertEqual((shop.labels("red"), shop.source("red")), (["sale", "warm"], pathlib.Path("shop/red.jpg")))
             with self.assertRaises(KeyError):
                 shop.labels("never")
             self.assertEqual(shop.remove(["red", "never"]), 1)
@@ -110,6 +114,20 @@ class Sketchfind(unittest.TestCase):
         for thread in threads:
             thread.join()
         self.assertEqual(failures, [])
+
+    def test_an_image_over_the_limit_is_refused_everywhere(self):
+        shop = sketchfind.Retriever(self.gallery, writable=True, max_pixels=20)
+        large = FIXTURES / "photos/red.png"
+        for call in [
+            lambda: shop.embed([large]),
+            lambda: shop.query(large),
+            lambda: shop.query_batch([large]),
+            lambda: shop.add("large", large),
+        ]:
+            with self.assertRaisesRegex(sketchfind.BadImage, "limit of 20 pixels"):
+                call()
+        self.assertEqual(len(shop), 0)
+        shop.add("small", colour(1, 2, 3))
 
     def test_what_is_damaged_is_named(self):
         (self.gallery / "gallery.json").write_text("{}")

@@ -3,22 +3,24 @@
 mod files;
 mod graph;
 mod input;
+mod session;
+mod stream;
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use ort::session::Session;
-use ort::session::SessionInputValue;
-use ort::value::TensorRef;
 use rayon::prelude::*;
-use sketchfind_core::card::{Card, InputKind, MODEL, Precision};
+use sketchfind_core::card::{Card, InputKind, MODEL};
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 
 pub use files::{BrokenImage, Embedded, OnBroken};
 
-use crate::{Device, Error, Result, native};
+pub(crate) use stream::{Batch, Done, Job};
+
+use crate::{Device, Error, Result};
 use input::Input;
+use session::Model;
 
 /// How a model is run.
 #[derive(Clone, Debug)]
@@ -70,9 +72,9 @@ impl EmbedderOptions {
 /// the images that share its batch, but for the last bits of a float.
 pub struct Embedder {
     card: Card,
-    model: PathBuf,
-    session: Session,
+    model: Model,
     options: EmbedderOptions,
+    n_threads: usize,
     /// Decodes and resizes. A pool of our own: a caller inside rayon's global pool may wait for us in every
     /// one of its threads.
     workers: Arc<rayon::ThreadPool>,
@@ -81,7 +83,7 @@ pub struct Embedder {
 impl std::fmt::Debug for Embedder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Embedder")
-            .field("model", &self.model)
+            .field("model", &self.model.path())
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
@@ -110,17 +112,15 @@ impl Embedder {
     pub fn open(model_dir: &Path, options: EmbedderOptions) -> Result<Embedder> {
         options.check()?;
         let card = Card::load_with_model(model_dir)?;
-        let model = model_dir.join(MODEL);
-        let session = open_session(&model, card.onnx.precision, &options)?;
-        graph::check(&session, &card, &model)?;
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let n_threads = options.n_threads.unwrap_or_else(cores);
+        let model = Model::open(&model_dir.join(MODEL), &card, options.device, n_threads)?;
         let workers = rayon::ThreadPoolBuilder::new()
             .num_threads(n_threads)
             .thread_name(|number| format!("sketchfind-{number}"))
             .build()
             .map_err(|e| Error::Threads { n_threads, reason: e.to_string() })?;
-        Ok(Embedder { card, model, session, options, workers: Arc::new(workers) })
+        Ok(Embedder { card, model, options, n_threads, workers: Arc::new(workers) })
     }
 
     /// The model's card.
@@ -150,7 +150,7 @@ impl Embedder {
             })?;
             let mut all = Input::empty(kind);
             inputs.iter().for_each(|input| all.append(input));
-            self.run(batch.len(), &all, &mut embeddings)?;
+            self.model.run(&self.card, batch.len(), &all, &mut embeddings)?;
         }
         Ok(embeddings)
     }
@@ -182,81 +182,13 @@ impl Embedder {
         }
         let mut embeddings = Vec::with_capacity(n * self.card.embedding_width);
         for batch in values.chunks(self.options.batch * width) {
-            self.run(batch.len() / width, &Input::Floats(batch.to_vec()), &mut embeddings)?;
+            self.model.run(
+                &self.card,
+                batch.len() / width,
+                &Input::Floats(batch.to_vec()),
+                &mut embeddings,
+            )?;
         }
         Ok(embeddings)
     }
-
-    /// Runs one batch and appends its embeddings, checked.
-    ///
-    /// # Shapes
-    /// `input`: n images as the card's input kind has them; appends `[n, embedding_width]`.
-    fn run(&mut self, n: usize, input: &Input, embeddings: &mut Vec<f32>) -> Result<()> {
-        let width = self.card.embedding_width;
-        let failed = |reason: String| Error::Inference { action: "run", path: self.model.clone(), reason };
-        native::forget_messages();
-        let shape = input::shape(&self.card, n);
-        let input: SessionInputValue<'_> = match input {
-            Input::Floats(values) => TensorRef::from_array_view((shape, values.as_slice())).map(Into::into),
-            Input::Pixels(values) => TensorRef::from_array_view((shape, values.as_slice())).map(Into::into),
-        }
-        .map_err(|e: ort::Error| failed(native::explain(&e)))?;
-        let outputs = self
-            .session
-            .run(ort::inputs![self.card.onnx.input.as_str() => input])
-            .map_err(|e| failed(native::explain(&e)))?;
-        let output = outputs
-            .get(&self.card.onnx.output)
-            .ok_or_else(|| failed(format!("it gave no output '{}'", self.card.onnx.output)))?;
-        let (shape, rows) = output.try_extract_tensor::<f32>().map_err(|e| failed(e.to_string()))?;
-        // A graph may leave dimensions open, so that only its outputs show them.
-        if shape.len() != 2 || shape[0] != n as i64 || shape[1] != width as i64 {
-            return Err(Error::Graph {
-                path: self.model.clone(),
-                what: "the output's shape",
-                expected: format!("[{n}, {width}]"),
-                got: format!("{:?}", &shape[..]),
-            });
-        }
-        if let Some(position) = rows.iter().position(|value| !value.is_finite()) {
-            let value = f64::from(rows[position]);
-            let row = embeddings.len() / width + position / width;
-            return Err(sketchfind_core::Error::NotFinite { what: "the network's output", row, value }.into());
-        }
-        embeddings.extend_from_slice(rows);
-        Ok(())
-    }
-}
-
-fn open_session(model: &Path, precision: Precision, options: &EmbedderOptions) -> Result<Session> {
-    let (environment, library) = native::environment()?;
-    let providers = options.device.providers(library)?;
-    native::forget_messages();
-    let on_device = |e: &dyn std::fmt::Display| Error::Device {
-        device: options.device.to_string(),
-        reason: format!(
-            "{}; CUDA, cuBLAS and cuDNN of the versions that ONNX Runtime {} is built for have to be where the \
-             system's loader finds them",
-            native::explain(e),
-            library.version
-        ),
-    };
-    let on_load = |e: &dyn std::fmt::Display| Error::Inference {
-        action: "load",
-        path: model.to_owned(),
-        reason: native::explain(e),
-    };
-    let mut builder = Session::builder(environment).map_err(|e| on_load(&e))?;
-    if precision == Precision::Int8 {
-        // Processors without VNNI multiply bytes in pairs whose 16-bit sum saturates; this asks for exact kernels there
-        // and changes nothing on the others.
-        builder = builder.with_config_entry("session.x64quantprecision", "1").map_err(|e| on_load(&e))?;
-    }
-    if !providers.is_empty() {
-        builder = builder.with_execution_providers(providers).map_err(|e| on_device(&e))?;
-    }
-    if let Some(n_threads) = options.n_threads {
-        builder = builder.with_intra_threads(n_threads).map_err(|e| on_load(&e))?;
-    }
-    builder.commit_from_file(model).map_err(|e| on_load(&e))
 }

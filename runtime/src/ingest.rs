@@ -1,12 +1,15 @@
 //! Bringing files into a gallery: what is in already is known by its content, what is broken is named, and work that is
 //! interrupted goes on where it was.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use sketchfind_core::fingerprint;
 
+use crate::embedder::{Batch, Done, Job};
 use crate::{BrokenImage, Error, OnBroken, Photo, Result, Retriever, Snapshot};
 
 /// A photo that is to be in a gallery, and the file to read it from.
@@ -33,14 +36,20 @@ pub struct Ingested {
     pub broken: Vec<BrokenImage>,
 }
 
-/// Files between two changes of the gallery: what an interruption costs at most, and few enough that each is one record
+/// Photos between two changes of the gallery: what an interruption costs at most, and few enough that each is one record
 /// of the log.
 const CHUNK: usize = 256;
+/// Files that are looked at for one batch at most, so that progress is told and cancelling heeded where nearly all of them
+/// are in already.
+const MOST_LOOKED_AT: usize = 256;
+/// Files up to this many bytes are read once, for their content's hash and to be decoded; longer ones twice, as many of
+/// them are under way at a time.
+const KEPT_BYTES: u64 = 4 << 20;
 
 impl Retriever {
     /// Brings `files` into the gallery: those that are not in it, and those whose content, labels or path have changed.
-    /// A content that the gallery has under any id is not embedded again. Every few hundred files the gallery keeps what
-    /// was done, so that after an interruption or a crash the same call goes on where it was.
+    /// A content that the gallery has under any id is not embedded again. Every few hundred photos the gallery keeps what
+    /// was done, and also when this ends with an error, so that the same call goes on where it was.
     ///
     /// `progress` is told how many files are done so far; `cancelled` is asked between batches.
     ///
@@ -57,89 +66,263 @@ impl Retriever {
     ) -> Result<Ingested> {
         check_ids(files)?;
         files.iter().try_for_each(|file| file.photo.check())?;
-        let mut id_of_content: HashMap<[u8; 32], String> = HashMap::new();
-        for (photo, _) in self.snapshot().photos() {
+        let mut intake = Intake {
+            retriever: self,
+            files,
+            on_broken,
+            done: Ingested::default(),
+            n_done: 0,
+            waiting: Waiting::default(),
+            reasons: HashMap::new(),
+            again: Vec::new(),
+        };
+        let mut todo: Vec<usize> = (0..files.len()).collect();
+        while !todo.is_empty() {
+            if cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let n_files = todo.len();
+            let snapshot = self.snapshot();
+            let streamed = self.with_embedder(|embedder| {
+                let max_bytes = embedder.options().limits.max_bytes();
+                let mut planner = Planner::new(files, todo, snapshot, max_bytes);
+                embedder.stream(n_files, &mut |n| planner.next(n), &mut |done| {
+                    intake.take(done)?;
+                    progress(intake.n_done);
+                    if intake.n_done < files.len() && cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+                })
+            });
+            // What is done is kept, however it ended.
+            let kept = intake.keep();
+            streamed?;
+            kept?;
+            todo = std::mem::take(&mut intake.again);
+        }
+        Ok(intake.done)
+    }
+}
+
+/// What is to become of a file.
+enum Plan {
+    /// The gallery has it as it is.
+    Unchanged,
+    /// The gallery has its content, and so its embedding.
+    Known(Photo, Vec<f32>),
+    /// A file before it in the list has its content.
+    Like(Photo, usize),
+    /// It is embedded.
+    Fresh(Photo),
+}
+
+/// Decides what becomes of files, in their order, and gives those out that are to be embedded.
+struct Planner<'a> {
+    files: &'a [PhotoFile],
+    /// The positions of files that were not looked at yet.
+    todo: VecDeque<usize>,
+    snapshot: Arc<Snapshot>,
+    /// Files that are longer are not worth reading: no decoder takes them.
+    max_bytes: u64,
+    id_of_content: HashMap<[u8; 32], String>,
+    /// Where in the list a content is that is embedded now.
+    first_of_content: HashMap<[u8; 32], usize>,
+    /// What was looked at and not given out.
+    planned: VecDeque<(usize, Plan, Option<Vec<u8>>)>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(files: &'a [PhotoFile], todo: Vec<usize>, snapshot: Arc<Snapshot>, max_bytes: u64) -> Planner<'a> {
+        let mut id_of_content = HashMap::new();
+        for (photo, _) in snapshot.photos() {
             if let Some(content) = photo.content() {
                 id_of_content.insert(*content, photo.id().to_owned());
             }
         }
-        let mut done = Ingested::default();
-        let mut n_done = 0;
-        for chunk in files.chunks(CHUNK) {
-            if cancelled() {
-                return Err(Error::Cancelled);
+        let (first_of_content, planned) = (HashMap::new(), VecDeque::new());
+        Planner { files, todo: todo.into(), snapshot, max_bytes, id_of_content, first_of_content, planned }
+    }
+
+    /// The next files of the list, up to `n` of them to be embedded.
+    fn next(&mut self, n: usize) -> Option<Batch<Vec<(usize, Plan)>>> {
+        let (mut jobs, mut plans) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        while jobs.len() < n && plans.len() < MOST_LOOKED_AT {
+            if self.planned.is_empty() && !self.look_at(n) {
+                break;
             }
-            let contents: Vec<_> = chunk.par_iter().map(|file| content_of(&file.path)).collect();
-            let snapshot = self.snapshot();
-            let (mut photos, mut values, mut to_embed) = (Vec::new(), Vec::new(), Vec::new());
-            let mut fresh: HashMap<String, Photo> = HashMap::new();
-            for (file, content) in chunk.iter().zip(contents) {
-                // A file that cannot be read is told by the decoder, as every other broken one.
-                let photo = match content {
-                    Some(content) => file.photo.clone().with_content(content),
-                    None => file.photo.clone(),
-                };
-                if photo.content().is_some() && snapshot.photo(photo.id()) == Some(&photo) {
-                    done.n_unchanged += 1;
-                } else if let Some(row) = known(&snapshot, &id_of_content, &photo) {
-                    values.extend_from_slice(row);
-                    done.n_known += 1;
-                    photos.push(photo);
-                } else {
-                    to_embed.push((photo.id().to_owned(), file.path.clone()));
-                    fresh.insert(photo.id().to_owned(), photo);
-                }
+            let Some((position, plan, bytes)) = self.planned.pop_front() else { break };
+            if let Plan::Fresh(_) = plan {
+                jobs.push(Job { path: self.files[position].path.clone(), bytes });
             }
-            let n_before = n_done + chunk.len() - to_embed.len();
-            progress(n_before);
-            let mut first_broken = None;
-            if !to_embed.is_empty() {
-                let embedded = self.with_embedder(|embedder| {
-                    let mut tell = |n| progress(n_before + n);
-                    embedder.embed_files(&to_embed, OnBroken::Skip, &mut tell, cancelled)
-                })?;
-                for (id, row) in embedded.embeddings.ids().iter().zip(embedded.embeddings.rows()) {
-                    let Some(photo) = fresh.remove(id) else { continue };
-                    if let Some(content) = photo.content() {
-                        id_of_content.insert(*content, id.clone());
-                    }
-                    values.extend_from_slice(row);
-                    photos.push(photo);
-                }
-                first_broken = embedded.broken.first().cloned();
-                done.broken.extend(embedded.broken);
-            }
-            let n_replaced = photos.iter().filter(|photo| snapshot.photo(photo.id()).is_some()).count();
-            done.n_replaced += n_replaced;
-            done.n_added += photos.len() - n_replaced;
-            self.gallery().replace(photos, values)?;
-            if let (Some(broken), OnBroken::Refuse) = (first_broken, on_broken) {
-                let BrokenImage { id, path, reason } = broken;
-                return Err(Error::BrokenImage { id, path, reason });
-            }
-            n_done += chunk.len();
-            progress(n_done);
+            plans.push((position, plan));
         }
-        Ok(done)
+        (!plans.is_empty()).then_some(Batch { jobs, parcel: plans })
+    }
+
+    /// Reads up to `n` files and decides about them; says whether there were any.
+    fn look_at(&mut self, n: usize) -> bool {
+        let positions: Vec<usize> = self.todo.drain(..n.min(self.todo.len())).collect();
+        let read: Vec<_> = positions
+            .par_iter()
+            .map(|&position| content_of(&self.files[position].path, self.max_bytes))
+            .collect();
+        for (&position, read) in positions.iter().zip(read) {
+            let photo = self.files[position].photo.clone();
+            // A file that cannot be read is told by the decoder, as every other broken one.
+            let (plan, bytes) = match read {
+                None => (Plan::Fresh(photo), None),
+                Some((content, bytes)) => self.plan(position, photo.with_content(content), content, bytes),
+            };
+            self.planned.push_back((position, plan, bytes));
+        }
+        !positions.is_empty()
+    }
+
+    fn plan(
+        &mut self,
+        position: usize,
+        photo: Photo,
+        content: [u8; 32],
+        bytes: Option<Vec<u8>>,
+    ) -> (Plan, Option<Vec<u8>>) {
+        if self.snapshot.photo(photo.id()) == Some(&photo) {
+            return (Plan::Unchanged, None);
+        }
+        let id = self.id_of_content.get(&content);
+        if let Some(row) = id.and_then(|id| self.snapshot.embedding(id)) {
+            return (Plan::Known(photo, row.to_vec()), None);
+        }
+        if let Some(&first) = self.first_of_content.get(&content) {
+            return (Plan::Like(photo, first), None);
+        }
+        self.first_of_content.insert(content, position);
+        (Plan::Fresh(photo), bytes)
     }
 }
 
-/// The SHA-256 of a file, if it can be read.
-fn content_of(path: &Path) -> Option<[u8; 32]> {
-    fingerprint::bytes_of_file(path).ok()
+/// Photos that are done and not yet in the gallery.
+#[derive(Default)]
+struct Waiting {
+    photos: Vec<Photo>,
+    values: Vec<f32>,
+    row_of_id: HashMap<String, usize>,
 }
 
-/// The embedding that the gallery has for a photo's content.
-fn known<'s>(
-    snapshot: &'s Snapshot,
-    id_of_content: &HashMap<[u8; 32], String>,
-    photo: &Photo,
-) -> Option<&'s [f32]> {
-    let content = photo.content()?;
-    let id = id_of_content.get(content)?;
-    // The photo of that id may have been replaced since.
-    let is_same = snapshot.photo(id).is_some_and(|there| there.content() == Some(content));
-    if is_same { snapshot.embedding(id) } else { None }
+/// Brings what comes of files into the gallery, in their order.
+struct Intake<'a> {
+    retriever: &'a Retriever,
+    files: &'a [PhotoFile],
+    on_broken: OnBroken,
+    done: Ingested,
+    n_done: usize,
+    waiting: Waiting,
+    /// Why files are broken, by their positions.
+    reasons: HashMap<usize, String>,
+    /// The positions of files that have to be looked at again.
+    again: Vec<usize>,
+}
+
+impl Intake<'_> {
+    fn take(&mut self, done: Done<Vec<(usize, Plan)>>) -> Result<()> {
+        let width = self.retriever.card().embedding_width;
+        let mut outcomes = done.outcomes.into_iter();
+        let mut rows = done.values.chunks_exact(width);
+        for (position, plan) in done.parcel {
+            self.n_done += 1;
+            match plan {
+                Plan::Unchanged => self.done.n_unchanged += 1,
+                Plan::Known(photo, row) => {
+                    self.done.n_known += 1;
+                    self.waiting.push(photo, &row);
+                }
+                Plan::Like(photo, first) => self.copy(position, photo, first)?,
+                Plan::Fresh(photo) => match outcomes.next().zip(Some(photo)) {
+                    Some((Ok(()), photo)) => {
+                        if let Some(row) = rows.next() {
+                            self.waiting.push(photo, row);
+                        }
+                    }
+                    Some((Err(reason), _)) => self.leave_out(position, reason)?,
+                    None => {}
+                },
+            }
+        }
+        if self.waiting.photos.len() >= CHUNK { self.keep() } else { Ok(()) }
+    }
+
+    /// Takes a photo with the content of the file at `first`.
+    fn copy(&mut self, position: usize, photo: Photo, first: usize) -> Result<()> {
+        if let Some(reason) = self.reasons.get(&first) {
+            let name = |position: usize| self.files[position].path.display().to_string();
+            let reason = reason.replace(&name(first), &name(position));
+            return self.leave_out(position, reason);
+        }
+        let id = self.files[first].photo.id();
+        let width = self.retriever.card().embedding_width;
+        let row = match self.waiting.row_of_id.get(id) {
+            Some(row) => self.waiting.values.get(row * width..(row + 1) * width).map(<[f32]>::to_vec),
+            None => self.retriever.snapshot().embedding(id).map(<[f32]>::to_vec),
+        };
+        match row {
+            Some(row) => {
+                self.done.n_known += 1;
+                self.waiting.push(photo, &row);
+            }
+            // Somebody has removed it meanwhile.
+            None => {
+                self.n_done -= 1;
+                self.again.push(position);
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, position: usize, reason: String) -> Result<()> {
+        let file = &self.files[position];
+        let (id, path) = (file.photo.id().to_owned(), file.path.clone());
+        if self.on_broken == OnBroken::Refuse {
+            return Err(Error::BrokenImage { id, path, reason });
+        }
+        self.reasons.insert(position, reason.clone());
+        self.done.broken.push(BrokenImage { id, path, reason });
+        Ok(())
+    }
+
+    /// Writes what waits to the gallery.
+    fn keep(&mut self) -> Result<()> {
+        let Waiting { photos, values, .. } = std::mem::take(&mut self.waiting);
+        let snapshot = self.retriever.snapshot();
+        let n_replaced = photos.iter().filter(|photo| snapshot.photo(photo.id()).is_some()).count();
+        let n = photos.len();
+        self.retriever.gallery().replace(photos, values)?;
+        self.done.n_replaced += n_replaced;
+        self.done.n_added += n - n_replaced;
+        Ok(())
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, photo: Photo, row: &[f32]) {
+        self.row_of_id.insert(photo.id().to_owned(), self.photos.len());
+        self.values.extend_from_slice(row);
+        self.photos.push(photo);
+    }
+}
+
+/// The SHA-256 of a file, if it can be read and has at most `max` bytes, and its bytes if they are few.
+fn content_of(path: &Path, max: u64) -> Option<([u8; 32], Option<Vec<u8>>)> {
+    let file = std::fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    if length > max {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length.min(KEPT_BYTES)).unwrap_or(0));
+    if length <= KEPT_BYTES {
+        file.take(KEPT_BYTES + 1).read_to_end(&mut bytes).ok()?;
+    }
+    // One that grows, or is no ordinary file, may have more than it said.
+    if length > KEPT_BYTES || bytes.len() as u64 > KEPT_BYTES {
+        return fingerprint::bytes_of_file(path).ok().map(|content| (content, None));
+    }
+    Some((fingerprint::raw_of_bytes(&bytes), Some(bytes)))
 }
 
 fn check_ids(files: &[PhotoFile]) -> Result<()> {

@@ -12,6 +12,7 @@ mod gallery;
 mod gallery_damage;
 mod graph_cache;
 mod index;
+mod ingest;
 mod native;
 mod retriever;
 mod store;

@@ -126,6 +126,40 @@ fn all_that_is_measured_is_written() {
     in_a_browser(&file("report.html"));
 }
 
+/// Photos without sketches: what `neighbours` says of them is what `eval` says of its photo anchors.
+#[test]
+fn neighbours_of_photos_alone_are_those_of_an_evaluation() {
+    let scene = Scene::new();
+    succeed(scene.eval("whole").arg("--reference").arg(scene.path("reference")));
+    let neighbours = |out: &str| {
+        let mut command = program("sketchfind");
+        command
+            .args(["neighbours", "--samples", "500", "--split", "test", "--model"])
+            .arg(scene.path("model"));
+        command.arg("--reference").arg(scene.path("reference"));
+        command.arg("--photos").arg(scene.path("data/manifest.csv")).arg("--out").arg(scene.path(out));
+        command
+    };
+    let said = succeed(&mut neighbours("alone"));
+    assert!(said.contains("photo kendall_tau_b") && !said.contains("sketch kendall"), "{said}");
+    for (name, kind) in [("neighbours.csv", 2), ("anchors.csv", 1)] {
+        let photos = |folder: &str| {
+            let rows = rows(&scene.path(folder).join(name));
+            let photos = rows.iter().filter(|row| &row[kind] != "sketch");
+            // The data sets' fingerprints differ: the one is of photos alone.
+            photos.map(|row| row.iter().take(17).collect::<Vec<_>>().join(",")).collect::<Vec<_>>()
+        };
+        assert!(photos("alone").len() > 9);
+        assert_eq!(photos("alone"), photos("whole"), "{name}");
+    }
+    succeed(&mut neighbours("alone"));
+    // A report holds more than these two files.
+    fail(&mut neighbours("whole"), 3, &["is there and holds something else"]);
+    std::fs::remove_file(scene.path("data/photo/007.png")).unwrap();
+    fail(&mut neighbours("new"), 3, &["photo/007.png"]);
+    assert!(!scene.path("new").exists());
+}
+
 /// A run and its qrels say what queries.csv says, read by their format's rules.
 #[test]
 fn a_run_scores_as_the_report_does_with_several_matches() {

@@ -160,3 +160,56 @@ fn an_interrupted_build_goes_on_where_it_was() {
     let whole = Gallery::open(&gallery).unwrap();
     assert!(whole.snapshot().photos().eq(resumed.snapshot().photos()));
 }
+
+/// A folder of which nothing can be read makes no empty gallery, and leaves the one that is there.
+#[test]
+fn where_no_image_can_be_read_nothing_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let (photos, gallery) = (folder.path().join("photos"), folder.path().join("shop"));
+    grey(&photos.join("one.png"), 1);
+    let intake = |verb: &str, photos: &Path| {
+        let mut intake = sketchfind(&["index", verb, "--skip-broken", "--photos"]);
+        intake.arg(photos).arg(if verb == "build" { "--out" } else { "--gallery" }).arg(&gallery);
+        if verb == "build" {
+            intake.arg("--model").arg(mean8());
+        }
+        intake
+    };
+    succeed(&mut intake("build", &photos));
+    let broken = folder.path().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    for name in ["a.jpg", "b.png"] {
+        std::fs::write(broken.join(name), "no image").unwrap();
+    }
+    let failures = folder.path().join("failures.csv");
+    let parts = ["broken", "none of its 2 images", "a.jpg"];
+    fail(intake("build", &broken).arg("--failures").arg(&failures), 3, &parts);
+    assert_eq!(std::fs::read_to_string(&failures).unwrap().lines().count(), 3);
+    fail(&mut intake("add", &broken), 3, &parts);
+    assert_eq!(ids(&gallery), ["one.png"]);
+    // Nothing is left beside it.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+}
+
+/// An image is refused by the limit that the caller sets, wherever one is read.
+#[test]
+fn the_limit_of_pixels_is_the_callers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (photos, gallery) = (folder.path().join("photos"), folder.path().join("shop"));
+    grey(&photos.join("one.png"), 1);
+    let build = |limit: &str| {
+        let mut build = sketchfind(&["index", "build", "--max-pixels", limit, "--model"]);
+        build.arg(mean8()).arg("--photos").arg(&photos).arg("--out").arg(&gallery);
+        build
+    };
+    fail(&mut build("255"), 3, &["one.png", "16 x 16", "limit of 255 pixels"]);
+    succeed(&mut build("256"));
+    let query = |limit: &str| {
+        let mut query = sketchfind(&["query", "--max-pixels", limit, "--gallery"]);
+        query.arg(&gallery).arg(photos.join("one.png"));
+        query
+    };
+    fail(&mut query("255"), 3, &["one.png", "limit of 255 pixels"]);
+    succeed(&mut query("256"));
+    fail(&mut query("0"), 2, &["--max-pixels"]);
+}

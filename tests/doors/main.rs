@@ -7,6 +7,8 @@ mod downloads;
 mod evaluation;
 /// A network's description against its ONNX file.
 mod export;
+/// Files of galleries with right checksums, whatever they hold.
+mod forge;
 /// Galleries: built, interrupted, changed, asked.
 mod galleries;
 /// How fast the server is, and what it does when too many ask.

@@ -6,13 +6,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sketchfind_core::card::Card;
+use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_core::random::Stream;
 use sketchfind_models::weights::torch;
 use sketchfind_tests::surroundings;
 use zip::write::SimpleFileOptions;
 
+use crate::forge;
+
 /// For each reader; they run beside each other.
 const FOR: Duration = Duration::from_secs(60);
+/// For each of several files of one reader.
+const FOR_EACH: Duration = Duration::from_secs(10);
 /// A reader that takes longer for a file of kilobytes is searched for no end.
 const AT_MOST: Duration = Duration::from_secs(5);
 
@@ -48,11 +53,15 @@ fn mutated(stream: &mut Stream, original: &[u8]) -> Vec<u8> {
 
 /// Reads mutations of `original` until the time is over and returns how many were read and how many accepted.
 fn search(name: &str, original: &[u8], accepts: impl Fn(&[u8]) -> bool) {
+    search_for(FOR, name, original, accepts);
+}
+
+fn search_for(time: Duration, name: &str, original: &[u8], accepts: impl Fn(&[u8]) -> bool) {
     assert!(accepts(original), "{name}: the original is refused");
     let mut stream = Stream::new(7, name, &[]);
     let started = Instant::now();
     let (mut n_read, mut n_accepted) = (0_u64, 0_u64);
-    while started.elapsed() < FOR {
+    while started.elapsed() < time {
         let bytes = mutated(&mut stream, original);
         let begun = Instant::now();
         n_accepted += u64::from(accepts(&bytes));
@@ -120,4 +129,43 @@ fn cards() {
             })
         });
     }
+}
+
+#[test]
+fn images() {
+    if !surroundings::is_slow_asked_for() {
+        return;
+    }
+    let limits = DecodeLimits { max_pixels: 1 << 16 };
+    for name in ["colour.jpg", "progressive.jpg", "rgb.png", "lossy.webp", "frames.gif", "rgb.bmp"] {
+        let path = surroundings::checkout().join("core/tests/reference").join(name);
+        let original = std::fs::read(&path).unwrap();
+        search_for(FOR_EACH / 2, name, &original, |bytes| Rgb8Image::decode(bytes, name, limits).is_ok());
+    }
+}
+
+/// The files of a gallery, with their checksums made right, so that what they say is believed.
+#[test]
+fn galleries() {
+    if !surroundings::is_slow_asked_for() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let gallery = folder.path().join("gallery");
+    forge::copy_gallery(&surroundings::checkout(), &gallery);
+    let read = |name: &str| std::fs::read(gallery.join(name)).unwrap();
+    let (manifest, segment, log) = (read(forge::MANIFEST), read(forge::SEGMENT), read(forge::LOG));
+    search_for(FOR_EACH, "manifest", &manifest, |bytes| {
+        forge::opens_with(&gallery, forge::MANIFEST, &forge::manifest(bytes))
+    });
+    std::fs::write(gallery.join(forge::MANIFEST), manifest).unwrap();
+    search_for(FOR_EACH, "segment", &segment, |bytes| {
+        forge::opens_with(&gallery, forge::SEGMENT, &forge::segment(bytes))
+    });
+    std::fs::write(gallery.join(forge::SEGMENT), segment).unwrap();
+    let payloads = forge::payloads(&log);
+    search_for(FOR_EACH, "log", payloads[0], |payload| {
+        let records: Vec<&[u8]> = std::iter::once(payload).chain(payloads[1..].iter().copied()).collect();
+        forge::opens_with(&gallery, forge::LOG, &forge::log(&log, &records, forge::SEQUENCE))
+    });
 }

@@ -13,9 +13,9 @@ const CONFIG: &str = "trainer/configs/demo.toml";
 /// Ours and the peer's runs take turns this many times, so that a slow minute of the machine meets both.
 const N_ROUNDS: usize = 2;
 /// Steps at the beginning of a run that are not counted: caches and allocators warm up.
-const N_WARM: usize = 5;
-/// Training pairs of the data set that are used: 30 steps of 16.
-const N_PAIRS: usize = 480;
+const N_WARM: usize = 4;
+/// Training pairs of the data set that are used: 20 steps of 16.
+const N_PAIRS: usize = 320;
 
 /// Times training steps against `benches/train.py`.
 pub(crate) fn train() -> Result<()> {
@@ -49,6 +49,8 @@ pub(crate) fn train() -> Result<()> {
         ("baseline", true),
         ("multitask", true),
         ("meta", true),
+        // The full gradient passes through the network four times.
+        ("meta_full", true),
     ] {
         let case = Case { method, channels_last };
         let (mut ours, mut waits, mut theirs) = (Vec::new(), Vec::new(), Vec::new());

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
 mod bench;
+mod bench_embed;
 mod bench_neighbours;
 mod bench_search;
 mod bench_serve;
@@ -91,7 +92,8 @@ enum Bench {
     Serve,
     /// Neighbourhood-ranking statistics against SciPy's Kendall tau.
     Neighbours,
-    /// The library that products embed: search against faiss, hnswlib and usearch.
+    /// The library that products embed: a folder of photos to embeddings, against a Python pipeline; search, against
+    /// faiss, hnswlib and usearch.
     Runtime,
 }
 
@@ -129,8 +131,10 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { what: Bench::Serve } => bench_serve::run(),
         Command::Bench { what: Bench::Neighbours } => bench_neighbours::run(),
         Command::Bench { what: Bench::Runtime } => {
-            bench_search::run()?;
-            Ok(())
+            if bench_search::is_wanted("embed") {
+                bench_embed::run()?;
+            }
+            bench_search::run()
         }
         Command::Page => web::build(),
         Command::Wheel { test: true } => wheel::test(),

@@ -99,6 +99,16 @@ pub(crate) fn search_python() -> Result<PathBuf> {
     venv("search-venv", "benches/requirements-search.txt", "faiss, hnswlib and usearch", &[])
 }
 
+/// A virtual environment with the pipeline that embedding is compared with. Returns its Python.
+pub(crate) fn embed_python() -> Result<PathBuf> {
+    venv(
+        "embed-venv",
+        "benches/requirements-embed.txt",
+        "Pillow, NumPy and onnxruntime, that a benchmark compares with",
+        &[],
+    )
+}
+
 /// A virtual environment with what builds the Python wheel. Returns its Python.
 pub(crate) fn wheel_tools() -> Result<PathBuf> {
     venv(

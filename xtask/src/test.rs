@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::weights::{Known, Profile};
-use crate::{checkout, emoji, fetch, provision, say, tidy, web, weights};
+use crate::{checkout, emoji, fetch, provision, say, tidy, web, weights, wheel};
 
 /// Runs everything and stops at the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -40,6 +40,7 @@ pub(crate) fn run() -> Result<()> {
         with_surroundings(&mut tests, &python);
         checkout::run(tests.args(["test", "--workspace", "--no-fail-fast"]))
     })?;
+    step("the Python wheel", wheel::test)?;
     step("documentation", || {
         let mut docs = checkout::cargo();
         docs.env("RUSTDOCFLAGS", "--deny warnings");

@@ -48,5 +48,8 @@ pub(crate) fn test() -> Result<()> {
     let mut tests = checkout::command(&python);
     // Its own ONNX Runtime, from the package that it depends on.
     tests.arg("python/tests/test_sketchfind.py").arg("runtime/tests/fixtures").env_remove("ORT_DYLIB_PATH");
-    checkout::run(&mut tests)
+    checkout::run(&mut tests)?;
+    // The stubs say of each name what the wheel has.
+    let mut stubs = checkout::command(&python);
+    checkout::run(stubs.args(["-m", "mypy.stubtest", "sketchfind"]).env_remove("ORT_DYLIB_PATH"))
 }

@@ -68,7 +68,7 @@ proptest! {
             space(&studied, Distance::Mse),
             Some(anchors),
             &QUICK,
-            &|_| (),
+            &|_| (), &|| false,
         ).unwrap();
         prop_assert_eq!(found.anchors.len(), 13 + 5);
         let row = |of: &Embeddings, to: &Embeddings, point: usize| -> Vec<f64> {
@@ -103,7 +103,7 @@ proptest! {
                 Embeddings::new(ids, width, rows.concat()).unwrap()
             };
             let (reference, studied) = (turned(&reference, 2), turned(&studied, 3));
-            neighbourhood(space(&reference, Distance::Mse), space(&studied, Distance::Cosine), None, &QUICK, &|_| ())
+            neighbourhood(space(&reference, Distance::Mse), space(&studied, Distance::Cosine), None, &QUICK, &|_| (), &|| false)
                 .unwrap()
         };
         let (forward, backward) = (run(false), run(true));
@@ -122,9 +122,15 @@ fn random(seed: u64, prefix: &str, n: usize, width: usize) -> Embeddings {
 fn a_space_agrees_with_itself_and_with_its_scaled_copy() {
     let photos = random(1, "p", 300, 17);
     let scaled = embeddings("p", 17, photos.values().iter().map(|value| 4.0 * value).collect());
-    let found =
-        neighbourhood(space(&photos, Distance::Mse), space(&scaled, Distance::Mse), None, &QUICK, &|_| ())
-            .unwrap();
+    let found = neighbourhood(
+        space(&photos, Distance::Mse),
+        space(&scaled, Distance::Mse),
+        None,
+        &QUICK,
+        &|_| (),
+        &|| false,
+    )
+    .unwrap();
     for (metric, expected) in [
         ("triplet_agreement", 1.0),
         ("kendall_tau_b", 1.0),
@@ -152,6 +158,7 @@ fn a_collapsed_space_scores_zero_and_noise_one_half() {
             None,
             &QUICK,
             &|_| (),
+            &|| false,
         )
         .unwrap();
         ["triplet_agreement", "kendall_tau_b", "spearman_rho", "overlap@10"]
@@ -174,7 +181,10 @@ fn equal_photos_tie_exactly() {
             values.copy_within(3 * 37..4 * 37, copy * 37);
         }
         let photos = embeddings("p", 37, values);
-        let found = neighbourhood(space(&photos, distance), space(&photos, distance), None, &QUICK, &|_| ());
+        let found =
+            neighbourhood(space(&photos, distance), space(&photos, distance), None, &QUICK, &|_| (), &|| {
+                false
+            });
         for anchor in found.unwrap().anchors {
             let is_copy = ["p00003", "p00150", "p00255", "p00256", "p00511", "p00699"].contains(&&*anchor.id);
             let n_copies = if is_copy { 5 } else { 6 };
@@ -204,6 +214,7 @@ fn equals_scipy() {
         None,
         &QUICK,
         &|_| (),
+        &|| false,
     )
     .unwrap();
     let expected = read(include_str!("../../tests/reference/neighbours_anchors.csv"));
@@ -225,16 +236,36 @@ fn equals_scipy() {
 }
 
 #[test]
+fn it_can_be_cancelled() {
+    let photos = random(1, "p", 300, 2);
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let stop = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
+    let space = space(&photos, Distance::Mse);
+    let found = neighbourhood(space, space, None, &QUICK, &|_| (), &stop);
+    assert!(matches!(found, Err(Error::Cancelled)), "{found:?}");
+}
+
+#[test]
 fn each_bad_input_has_its_error() {
     let photos = random(1, "p", 5, 2);
     let run = |studied: &Embeddings, sketches: Option<SketchAnchors<'_>>| {
-        neighbourhood(space(&photos, Distance::Mse), space(studied, Distance::Mse), sketches, &QUICK, &|_| ())
-            .unwrap_err()
-            .to_string()
+        neighbourhood(
+            space(&photos, Distance::Mse),
+            space(studied, Distance::Mse),
+            sketches,
+            &QUICK,
+            &|_| (),
+            &|| false,
+        )
+        .unwrap_err()
+        .to_string()
     };
     assert!(run(&random(1, "p", 4, 2), None).contains("only in the first: 1 (p00004)"));
     let few = random(1, "p", 2, 2);
-    let error = neighbourhood(space(&few, Distance::Mse), space(&few, Distance::Mse), None, &QUICK, &|_| ());
+    let error =
+        neighbourhood(space(&few, Distance::Mse), space(&few, Distance::Mse), None, &QUICK, &|_| (), &|| {
+            false
+        });
     assert!(error.unwrap_err().to_string().contains("at least 3"));
     let wide = random(1, "s", 1, 3);
     let narrow = random(1, "s", 1, 2);

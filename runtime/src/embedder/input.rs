@@ -41,13 +41,6 @@ impl Input {
             (all, more) => debug_assert!(false, "{all:?} and {more:?} are of different cards"),
         }
     }
-
-    pub(super) fn clear(&mut self) {
-        match self {
-            Input::Floats(all) => all.clear(),
-            Input::Pixels(all) => all.clear(),
-        }
-    }
 }
 
 /// The shape of `n` images in a graph's input.

@@ -204,7 +204,8 @@ fn read(map: Map, number: u64, expected: Expected<'_>) -> codec::Result<Segment>
         ));
     }
     let mut reader = Reader::new(photo_bytes);
-    let mut photos = Vec::with_capacity(n);
+    // A photo takes ten bytes at least: no more is allocated than the file has room for.
+    let mut photos = Vec::with_capacity(n.min(photo_bytes.len() / 10));
     for _ in 0..n {
         photos.push(reader.photo()?);
     }

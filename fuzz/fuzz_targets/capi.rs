@@ -1,0 +1,164 @@
+//! The C interface as a program might call it: any calls in any order with any values that its rules allow, null pointers,
+//! texts that are no UTF-8 and damaged images among them. Whatever comes, a call returns a code, and what does not return
+//! SKF_OK leaves a message.
+//!
+//! `ORT_DYLIB_PATH` names the ONNX Runtime. It is not built for the sanitiser, so leaks are not looked for:
+//! `cargo +nightly fuzz run capi -- -detect_leaks=0`.
+
+#![no_main]
+
+use std::ffi::{CStr, CString, c_char};
+use std::path::Path;
+use std::ptr::{null, null_mut};
+use std::sync::LazyLock;
+
+use sketchfind_runtime::capi::*;
+
+#[path = "../../tests/doors/forge.rs"]
+#[allow(dead_code)]
+mod forge;
+
+/// The path of a gallery of this process.
+static GALLERY: LazyLock<CString> = LazyLock::new(|| {
+    let memory = Path::new("/dev/shm");
+    let root = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let path = root.join(format!("sketchfind-fuzz-capi-{}", std::process::id()));
+    forge::copy_gallery(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")), &path);
+    CString::new(path.to_str().expect("the path is UTF-8")).expect("the path has no zero byte")
+});
+
+/// Values out of bytes.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn byte(&mut self) -> u8 {
+        self.some(1).first().copied().unwrap_or(0)
+    }
+
+    fn some(&mut self, n: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(n.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+
+    /// Up to 255 bytes.
+    fn few(&mut self) -> &'a [u8] {
+        let n = self.byte();
+        self.some(usize::from(n))
+    }
+
+    /// Texts, some of them null.
+    fn texts(&mut self) -> Vec<Option<CString>> {
+        let n = self.byte() % 4;
+        (0..n).map(|_| CString::new(self.some(3)).ok()).collect()
+    }
+}
+
+fn pointers(texts: &[Option<CString>]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ref().map_or(null(), |text| text.as_ptr())).collect()
+}
+
+fn checked(status: skf_status) {
+    // SAFETY: the message lives until this thread's next call.
+    let message = unsafe { CStr::from_ptr(skf_last_error()) }.to_bytes();
+    assert_eq!(status == skf_status::SKF_OK, message.is_empty());
+    assert!(status != skf_status::SKF_INTERNAL, "{}", String::from_utf8_lossy(message));
+}
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let mut bytes = Bytes(bytes);
+    let options = skf_options {
+        writable: bytes.byte() % 2 == 0,
+        sessions: u32::from(bytes.byte() % 3),
+        threads: 1,
+        max_pixels: 1 << 12,
+    };
+    let (mut retriever, filter): (*mut skf_retriever, _) = (null_mut(), skf_filter_new());
+    let mut answers: Vec<*mut skf_matches> = Vec::new();
+    // SAFETY: pointers are null or of live values of the sizes that are said; each handle is freed once.
+    unsafe {
+        checked(skf_open(GALLERY.as_ptr(), &options, &mut retriever));
+        while !bytes.0.is_empty() {
+            let mut answer = null_mut();
+            let no_filter = bytes.byte();
+            let of = if no_filter % 2 == 0 { null() } else { filter.cast_const() };
+            match bytes.byte() % 12 {
+                0 => {
+                    let image = bytes.few();
+                    let k = usize::from(bytes.byte());
+                    checked(skf_query(retriever, image.as_ptr(), image.len(), k, of, &mut answer));
+                }
+                1 => {
+                    let n = usize::from(bytes.byte() % 5);
+                    let values: Vec<f32> = bytes
+                        .some(4 * n)
+                        .chunks_exact(4)
+                        .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+                        .collect();
+                    checked(skf_query_embedding(
+                        retriever,
+                        values.as_ptr(),
+                        values.len(),
+                        n,
+                        of,
+                        &mut answer,
+                    ));
+                }
+                2 => {
+                    let (texts, id, image) = (bytes.texts(), CString::new(bytes.some(3)).ok(), bytes.few());
+                    let labels = pointers(&texts);
+                    let photo = skf_photo {
+                        id: id.as_ref().map_or(null(), |id| id.as_ptr()),
+                        labels: labels.as_ptr(),
+                        n_labels: labels.len(),
+                        path: texts.first().and_then(Option::as_ref).map_or(null(), |path| path.as_ptr()),
+                    };
+                    let replace = bytes.byte() % 2 == 0;
+                    checked(skf_add(retriever, &photo, image.as_ptr(), image.len(), replace));
+                }
+                3 => {
+                    let texts = bytes.texts();
+                    let (ids, mut n) = (pointers(&texts), 0);
+                    checked(skf_remove(retriever, ids.as_ptr(), ids.len(), &mut n));
+                }
+                kind @ 4..=7 => {
+                    let texts = bytes.texts();
+                    let labels = pointers(&texts);
+                    let narrow = match kind {
+                        4 => skf_filter_only_ids,
+                        5 => skf_filter_any_label,
+                        6 => skf_filter_every_label,
+                        _ => skf_filter_without_label,
+                    };
+                    checked(narrow(filter, labels.as_ptr(), labels.len()));
+                }
+                8 => {
+                    let (image, mut out) = (bytes.few(), [0.0; 4]);
+                    let n = usize::from(bytes.byte() % 5);
+                    checked(skf_embed(retriever, image.as_ptr(), image.len(), out.as_mut_ptr(), n));
+                }
+                9 => checked(skf_compact(retriever)),
+                10 => {
+                    let (path, model) = (CString::new(bytes.some(3)).ok(), null());
+                    let path = path.as_ref().map_or(null(), |path| path.as_ptr());
+                    checked(skf_create(path, model, u32::from(bytes.byte())));
+                }
+                _ => checked(skf_query(retriever, null(), 0, 1, of, null_mut())),
+            }
+            if !answer.is_null() {
+                answers.push(answer);
+            }
+        }
+        for &answer in &answers {
+            for place in 0..=skf_matches_len(answer) {
+                if let Some(found) = skf_matches_at(answer, place).as_ref() {
+                    assert!(!CStr::from_ptr(found.id).to_bytes().is_empty() && found.distance.is_finite());
+                }
+            }
+            skf_matches_free(answer);
+        }
+        assert!(skf_len(retriever) < 1 << 20 && skf_width(retriever) == 3);
+        skf_filter_free(filter);
+        skf_close(retriever);
+    }
+});
