@@ -3,8 +3,8 @@
     python search.py faiss-flat|faiss-hnsw|hnswlib|usearch FOLDER WIDTH THREADS
 
 reads `base.f32` and `queries.f32` from FOLDER and writes what it timed as one line of JSON. Graphs are built with 16
-neighbours (32 in the lowest layer) and 200 candidates, and searched with more and more candidates, each time against the
-truth by faiss's exact index.
+neighbours (32 in the lowest layer) and 200 candidates on all threads that are given, and searched on one and on all, with
+as many candidates as each recall needs; the truth is faiss's exact index.
 """
 
 import gc
@@ -19,7 +19,8 @@ import numpy as np
 K = 10
 M = 16
 EF_CONSTRUCTION = 200
-EFS = [10, 16, 24, 32, 48, 64, 96, 128, 256]
+RECALLS = [0.95, 0.99]
+MOST_CANDIDATES = 1024
 
 
 def read(folder, name, width):
@@ -66,7 +67,8 @@ def faiss_hnsw(base, threads):
     index.hnsw.efConstruction = EF_CONSTRUCTION
     index.add(base)
 
-    def search(queries, ef):
+    def search(queries, ef, threads):
+        faiss.omp_set_num_threads(threads)
         index.hnsw.efSearch = ef
         return index.search(queries, K)[1]
 
@@ -81,7 +83,8 @@ def hnswlib_hnsw(base, threads):
     index.set_num_threads(threads)
     index.add_items(base)
 
-    def search(queries, ef):
+    def search(queries, ef, threads):
+        index.set_num_threads(threads)
         index.set_ef(ef)
         return index.knn_query(queries, k=K)[0]
 
@@ -101,7 +104,7 @@ def usearch_hnsw(base, threads):
     )
     index.add(np.arange(len(base)), base, threads=threads)
 
-    def search(queries, ef):
+    def search(queries, ef, threads):
         index.expansion_search = ef
         return index.search(queries, K, threads=threads).keys
 
@@ -120,15 +123,23 @@ def graph(make, base, queries, threads):
     search = make(base, threads)
     build = time.perf_counter() - started
     memory = resident() - before
-    curve = []
-    for ef in EFS:
-        found = search(queries, ef)
-        n_found = sum(len(set(a.tolist()) & set(b.tolist())) for a, b in zip(found, truth))
-        recall = n_found / truth.size
-        curve.append([ef, recall, rate(len(queries), lambda: search(queries, ef))])
-        if recall > 0.998:
-            break
-    return {"build": build, "memory": memory, "curve": curve}
+
+    def recall(ef):
+        found = search(queries, ef, threads)
+        return sum(len(set(a.tolist()) & set(b.tolist())) for a, b in zip(found, truth)) / truth.size
+
+    points = []
+    for target in RECALLS:
+        low, high = K, MOST_CANDIDATES
+        while low < high:
+            middle = (low + high) // 2
+            if recall(middle) >= target:
+                high = middle
+            else:
+                low = middle + 1
+        rates = [rate(len(queries), lambda: search(queries, low, n)) for n in [1, threads]]
+        points.append({"ef": low, "recall": recall(low), "rates": rates})
+    return {"build": build, "memory": memory, "points": points}
 
 
 GRAPHS = {"faiss-hnsw": faiss_hnsw, "hnswlib": hnswlib_hnsw, "usearch": usearch_hnsw}

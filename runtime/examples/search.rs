@@ -1,5 +1,6 @@
 //! Times search, for `cargo xtask bench runtime`: `search make FOLDER ROWS WIDTH QUERIES`, then
-//! `search exact FOLDER WIDTH THREADS` or `search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION`. What is timed is written as one line of JSON.
+//! `search exact FOLDER WIDTH THREADS` or `search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION`; `search gallery MODEL GALLERY
+//! PHOTOS`, then `search latency GALLERY SKETCHES`. What is timed is written as one line of JSON.
 // An example's output is its purpose.
 #![allow(clippy::print_stdout)]
 
@@ -9,20 +10,29 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
+use sketchfind_core::card::Card;
 use sketchfind_core::distance::Distance;
+use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_core::random::Stream;
-use sketchfind_runtime::{ExactIndex, HnswIndex, HnswParameters, Index, Matrix};
+use sketchfind_runtime::{
+    EmbedderOptions, ExactIndex, Filter, Gallery, GalleryOptions, HnswIndex, HnswParameters, Index, Matrix,
+    Retriever,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "usage: search make FOLDER ROWS WIDTH QUERIES | search exact FOLDER WIDTH THREADS | \
-                     search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION";
+                     search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION | search gallery MODEL GALLERY PHOTOS | \
+                     search latency GALLERY SKETCHES";
 /// Rows of one cluster on average.
 const CLUSTER: usize = 50;
 /// How far rows and queries lie from their cluster's centre, where centres lie 1 from the origin.
-const SPREADS: [f64; 2] = [0.5, 0.7];
-/// Candidates of a search in a graph.
-const EFS: [usize; 9] = [10, 16, 24, 32, 48, 64, 96, 128, 256];
+const SPREADS: [f64; 2] = [0.8, 1.0];
+/// The shares of the nearest that a graph has to find.
+const RECALLS: [f64; 2] = [0.95, 0.99];
+/// More candidates are not tried.
+const MOST_CANDIDATES: usize = 1024;
 /// How many are asked for.
 const K: usize = 10;
 
@@ -39,10 +49,12 @@ fn main() -> Result<()> {
             pool.install(|| exact(Path::new(folder), width))
         }
         ["hnsw", folder, width, threads, ef_construction] => {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build()?;
-            let (width, ef_construction) = (width.parse()?, ef_construction.parse()?);
-            pool.install(|| hnsw(Path::new(folder), width, ef_construction))
+            hnsw(Path::new(folder), width.parse()?, threads.parse()?, ef_construction.parse()?)
         }
+        ["gallery", model, gallery, photos] => {
+            gallery_of(Path::new(model), Path::new(gallery), photos.parse()?)
+        }
+        ["latency", gallery, sketches] => latency(Path::new(gallery), Path::new(sketches)),
         _ => Err(USAGE.into()),
     }
 }
@@ -103,20 +115,23 @@ fn exact(folder: &Path, width: usize) -> Result<()> {
     Ok(())
 }
 
-/// Builds a graph and searches with more and more candidates, each time against the truth.
-fn hnsw(folder: &Path, width: usize, ef_construction: usize) -> Result<()> {
+/// Builds a graph on all threads that are given and searches on one and on all, with as many candidates as each recall
+/// needs.
+fn hnsw(folder: &Path, width: usize, threads: usize, ef_construction: usize) -> Result<()> {
+    let pool = |n: usize| rayon::ThreadPoolBuilder::new().num_threads(n).build();
+    let all = pool(threads)?;
     let queries = read(folder, "queries")?;
     let matrix = Matrix::new(width, read(folder, "base")?)?;
+    let exact = ExactIndex::new(matrix.clone(), Distance::Mse);
+    let truth = all.install(|| exact.search_batch(&queries, K))?;
     let before = resident();
-    let truth = ExactIndex::new(matrix.clone(), Distance::Mse).search_batch(&queries, K)?;
     let started = Instant::now();
     let parameters = HnswParameters { ef_construction, ..HnswParameters::ORDINARY };
-    let index = HnswIndex::build(matrix, Distance::Mse, parameters)?;
+    let index = all.install(|| HnswIndex::build(matrix, Distance::Mse, parameters))?;
     let build = started.elapsed().as_secs_f64();
     let memory = resident() - before;
-    let mut curve = Vec::new();
-    for ef in EFS {
-        let found = index.search_batch_with(&queries, K, ef)?;
+    let recall = |ef: usize| -> Result<f64> {
+        let found = all.install(|| index.search_batch_with(&queries, K, ef))?;
         let n_found: usize = found
             .iter()
             .zip(&truth)
@@ -125,17 +140,75 @@ fn hnsw(folder: &Path, width: usize, ef_construction: usize) -> Result<()> {
                 found.hits().iter().filter(|hit| hit.distance <= farthest).count()
             })
             .sum();
-        let recall = n_found as f64 / (truth.len() * K) as f64;
-        let rate = rate(truth.len(), || index.search_batch_with(&queries, K, ef))?;
-        curve.push(format!("[{ef}, {recall}, {rate}]"));
-        if recall > 0.998 {
-            break;
+        Ok(n_found as f64 / (truth.len() * K) as f64)
+    };
+    let mut points = Vec::new();
+    for target in RECALLS {
+        let (mut low, mut high) = (K, MOST_CANDIDATES);
+        while low < high {
+            let middle = (low + high) / 2;
+            if recall(middle)? >= target { high = middle } else { low = middle + 1 }
         }
+        let (ef, reached) = (low, recall(low)?);
+        let mut rates = Vec::new();
+        for threads in [1, threads] {
+            let pool = pool(threads)?;
+            rates.push(rate(truth.len(), || pool.install(|| index.search_batch_with(&queries, K, ef)))?);
+        }
+        points.push(format!("{{\"ef\": {ef}, \"recall\": {reached}, \"rates\": {rates:?}}}"));
     }
     println!(
-        "{{\"build\": {build}, \"memory\": {memory}, \"apart\": {}, \"curve\": [{}]}}",
+        "{{\"build\": {build}, \"memory\": {memory}, \"apart\": {}, \"points\": [{}]}}",
         index.n_apart(),
-        curve.join(", ")
+        points.join(", ")
+    );
+    Ok(())
+}
+
+/// Makes a gallery of numbers as large as a model's: how long a search takes does not depend on what they mean.
+fn gallery_of(model: &Path, gallery: &Path, photos: usize) -> Result<()> {
+    let width = Card::load_with_model(model)?.embedding_width;
+    let mut stream = Stream::new(1, "photos", &[]);
+    let values = (0..photos * width).map(|_| stream.unit() as f32).collect();
+    let ids = (0..photos).map(|number| format!("{number:06}")).collect();
+    let embeddings = Embeddings::new(ids, width, values)?;
+    Ok(Gallery::create(gallery, model, &embeddings, None, &GalleryOptions::auto("search"))?)
+}
+
+/// How long the embedding and the search of one sketch take, each sketch alone.
+fn latency(gallery: &Path, sketches: &Path) -> Result<()> {
+    let mut paths: Vec<_> =
+        std::fs::read_dir(sketches)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    paths.sort();
+    paths.truncate(200);
+    let images = paths.iter().map(|path| Ok(Rgb8Image::open(path, DecodeLimits::ORDINARY)?));
+    let images = images.collect::<Result<Vec<_>>>()?;
+    let retriever = Retriever::open(gallery, EmbedderOptions::cpu())?;
+    let (mut embedding, mut search) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        for image in &images {
+            let started = Instant::now();
+            let query = retriever.embed(std::slice::from_ref(image))?;
+            let embedded = started.elapsed();
+            let found = retriever.query_embedding(&query, K, &Filter::everything())?;
+            if found.len() != K {
+                return Err("the gallery is too small".into());
+            }
+            // The first round warms up.
+            if round > 0 {
+                embedding.push(embedded.as_secs_f64());
+                search.push((started.elapsed() - embedded).as_secs_f64());
+            }
+        }
+    }
+    let [embedding_times, search_times] = [&mut embedding, &mut search].map(|times| {
+        times.sort_by(f64::total_cmp);
+        let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or(f64::NAN);
+        [at(50), at(99)]
+    });
+    println!(
+        "{{\"n\": {}, \"embedding\": {embedding_times:?}, \"search\": {search_times:?}}}",
+        embedding.len()
     );
     Ok(())
 }

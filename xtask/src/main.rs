@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 mod bench;
 mod bench_embed;
 mod bench_neighbours;
+mod bench_search;
 mod bench_serve;
 mod checkout;
 mod demo;
@@ -91,7 +92,8 @@ enum Bench {
     Serve,
     /// Neighbourhood-ranking statistics against SciPy's Kendall tau.
     Neighbours,
-    /// The library that products embed: a folder of photos to embeddings, against a Python pipeline.
+    /// The library that products embed: a folder of photos to embeddings, against a Python pipeline; search, against
+    /// faiss, hnswlib and usearch.
     Runtime,
 }
 
@@ -128,7 +130,12 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { what: Bench::Train } => bench::train(),
         Command::Bench { what: Bench::Serve } => bench_serve::run(),
         Command::Bench { what: Bench::Neighbours } => bench_neighbours::run(),
-        Command::Bench { what: Bench::Runtime } => bench_embed::run(),
+        Command::Bench { what: Bench::Runtime } => {
+            if bench_search::is_wanted("embed") {
+                bench_embed::run()?;
+            }
+            bench_search::run()
+        }
         Command::Page => web::build(),
         Command::Wheel { test: true } => wheel::test(),
         Command::Wheel { test: false } => {

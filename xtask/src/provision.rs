@@ -93,6 +93,11 @@ pub(crate) fn scipy_python() -> Result<PathBuf> {
     venv("scipy-venv", "benches/requirements-scipy.txt", "SciPy, that a benchmark compares with")
 }
 
+/// A virtual environment with other libraries that search. Returns its Python.
+pub(crate) fn search_python() -> Result<PathBuf> {
+    venv("search-venv", "benches/requirements-search.txt", "faiss, hnswlib and usearch")
+}
+
 /// A virtual environment with the pipeline that embedding is compared with. Returns its Python.
 pub(crate) fn embed_python() -> Result<PathBuf> {
     venv(

@@ -1,0 +1,222 @@
+//! Times search against faiss, hnswlib and usearch: exact and by graphs at equal recall.
+//!
+//! `SKETCHFIND_SEARCH_ROWS` makes the larger matrix smaller than 100,000 rows, and the other likewise, for a trial;
+//! `SKETCHFIND_BENCH_PART` is `embed`, `exact`, `graphs` or `latency` where only that part of `bench runtime` is wanted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::checkout::{self, provisioned};
+use crate::{emoji, fetch, provision, say};
+
+const N_ROWS: usize = 100_000;
+const N_QUERIES: usize = 1_000;
+/// The model, the photos and the starts of the program by which one sketch's time is measured.
+const ZOO: &str = "models/zoo/emoji-mobilenet_v2";
+const N_PHOTOS: usize = 10_000;
+const N_COLD: usize = 11;
+/// Width, and what share of [`N_ROWS`] has it.
+const MATRICES: [(usize, usize); 2] = [(512, 1), (2048, 5)];
+/// Ours and the peer's runs of exact search take turns this many times, so that a slow minute meets both.
+const N_ROUNDS: usize = 2;
+/// Candidates when a graph is built: ours has half of the peers', because our second pass over the neighbours makes good
+/// for the others (`runtime/src/index/graph.rs`).
+const GRAPHS: [(&str, usize); 4] = [("hnsw", 100), ("hnswlib", 200), ("faiss-hnsw", 200), ("usearch", 200)];
+
+/// Prints a table of exact search and one of graphs.
+pub(crate) fn run() -> Result<()> {
+    if !["exact", "graphs", "latency"].into_iter().any(is_wanted) {
+        return Ok(());
+    }
+    fetch::check_machine()?;
+    let n_rows = match std::env::var("SKETCHFIND_SEARCH_ROWS") {
+        Ok(rows) => rows.parse().with_context(|| format!("SKETCHFIND_SEARCH_ROWS is '{rows}'"))?,
+        Err(_) => N_ROWS,
+    };
+    let example = ["build", "--release", "--package", "sketchfind-runtime", "--example", "search"];
+    checkout::run(checkout::cargo().args(example))?;
+    let bench = Bench {
+        ours: checkout::target("release").join("examples/search"),
+        python: provision::search_python()?,
+    };
+    let started = Instant::now();
+    let mut exact = vec![
+        "| matrix | threads | queries | ours, queries / s | faiss IndexFlat | ours / faiss |".to_owned(),
+        "| --- | --- | --- | --- | --- | --- |".into(),
+    ];
+    let mut graphs = vec![
+        "| matrix | index | build, two threads | memory beside the rows | recall@10 | ef | one thread, queries / s | two |"
+            .to_owned(),
+        "| --- | --- | --- | --- | --- | --- | --- | --- |".into(),
+    ];
+    for (width, share) in MATRICES {
+        let rows = n_rows / share;
+        let folder = bench.data(rows, width)?;
+        let name = format!("{rows} x {width}");
+        for threads in [1, 2].into_iter().filter(|_| is_wanted("exact")) {
+            let (mut ours, mut theirs) = (Rates::default(), Rates::default());
+            for round in 1..=N_ROUNDS {
+                say::line(&format!("== exact, {name}, {threads} threads, round {round} of {N_ROUNDS}"));
+                ours.take(&bench.ours("exact", &folder, width, threads, None)?)?;
+                theirs.take(&bench.theirs("faiss-flat", &folder, width, threads)?)?;
+            }
+            for (what, ours, theirs) in
+                [("1,000 together", ours.batch, theirs.batch), ("one by one", ours.one, theirs.one)]
+            {
+                let ratio = ours / theirs;
+                let row = format!("| {name} | {threads} | {what} | {ours:.0} | {theirs:.0} | {ratio:.2} |");
+                say::line(&row);
+                exact.push(row);
+            }
+        }
+        for (index, ef_construction) in GRAPHS.into_iter().filter(|_| is_wanted("graphs")) {
+            say::line(&format!("== {index}, {name}"));
+            let measured = match index {
+                "hnsw" => bench.ours(index, &folder, width, 2, Some(ef_construction))?,
+                _ => bench.theirs(index, &folder, width, 2)?,
+            };
+            // Said at once: what follows may take minutes, and may be stopped.
+            say::line(&measured.to_string());
+            let (build, memory) = (number(&measured["build"])?, number(&measured["memory"])?);
+            for point in measured["points"].as_array().context("no points were measured")? {
+                graphs.push(format!(
+                    "| {name} | {} | {build:.1} s | {:.0} MiB | {:.4} | {} | {:.0} | {:.0} |",
+                    if index == "hnsw" { "ours" } else { index },
+                    memory / f64::from(1 << 20),
+                    number(&point["recall"])?,
+                    point["ef"],
+                    number(&point["rates"][0])?,
+                    number(&point["rates"][1])?
+                ));
+            }
+        }
+    }
+    for (part, table) in [("exact", exact), ("graphs", graphs)] {
+        if is_wanted(part) {
+            say::result(&format!("{}\n", table.join("\n")));
+        }
+    }
+    if is_wanted("latency") {
+        say::result(&bench.latency()?);
+    }
+    say::line(&format!("in {:.0} s", started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Whether a part of `bench runtime` is to be measured.
+pub(crate) fn is_wanted(part: &str) -> bool {
+    std::env::var("SKETCHFIND_BENCH_PART").is_ok_and(|wanted| wanted == part)
+        || std::env::var_os("SKETCHFIND_BENCH_PART").is_none()
+}
+
+#[derive(Default)]
+struct Rates {
+    batch: f64,
+    one: f64,
+}
+
+impl Rates {
+    /// Keeps the better one of each.
+    fn take(&mut self, measured: &Value) -> Result<()> {
+        self.batch = self.batch.max(number(&measured["batch"])?);
+        self.one = self.one.max(number(&measured["one"])?);
+        Ok(())
+    }
+}
+
+struct Bench {
+    ours: PathBuf,
+    python: PathBuf,
+}
+
+impl Bench {
+    /// The folder of a matrix and queries, made where they are not there.
+    fn data(&self, rows: usize, width: usize) -> Result<PathBuf> {
+        let folder = provisioned(&format!("bench/search/{rows}x{width}"));
+        let n_bytes = |name: &str| folder.join(name).metadata().map_or(0, |file| file.len());
+        let expected = |n: usize| (n * width * 4) as u64;
+        if n_bytes("base.f32") != expected(rows) || n_bytes("queries.f32") != expected(N_QUERIES) {
+            fs::create_dir_all(&folder)?;
+            let mut make = checkout::command(&self.ours);
+            make.arg("make").arg(&folder).args([rows, width, N_QUERIES].map(|number| number.to_string()));
+            checkout::run(&mut make)?;
+        }
+        Ok(folder)
+    }
+
+    /// How long one sketch takes: in a process that runs, and in one that has to start.
+    fn latency(&self) -> Result<String> {
+        checkout::run(checkout::cargo().args(["build", "--release", "--package", "sketchfind"]))?;
+        provision::onnxruntime()?;
+        let gallery = provisioned("bench/search/gallery");
+        let mut make = checkout::command(&self.ours);
+        make.args(["gallery", ZOO]).arg(&gallery).arg(N_PHOTOS.to_string());
+        checkout::run(&mut make)?;
+        let sketches = emoji::provide()?.join("sketch");
+        let mut warm = checkout::command(&self.ours);
+        warm.arg("latency").arg(&gallery).arg(&sketches);
+        let warm: Value = serde_json::from_str(&checkout::output(&mut warm)?)?;
+        let first = fs::read_dir(&sketches)?.filter_map(|entry| Some(entry.ok()?.path())).min();
+        let first = first.context("no sketch is there")?;
+        let mut cold = Vec::new();
+        for _ in 0..N_COLD {
+            let started = Instant::now();
+            let mut query = checkout::command(checkout::target("release").join("sketchfind"));
+            checkout::output(query.args(["query", "--gallery"]).arg(&gallery).arg(&first))?;
+            cold.push(started.elapsed().as_secs_f64());
+        }
+        cold.sort_by(f64::total_cmp);
+        let ms = |what: &str, place: usize| -> Result<f64> { Ok(1000.0 * number(&warm[what][place])?) };
+        Ok([
+            "| one sketch, 10,000 photos | p50 | p99 |".to_owned(),
+            "| --- | --- | --- |".into(),
+            format!("| embedding | {:.2} ms | {:.2} ms |", ms("embedding", 0)?, ms("embedding", 1)?),
+            format!("| search | {:.2} ms | {:.2} ms |", ms("search", 0)?, ms("search", 1)?),
+            format!(
+                "| search / embedding | {:.1} % | {:.1} % |",
+                100.0 * ms("search", 0)? / ms("embedding", 0)?,
+                100.0 * ms("search", 1)? / ms("embedding", 1)?
+            ),
+            format!(
+                "\n`sketchfind query`, from start to end of the process: median {:.0} ms, longest {:.0} ms (n = {N_COLD})",
+                1000.0 * cold[N_COLD / 2],
+                1000.0 * cold[N_COLD - 1]
+            ),
+        ]
+        .join("\n"))
+    }
+
+    fn ours(
+        &self,
+        what: &str,
+        folder: &Path,
+        width: usize,
+        threads: usize,
+        ef_construction: Option<usize>,
+    ) -> Result<Value> {
+        let mut ours = checkout::command(&self.ours);
+        ours.arg(what).arg(folder).args([width, threads].map(|number| number.to_string()));
+        ours.args(ef_construction.map(|ef| ef.to_string()));
+        Ok(serde_json::from_str(&checkout::output(&mut ours)?)?)
+    }
+
+    fn theirs(&self, what: &str, folder: &Path, width: usize, threads: usize) -> Result<Value> {
+        let mut peer = checkout::command(&self.python);
+        peer.args(["benches/search.py", what]).arg(folder);
+        peer.args([width, threads].map(|number| number.to_string()));
+        // A second pool of threads behind the first would take turns with it.
+        peer.env("OMP_NUM_THREADS", threads.to_string()).env("OPENBLAS_NUM_THREADS", threads.to_string());
+        Ok(serde_json::from_str(&checkout::output(&mut peer)?)?)
+    }
+}
+
+fn number(value: &Value) -> Result<f64> {
+    match value.as_f64() {
+        Some(number) => Ok(number),
+        None => bail!("'{value}' is no number"),
+    }
+}
