@@ -13,7 +13,15 @@ pub(super) const LOCK: &str = "lock";
 
 /// A lock that is held until it is dropped, or its process ends in whatever way.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // To close the file is not enough: a child that another thread is just starting has it open too until it becomes
+        // its own program, and the lock with it.
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock {
     /// Takes the lock of the gallery in `folder`, without waiting.
