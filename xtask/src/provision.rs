@@ -94,6 +94,16 @@ pub(crate) fn scipy_python() -> Result<PathBuf> {
     venv("scipy-venv", "benches/requirements-scipy.txt", "SciPy, that a benchmark compares with", &[])
 }
 
+/// A virtual environment with Python's onnxruntime, the peer of one benchmark. Returns its Python.
+pub(crate) fn onnxruntime_python() -> Result<PathBuf> {
+    venv(
+        "onnxruntime-venv",
+        "benches/requirements-onnxruntime.txt",
+        "Python's onnxruntime, a benchmark's peer",
+        &[],
+    )
+}
+
 /// A virtual environment with what builds the Python wheel. Returns its Python.
 pub(crate) fn wheel_tools() -> Result<PathBuf> {
     venv(
