@@ -1,9 +1,9 @@
-"""Images a second of exported models in ONNX Runtime, in turns, so that a slow minute of the machine meets all.
+"""The same models in Python's onnxruntime: the peer of `cargo xtask bench precision`.
 
-    python benches/precision.py MODEL_DIR...
+    python benches/precision.py MODEL...
 
-The models take uint8 pixels (the default of `sketchfind-train export`). Prints a line for each: folder, precision, bytes
-of its file, images a second (the median of seven batches of 8, two threads).
+The models take uint8 pixels (the default of `sketchfind-train export`). They take turns batch by batch. Prints
+`model,seconds` for every timed batch of 8; the pixels lie in memory already.
 """
 
 import json
@@ -16,21 +16,17 @@ import onnxruntime
 
 BATCH, N_TURNS = 8, 7
 onnxruntime.set_default_logger_severity(3)
-runs = []
-for folder in map(pathlib.Path, sys.argv[1:]):
-    card = json.loads((folder / "card.json").read_text())
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
-    session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+models = []
+for folder in sys.argv[1:]:
+    card = json.loads((pathlib.Path(folder) / "card.json").read_text())
+    session = onnxruntime.InferenceSession(pathlib.Path(folder) / "model.onnx", providers=["CPUExecutionProvider"])
     side = card["preprocess"]["crop"]
     pixels = np.random.default_rng(1).integers(0, 256, (BATCH, side, side, 3), dtype=np.uint8)
-    session.run(None, {card["onnx"]["input"]: pixels})
-    runs.append((folder, card, session, pixels, []))
+    inputs = {card["onnx"]["input"]: pixels}
+    session.run(None, inputs)
+    models.append((folder, session, inputs))
 for _ in range(N_TURNS):
-    for _, card, session, pixels, secs in runs:
+    for folder, session, inputs in models:
         begun = time.perf_counter()
-        session.run(None, {card["onnx"]["input"]: pixels})
-        secs.append(time.perf_counter() - begun)
-for folder, card, _, _, secs in runs:
-    n_bytes = (folder / "model.onnx").stat().st_size
-    print(f"{folder.name} {card['onnx']['precision']} {n_bytes} {BATCH / np.median(secs):.1f}")
+        session.run(None, inputs)
+        print(f"{folder},{time.perf_counter() - begun}")

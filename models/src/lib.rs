@@ -6,6 +6,7 @@
 //!
 //! **Architecture invariant:** nothing here knows libtorch or ONNX Runtime.
 
+pub mod equalise;
 pub mod error;
 pub mod fold;
 pub mod network;

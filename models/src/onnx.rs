@@ -291,10 +291,24 @@ impl<'a> Writer<'a> {
     fn normalised(&mut self) -> String {
         let mut name = self.options.input.to_owned();
         if let Some(preprocess) = self.options.pixels {
-            // Bytes are moved before they become floats, and channels are planes when constants meet them.
-            self.node("Transpose", vec![name], "pixels.planes", vec![Attribute::ints("perm", [0, 3, 1, 2])]);
-            self.cast("pixels.planes".into(), FLOAT, "pixels.float");
-            let per_channel = |values: &[f32]| (vec![values.len(), 1, 1], values.to_vec());
+            let planes = vec![Attribute::ints("perm", [0, 3, 1, 2])];
+            // ONNX Runtime computes floats plane by plane: bytes are moved before they become floats, and channels are
+            // planes when constants meet them. Its integers stay pixel by pixel: there the constants are rows of pixels,
+            // because three numbers at a time are slow.
+            let row = match self.options.arithmetic {
+                Arithmetic::Int8(_) => self.options.image_side,
+                Arithmetic::Fp32 | Arithmetic::Fp16 => None,
+            };
+            let mut bytes = name;
+            if row.is_none() {
+                self.node("Transpose", vec![bytes], "pixels.planes", planes.clone());
+                bytes = "pixels.planes".into();
+            }
+            self.cast(bytes, FLOAT, "pixels.float");
+            let per_channel = |values: &[f32]| match row {
+                None => (vec![values.len(), 1, 1], values.to_vec()),
+                Some(width) => (vec![width, values.len()], values.repeat(width)),
+            };
             name = "pixels.float".into();
             for (op_type, constant, (shape, values), output) in [
                 ("Div", "pixels.white", (vec![], vec![255.0]), "pixels.unit"),
@@ -304,6 +318,10 @@ impl<'a> Writer<'a> {
                 let constant = self.floats(constant.into(), shape, &values, false);
                 self.node(op_type, vec![name, constant], output, vec![]);
                 name = output.into();
+            }
+            if row.is_some() {
+                self.node("Transpose", vec![name], "pixels.planes", planes);
+                name = "pixels.planes".into();
             }
         }
         if self.is_half() {

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use sketchfind_core::card::Card;
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_core::random::Stream;
-use sketchfind_models::weights::torch;
+use sketchfind_models::network::{Head, Network};
+use sketchfind_models::weights::{self, Tensor, Weights, tfjs, torch};
 use sketchfind_tests::surroundings;
 use zip::write::SimpleFileOptions;
 
 use crate::forge;
 
 /// For each reader; they run beside each other.
-const FOR: Duration = Duration::from_secs(60);
+const FOR: Duration = Duration::from_secs(40);
 /// For each of several files of one reader.
 const FOR_EACH: Duration = Duration::from_secs(10);
 /// A reader that takes longer for a file of kilobytes is searched for no end.
@@ -167,5 +168,68 @@ fn galleries() {
     search_for(FOR_EACH, "log", payloads[0], |payload| {
         let records: Vec<&[u8]> = std::iter::once(payload).chain(payloads[1..].iter().copied()).collect();
         forge::opens_with(&gallery, forge::LOG, &forge::log(&log, &records, forge::SEQUENCE))
+    });
+}
+
+/// The header is at the front: mutations of a small file reach it as often as the numbers.
+#[test]
+fn safetensors_files() {
+    if !surroundings::is_slow_asked_for() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let mut small = Weights::default().with_metadata("source", "a test");
+    small.insert("conv.weight", Tensor::new(vec![2, 3, 1, 1], vec![0.5; 6]).unwrap());
+    small.insert("conv.bias", Tensor::new(vec![2], vec![1.0, -1.0]).unwrap());
+    small.save(&path).unwrap();
+    let network = Network::by_name("resnet18", Head::Embedding).unwrap();
+    search("safetensors", &std::fs::read(&path).unwrap(), |bytes| {
+        std::fs::write(&path, bytes).unwrap();
+        // Recognised by content: mutations become other formats too.
+        assert!(weights::import(&path, "resnet18").is_err());
+        Weights::load(&path).is_ok_and(|weights| {
+            assert!(weights.for_network(&network).is_err());
+            true
+        })
+    });
+}
+
+/// Keras' ResNet50 in small: every tensor of it, with one or a few values.
+#[test]
+fn tfjs_models() {
+    if !surroundings::is_slow_asked_for() {
+        return;
+    }
+    let mut layers = vec![("conv1".to_owned(), "bn_conv1".to_owned())];
+    for (stage, n_blocks) in [(2, 3), (3, 4), (4, 6), (5, 3)] {
+        for letter in ('a'..).take(n_blocks) {
+            let branches =
+                ["2a", "2b", "2c", "1"].into_iter().filter(|&branch| branch != "1" || letter == 'a');
+            let part = |kind: &str, branch: &str| format!("{kind}{stage}{letter}_branch{branch}");
+            layers.extend(branches.map(|branch| (part("res", branch), part("bn", branch))));
+        }
+    }
+    let mut entries = Vec::new();
+    let mut n_values = 0;
+    let mut tensor = |name: String, shape: &[usize]| {
+        n_values += shape.iter().product::<usize>();
+        entries.push(format!(r#"{{"name":"{name}","shape":{shape:?},"dtype":"float32"}}"#));
+    };
+    for (conv, norm) in &layers {
+        tensor(format!("{conv}/kernel"), &[1, 1, 3, 1]);
+        tensor(format!("{conv}/bias"), &[1]);
+        for part in ["gamma", "beta", "moving_mean", "moving_variance"] {
+            tensor(format!("{norm}/{part}"), &[1]);
+        }
+    }
+    tensor("fc1000/kernel".into(), &[2, 3]);
+    tensor("fc1000/bias".into(), &[3]);
+    let model = format!(r#"{{"weightsManifest":[{{"paths":["a.bin"],"weights":[{}]}}]}}"#, entries.join(","));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.bin"), vec![0; 4 * n_values]).unwrap();
+    search("tfjs", model.as_bytes(), |bytes| {
+        std::fs::write(folder.path().join(tfjs::MODEL), bytes).unwrap();
+        tfjs::read_resnet50(folder.path()).is_ok()
     });
 }

@@ -24,7 +24,7 @@ fn check(network_name: &str) {
     let preprocess = Preprocess {
         mean: expected.mean,
         std: expected.std,
-        ..Preprocess::imagenet(256, expected.side).unwrap()
+        ..Preprocess::imagenet(expected.side + 32, expected.side).unwrap()
     };
     write_model(folder.path(), &network, &weights, preprocess);
     let mut embedder = Embedder::open(folder.path(), EmbedderOptions::cpu()).unwrap();
@@ -50,4 +50,14 @@ fn resnet50_v1_knows_a_cat_and_a_cup() {
 #[test]
 fn efficientnet_lite0_knows_a_cat_and_a_cup() {
     check("efficientnet_lite0");
+}
+
+#[test]
+fn efficientnet_lite1_knows_a_cat_and_a_cup() {
+    check("efficientnet_lite1");
+}
+
+#[test]
+fn efficientnet_lite2_knows_a_cat_and_a_cup() {
+    check("efficientnet_lite2");
 }

@@ -7,8 +7,9 @@ use sketchfind_core::card::{Card, InputKind, MODEL, Precision};
 use sketchfind_core::distance::Distance;
 use sketchfind_core::image::{Preprocess, Rgb8Image};
 use sketchfind_core::random::Stream;
+use sketchfind_models::equalise::{Channels, Factors};
 use sketchfind_models::fold::folded;
-use sketchfind_models::network::{Head, Network};
+use sketchfind_models::network::{Head, Network, Op};
 use sketchfind_models::onnx::Arithmetic;
 use sketchfind_models::quantise::{Histogram, Quantisation, points};
 use sketchfind_models::weights::Weights;
@@ -16,7 +17,7 @@ use sketchfind_runtime::{Device, Embedder, EmbedderOptions, verify};
 use sketchfind_tests::programs::{program, succeed};
 use sketchfind_tests::surroundings;
 
-use crate::export::{every_operation, write_model_as};
+use crate::export::{every_operation, write_model, write_model_as};
 use crate::training::{CONFIG, Scene};
 
 fn noise(n: usize, side: u32) -> Vec<Rgb8Image> {
@@ -30,7 +31,7 @@ fn guessed(network: &Network, weights: &Weights) -> Quantisation {
     let (network, _) = folded(network, weights).unwrap();
     let histogram = |index| {
         let mut histogram = Histogram::new(-4.0, 4.0);
-        histogram.add(vec![1; histogram.n_bins()]);
+        histogram.add(vec![1.0; histogram.n_bins()]);
         (index, histogram)
     };
     let histograms: BTreeMap<usize, Histogram> = points(&network).into_iter().map(histogram).collect();
@@ -56,6 +57,42 @@ fn pixels_and_tensors_give_the_same_embeddings() {
         let largest = embeddings[0].iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         for (a, b) in embeddings[0].iter().zip(&embeddings[1]) {
             assert!((a - b).abs() <= 1e-6 * largest, "{name}: {a} and {b}");
+        }
+    }
+}
+
+/// Whatever is said to be seen of the maps, equalised weights compute what the weights do: in networks with sums, with
+/// concatenations, and with batch norms that cannot be folded.
+#[test]
+fn equalised_networks_give_the_same_embeddings() {
+    for name in ["resnet18", "googlenet", "densenet121"] {
+        let network = Network::by_name(name, Head::Embedding).unwrap();
+        let (network, weights) = folded(&network, &Weights::random(&network, 1)).unwrap();
+        let mut stream = Stream::new(4, "magnitudes", &[]);
+        let channels_of = |index: usize| match &network.nodes()[index].op {
+            Op::Conv2d { out_channels, .. } => Some(*out_channels),
+            _ => None,
+        };
+        let mut seen = BTreeMap::new();
+        for (index, channels) in (0..network.nodes().len()).filter_map(|i| Some((i, channels_of(i)?))) {
+            let magnitude: Vec<f32> = (0..channels).map(|_| 0.1 + 9.0 * stream.unit() as f32).collect();
+            let (low, mean) = (vec![0.0; channels], vec![0.0; channels]);
+            seen.insert(index, Channels { low, high: magnitude.clone(), magnitude, mean });
+        }
+        let factors = Factors::new(&network, &weights, &seen).unwrap();
+        let equalised = factors.applied(&network, &weights).unwrap();
+        let n_changed = weights.iter().filter(|(name, tensor)| equalised.get(name) != Some(*tensor)).count();
+        assert!(n_changed > 10, "{name}: {n_changed}");
+        let preprocess = Preprocess::imagenet(64, 64).unwrap();
+        let embeddings = [&weights, &equalised].map(|weights| {
+            let folder = tempfile::tempdir().unwrap();
+            write_model(folder.path(), &network, weights, preprocess.clone());
+            let images = noise(2, 64);
+            Embedder::open(folder.path(), EmbedderOptions::cpu()).unwrap().embed(&images).unwrap()
+        });
+        let largest = embeddings[0].iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        for (a, b) in embeddings[0].iter().zip(&embeddings[1]) {
+            assert!((a - b).abs() <= 1e-5 * largest, "{name}: {a} and {b}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use sketchfind_core::card::{Precision, ProbeFacts};
 use sketchfind_core::image::Preprocess;
+use sketchfind_models::equalise::{Channels, Factors, importance};
 use sketchfind_models::fold::folded;
 use sketchfind_models::network::{Network, Op};
 use sketchfind_models::onnx::Arithmetic;
@@ -18,6 +19,8 @@ use crate::{Error, Result};
 
 /// Images that are passed at once: every map of theirs may be looked at.
 const CHUNK: usize = 8;
+/// The share of a channel's values that may lie above the magnitude that it is equalised by.
+const RAREST: f64 = 0.001;
 /// The most that a component may be off, as a share of the largest: what differs more is another model.
 const MAX_DEVIATION: f64 = 0.3;
 
@@ -43,11 +46,24 @@ impl Reduced {
         preprocess: &Preprocess,
     ) -> Result<Reduced> {
         let (network, weights) = folded(network, weights)?;
-        let quantisation = match precision {
-            Precision::Int8 => Some(calibrate(&network, &weights, calibration, preprocess)?),
-            Precision::Fp32 | Precision::Fp16 => None,
+        let (weights, quantisation) = match precision {
+            Precision::Int8 => {
+                let (weights, quantisation) = quantised(&network, &weights, calibration, preprocess)?;
+                (weights, Some(quantisation))
+            }
+            Precision::Fp32 | Precision::Fp16 => (weights, None),
         };
         Ok(Reduced { network, weights, precision, quantisation })
+    }
+
+    /// The network, with its batch norms folded.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Its weights: folded, and for 8 bits equalised and corrected.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     /// How the network is written as ONNX.
@@ -153,44 +169,115 @@ impl Reduced {
     }
 }
 
-/// The scales of a network's maps from what they hold on `pictures`: their ranges first, then histograms over them.
-fn calibrate(
+/// The weights and scales with which a network is one of 8 bits ([`sketchfind_models::quantise`] has the method), from
+/// what its maps hold on `pictures`.
+fn quantised(
     network: &Network,
     weights: &Weights,
     pictures: &[Picture],
     preprocess: &Preprocess,
-) -> Result<Quantisation> {
+) -> Result<(Weights, Quantisation)> {
+    let observed = points(network);
+    let seen = observe(network, weights, &observed, pictures, preprocess)?;
+    let factors = Factors::new(network, weights, &seen)?;
+    let weights = factors.applied(network, weights)?;
+    let seen: BTreeMap<usize, Channels> =
+        seen.iter().map(|(&index, channels)| (index, factors.scaled(network, index, channels))).collect();
+    let histograms = histograms(network, &weights, &seen, pictures, preprocess)?;
+    // What pixels can become is known without looking.
+    let ends =
+        |value: f32| (0..3).map(move |channel| (value - preprocess.mean[channel]) / preprocess.std[channel]);
+    let input = (ends(0.0).fold(f32::MAX, f32::min), ends(1.0).fold(f32::MIN, f32::max));
+    let quantisation = Quantisation::new(network, input, &histograms)?;
+    let weights = quantisation.corrected(network, &weights, &seen)?;
+    Ok((weights, quantisation))
+}
+
+/// Shows `look` the maps of the `observed` nodes for some pictures at a time.
+fn pass(
+    network: &Network,
+    weights: &Weights,
+    observed: &[usize],
+    pictures: &[Picture],
+    preprocess: &Preprocess,
+    look: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+) -> Result<()> {
     let torch = TorchNetwork::new(network, weights, tch::Device::Cpu)?;
-    let observed: Vec<usize> = points(network)
-        .into_iter()
-        .filter(|&index| !matches!(network.nodes()[index].op, Op::Input | Op::MaxPool2d { .. }))
-        .collect();
-    let pass = |look: &mut dyn FnMut(usize, &Tensor) -> Result<()>| -> Result<()> {
-        for chunk in pictures.chunks(CHUNK) {
-            let _ = torch.forward_through(&images(chunk, preprocess)?, &mut |index, output| {
-                if observed.binary_search(&index).is_ok() {
-                    look(index, &output)?;
-                }
-                Ok(output)
-            })?;
-        }
-        Ok(())
-    };
-    let mut ranges: BTreeMap<usize, (f32, f32)> = BTreeMap::new();
-    pass(&mut |index, output| {
-        let (low, high) =
-            (output.f_min()?.f_double_value(&[])? as f32, output.f_max()?.f_double_value(&[])? as f32);
-        if !(low.is_finite() && high.is_finite()) {
-            let reason = format!("a map of node {index} holds {low} to {high} on a training image");
+    for chunk in pictures.chunks(CHUNK) {
+        let _ = torch.forward_through(&images(chunk, preprocess)?, &mut |index, output| {
+            if observed.binary_search(&index).is_ok() {
+                look(index, &output)?;
+            }
+            Ok(output)
+        })?;
+    }
+    Ok(())
+}
+
+/// What the channels of maps hold.
+fn observe(
+    network: &Network,
+    weights: &Weights,
+    observed: &[usize],
+    pictures: &[Picture],
+    preprocess: &Preprocess,
+) -> Result<BTreeMap<usize, Channels>> {
+    let mut seen: BTreeMap<usize, Channels> = BTreeMap::new();
+    let n_pictures = pictures.len() as f64;
+    pass(network, weights, observed, pictures, preprocess, &mut |index, output| {
+        let channels = output.f_transpose(0, 1)?.f_flatten(1, -1)?;
+        let n_values = channels.size()[1];
+        let n_rarest = ((n_values as f64 * RAREST) as i64 + 1).min(n_values);
+        let (largest, _) = channels.f_abs()?.f_topk(n_rarest, 1, true, false)?;
+        let new = Channels {
+            low: to_values(&channels.f_amin([1], false)?)?,
+            high: to_values(&channels.f_amax([1], false)?)?,
+            magnitude: to_values(&largest.f_amin([1], false)?)?,
+            mean: to_values(&channels.f_mean_dim(&[1_i64][..], false, None)?)?
+                .into_iter()
+                .map(|mean| f64::from(mean) * output.size()[0] as f64 / n_pictures)
+                .collect(),
+        };
+        if let Some(value) = new.low.iter().chain(&new.high).find(|value| !value.is_finite()) {
+            let reason = format!("a map of node {index} holds {value} on a training image");
             return Err(Error::Reduced { precision: Precision::Int8.name(), reason });
         }
-        let range = ranges.entry(index).or_insert((low, high));
-        *range = (range.0.min(low), range.1.max(high));
+        match seen.get_mut(&index) {
+            None => {
+                seen.insert(index, new);
+            }
+            Some(all) => {
+                all.low.iter_mut().zip(new.low).for_each(|(all, new)| *all = all.min(new));
+                all.high.iter_mut().zip(new.high).for_each(|(all, new)| *all = all.max(new));
+                all.magnitude.iter_mut().zip(new.magnitude).for_each(|(all, new)| *all = all.max(new));
+                all.mean.iter_mut().zip(new.mean).for_each(|(all, new)| *all += new);
+            }
+        }
         Ok(())
     })?;
-    let mut histograms: BTreeMap<usize, Histogram> =
-        ranges.into_iter().map(|(index, (low, high))| (index, Histogram::new(low, high))).collect();
-    pass(&mut |index, output| {
+    Ok(seen)
+}
+
+/// Histograms of maps over the ranges that were `seen`, each channel's values by its importance. None of the input and of
+/// maximum poolings, whose scales come from elsewhere.
+fn histograms(
+    network: &Network,
+    weights: &Weights,
+    seen: &BTreeMap<usize, Channels>,
+    pictures: &[Picture],
+    preprocess: &Preprocess,
+) -> Result<BTreeMap<usize, Histogram>> {
+    let importance = importance(network, weights)?;
+    let mut histograms: BTreeMap<usize, Histogram> = seen
+        .iter()
+        .filter(|&(&index, _)| !matches!(network.nodes()[index].op, Op::Input | Op::MaxPool2d { .. }))
+        .map(|(&index, channels)| {
+            let (low, high) = channels.range();
+            (index, Histogram::new(low, high))
+        })
+        .collect();
+    let observed: Vec<usize> = histograms.keys().copied().collect();
+    pass(network, weights, &observed, pictures, preprocess, &mut |index, output| {
         let Some(histogram) = histograms.get_mut(&index) else { return Ok(()) };
         let ((low, high), n_bins) = (histogram.range(), histogram.n_bins() as i64);
         if high > low {
@@ -198,16 +285,21 @@ fn calibrate(
             let bins = output.f_sub_scalar(f64::from(low))?.f_mul_scalar(bins_per_unit)?;
             let bins =
                 bins.f_clamp(0.0, (n_bins - 1) as f64)?.f_to_kind(tch::Kind::Int64)?.f_reshape([-1])?;
-            let counts = bins.f_bincount(None::<Tensor>, n_bins)?;
-            histogram.add(to_values(&counts)?.into_iter().map(|count| count as u64));
+            let counts = match &importance[index] {
+                None => bins.f_bincount(None::<Tensor>, n_bins)?,
+                Some(importance) => {
+                    let each = Tensor::f_from_slice(importance)?.f_reshape([1, -1, 1, 1])?;
+                    let each = each.f_expand_as(output)?.f_reshape([-1])?;
+                    bins.f_bincount(Some(each), n_bins)?
+                }
+            };
+            let mut sums = vec![0.0_f64; counts.numel()];
+            counts.f_to_kind(tch::Kind::Double)?.f_copy_data(&mut sums, counts.numel())?;
+            histogram.add(sums);
         }
         Ok(())
     })?;
-    // What pixels can become is known without looking.
-    let ends =
-        |value: f32| (0..3).map(move |channel| (value - preprocess.mean[channel]) / preprocess.std[channel]);
-    let input = (ends(0.0).fold(f32::MAX, f32::min), ends(1.0).fold(f32::MIN, f32::max));
-    Ok(Quantisation::new(network, input, &histograms)?)
+    Ok(histograms)
 }
 
 fn images(pictures: &[Picture], preprocess: &Preprocess) -> Result<Tensor> {

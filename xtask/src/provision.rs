@@ -107,6 +107,15 @@ pub(crate) fn embed_python() -> Result<PathBuf> {
     )
 }
 
+/// A virtual environment with Python's onnxruntime, the peer of one benchmark. Returns its Python.
+pub(crate) fn onnxruntime_python() -> Result<PathBuf> {
+    venv(
+        "onnxruntime-venv",
+        "benches/requirements-onnxruntime.txt",
+        "Python's onnxruntime, a benchmark's peer",
+    )
+}
+
 /// A virtual environment with what builds the Python wheel. Returns its Python.
 pub(crate) fn wheel_tools() -> Result<PathBuf> {
     venv("wheel-tools", "python/requirements-build.txt", "what builds the Python wheel")

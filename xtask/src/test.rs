@@ -32,6 +32,8 @@ pub(crate) fn run() -> Result<()> {
         weights::provide(Known::MobilenetV2, Profile::Dev)?;
         weights::provide(Known::Resnet50, Profile::Dev)?;
         weights::provide(Known::EfficientnetLite0, Profile::Dev)?;
+        weights::provide(Known::EfficientnetLite1, Profile::Dev)?;
+        weights::provide(Known::EfficientnetLite2, Profile::Dev)?;
         emoji::provide().map(drop)
     })?;
     step("the drawing page", web::check)?;

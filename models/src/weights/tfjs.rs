@@ -184,6 +184,11 @@ fn read_layers_model(folder: &Path) -> Result<BTreeMap<String, Tensor>> {
                 );
                 return Err(Error::weights_file(&path, reason));
             }
+            // A shape with a 0 in it could state any other size for nothing.
+            if entry.shape.contains(&0) {
+                let reason = format!("tensor '{}' is {:?}, expected no size of 0", entry.name, entry.shape);
+                return Err(Error::weights_file(&path, reason));
+            }
             let n_bytes = entry
                 .shape
                 .iter()
@@ -238,6 +243,17 @@ mod tests {
             .sum::<f64>()
             + shift[0];
         assert!((torch - keras).abs() < 1e-4, "{torch} and {keras}");
+    }
+
+    #[test]
+    fn a_size_of_0_is_refused_before_it_is_counted_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry =
+            r#"{"name": "conv1/kernel", "shape": [0, 1, 1152921504606846976, 64], "dtype": "float32"}"#;
+        let model = format!(r#"{{"weightsManifest": [{{"paths": [], "weights": [{entry}]}}]}}"#);
+        std::fs::write(folder.path().join(MODEL), model).unwrap();
+        let message = read_resnet50(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("conv1/kernel") && message.contains("no size of 0"), "{message}");
     }
 
     #[test]
