@@ -94,7 +94,7 @@ impl Embedder {
     ///
     /// # Errors
     /// [`Error::Core`] with the file where the card or model cannot be read or do not belong together, or an
-    /// option is out of range; the errors of [`native::init`]; [`Error::Device`] where the device cannot be
+    /// option is out of range; the errors of [`init`](crate::native::init); [`Error::Device`] where the device cannot be
     /// used; [`Error::Inference`] where ONNX Runtime refuses the model; [`Error::Graph`] where its inputs and
     /// outputs are not those of its card.
     ///
