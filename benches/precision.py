@@ -16,10 +16,14 @@ import onnxruntime
 
 BATCH, N_TURNS = 8, 7
 onnxruntime.set_default_logger_severity(3)
+options = onnxruntime.SessionOptions()
+# Models take turns: the threads of one must not spin while another computes. Ours do not either.
+options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 models = []
 for folder in sys.argv[1:]:
     card = json.loads((pathlib.Path(folder) / "card.json").read_text())
-    session = onnxruntime.InferenceSession(pathlib.Path(folder) / "model.onnx", providers=["CPUExecutionProvider"])
+    network = pathlib.Path(folder) / "model.onnx"
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     side = card["preprocess"]["crop"]
     pixels = np.random.default_rng(1).integers(0, 256, (BATCH, side, side, 3), dtype=np.uint8)
     inputs = {card["onnx"]["input"]: pixels}

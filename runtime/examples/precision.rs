@@ -15,6 +15,8 @@ use sketchfind_core::card::PROBE_IMAGES;
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_runtime::{Embedder, EmbedderOptions};
 
+/// Images of a batch.
+const BATCH: usize = 8;
 /// Timed batches of each model.
 const N_TURNS: usize = 7;
 
@@ -40,13 +42,14 @@ fn main() -> Result<(), Failure> {
 
 /// A model and a batch of its images.
 fn opened(folder: &Path) -> Result<(Embedder, Vec<Rgb8Image>), Failure> {
-    let embedder = Embedder::open(folder, EmbedderOptions::cpu())?;
+    let mut options = EmbedderOptions::cpu();
+    options.batch = BATCH;
+    let embedder = Embedder::open(folder, options)?;
     let mut images = Vec::new();
     for entry in std::fs::read_dir(folder.join(PROBE_IMAGES))? {
         let image = Rgb8Image::open(&entry?.path(), DecodeLimits::ORDINARY)?;
         images.push(embedder.card().preprocess.resized(&image)?);
     }
-    let batch = embedder.options().batch;
-    let images = images.iter().cycle().take(batch).cloned().collect();
+    let images = images.iter().cycle().take(BATCH).cloned().collect();
     Ok((embedder, images))
 }

@@ -101,9 +101,9 @@ fn open_session(model: &Path, precision: Precision, device: Device, n_threads: u
         reason: native::explain(e),
     };
     let mut builder = Session::builder(environment).map_err(|e| on_load(&e))?;
-    if precision == Precision::Int8 {
-        // Processors without VNNI multiply bytes in pairs whose 16-bit sum saturates; this asks for exact kernels there
-        // and changes nothing on the others.
+    if precision == Precision::Int8 && !has_byte_products() {
+        // Without VNNI bytes are multiplied in pairs whose 16-bit sum saturates; this asks for exact kernels. They are slower,
+        // on processors with VNNI too, which do not need them (measured: ResNet50 at 0.38 times the speed).
         builder = builder.with_config_entry("session.x64quantprecision", "1").map_err(|e| on_load(&e))?;
     }
     if !providers.is_empty() {
@@ -113,4 +113,17 @@ fn open_session(model: &Path, precision: Precision, device: Device, n_threads: u
     builder = builder.with_config_entry("session.intra_op.allow_spinning", "0").map_err(|e| on_load(&e))?;
     builder = builder.with_intra_threads(n_threads).map_err(|e| on_load(&e))?;
     builder.commit_from_file(model).map_err(|e| on_load(&e))
+}
+
+/// Whether the processor adds products of bytes into 32 bits: what ONNX Runtime's ordinary kernels for 8 bits then use.
+fn has_byte_products() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512vnni") || std::arch::is_x86_feature_detected!("avxvnni")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        // The entry is about x86 alone.
+        true
+    }
 }
