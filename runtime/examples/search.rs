@@ -1,6 +1,6 @@
 //! Times search, for `cargo xtask bench runtime`: `search make FOLDER ROWS WIDTH QUERIES`, then
 //! `search exact FOLDER WIDTH THREADS` or `search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION`; `search gallery MODEL GALLERY
-//! PHOTOS`, then `search latency GALLERY SKETCHES`. What is timed is written as one line of JSON.
+//! PHOTOS N`, then `search latency GALLERY SKETCHES`. What is timed is written as one line of JSON.
 // An example's output is its purpose.
 #![allow(clippy::print_stdout)]
 
@@ -10,21 +10,20 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use sketchfind_core::card::Card;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_core::random::Stream;
 use sketchfind_runtime::{
-    EmbedderOptions, ExactIndex, Filter, Gallery, GalleryOptions, HnswIndex, HnswParameters, Index, Matrix,
-    Retriever,
+    Embedder, EmbedderOptions, ExactIndex, Filter, Gallery, GalleryOptions, HnswIndex, HnswParameters, Index,
+    Matrix, Retriever,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "usage: search make FOLDER ROWS WIDTH QUERIES | search exact FOLDER WIDTH THREADS | \
-                     search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION | search gallery MODEL GALLERY PHOTOS | \
-                     search latency GALLERY SKETCHES";
+                     search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION | search gallery MODEL GALLERY PHOTOS \
+                     N | search latency GALLERY SKETCHES";
 /// Rows of one cluster on average.
 const CLUSTER: usize = 50;
 /// How far rows and queries lie from their cluster's centre, where centres lie 1 from the origin.
@@ -51,8 +50,8 @@ fn main() -> Result<()> {
         ["hnsw", folder, width, threads, ef_construction] => {
             hnsw(Path::new(folder), width.parse()?, threads.parse()?, ef_construction.parse()?)
         }
-        ["gallery", model, gallery, photos] => {
-            gallery_of(Path::new(model), Path::new(gallery), photos.parse()?)
+        ["gallery", model, gallery, photos, n] => {
+            gallery_of(Path::new(model), Path::new(gallery), Path::new(photos), n.parse()?)
         }
         ["latency", gallery, sketches] => latency(Path::new(gallery), Path::new(sketches)),
         _ => Err(USAGE.into()),
@@ -165,24 +164,34 @@ fn hnsw(folder: &Path, width: usize, threads: usize, ef_construction: usize) -> 
     Ok(())
 }
 
-/// Makes a gallery of numbers as large as a model's: how long a search takes does not depend on what they mean.
-fn gallery_of(model: &Path, gallery: &Path, photos: usize) -> Result<()> {
-    let width = Card::load_with_model(model)?.embedding_width;
+/// Makes a gallery of `n` photos out of those of a folder: each stands there again and again, its embedding's components a
+/// tenth more or less each time.
+fn gallery_of(model: &Path, gallery: &Path, photos: &Path, n: usize) -> Result<()> {
+    let images = images(photos, 500)?;
+    let embeddings = Embedder::open(model, EmbedderOptions::cpu())?.embed(&images)?;
+    let width = embeddings.len() / images.len();
     let mut stream = Stream::new(1, "photos", &[]);
-    let values = (0..photos * width).map(|_| stream.unit() as f32).collect();
-    let ids = (0..photos).map(|number| format!("{number:06}")).collect();
-    let embeddings = Embeddings::new(ids, width, values)?;
+    let values = (0..n).flat_map(|number| {
+        let row = &embeddings[number % images.len() * width..][..width];
+        row.iter().map(|value| value * (0.9 + 0.2 * stream.unit() as f32)).collect::<Vec<_>>()
+    });
+    let ids = (0..n).map(|number| format!("{number:06}")).collect();
+    let embeddings = Embeddings::new(ids, width, values.collect())?;
     Ok(Gallery::create(gallery, model, &embeddings, None, &GalleryOptions::auto("search"))?)
+}
+
+/// The first `n` images of a folder.
+fn images(folder: &Path, n: usize) -> Result<Vec<Rgb8Image>> {
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    paths.sort();
+    paths.truncate(n);
+    paths.iter().map(|path| Ok(Rgb8Image::open(path, DecodeLimits::ORDINARY)?)).collect()
 }
 
 /// How long the embedding and the search of one sketch take, each sketch alone.
 fn latency(gallery: &Path, sketches: &Path) -> Result<()> {
-    let mut paths: Vec<_> =
-        std::fs::read_dir(sketches)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    paths.sort();
-    paths.truncate(200);
-    let images = paths.iter().map(|path| Ok(Rgb8Image::open(path, DecodeLimits::ORDINARY)?));
-    let images = images.collect::<Result<Vec<_>>>()?;
+    let images = images(sketches, 200)?;
     let retriever = Retriever::open(gallery, EmbedderOptions::cpu())?;
     let (mut embedding, mut search) = (Vec::new(), Vec::new());
     for round in 0..3 {

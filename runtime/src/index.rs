@@ -6,11 +6,14 @@
 
 mod auto;
 mod bounds;
+mod codes;
 pub(crate) mod exact;
 mod graph;
+mod grow;
 mod hnsw;
 mod kernel;
 mod matrix;
+mod points;
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,9 +29,11 @@ pub use auto::{Costs, LARGEST_EXACT, Recall, choose};
 pub use exact::ExactIndex;
 pub(crate) use exact::{Rows, check_queries};
 pub(crate) use graph::{Graph, Layer};
+pub use grow::MOST_IN_ORDER;
 pub(crate) use hnsw::Shape;
-pub use hnsw::{HnswIndex, HnswParameters, MOST_IN_ORDER};
+pub use hnsw::{HnswIndex, HnswParameters};
 pub use matrix::Matrix;
+pub(crate) use points::Sight;
 
 use crate::Result;
 

@@ -264,13 +264,14 @@ impl Retriever {
         let embedding_us = median_us(|| self.embed(std::slice::from_ref(&image)).map(drop))?;
         let width = self.snapshot().width();
         // Larger than what a processor keeps at hand, as a gallery is for which the choice matters.
-        const N_NUMBERS: usize = 1 << 24;
+        const N_NUMBERS: usize = 1 << 25;
         let mut stream = Stream::new(0, "costs", &[]);
         let values = (0..(N_NUMBERS / width).max(1) * width).map(|_| stream.unit() as f32);
         let matrix = Matrix::new(width, values.collect())?;
         let n_numbers = matrix.values().len() as u64;
         let query = matrix.row(0).unwrap_or_default().to_vec();
         let index = ExactIndex::new(matrix, self.card().distance);
+        index.prepare();
         let search_us = median_us(|| index.search(&query, 10).map(drop))?;
         let costs = Costs { embedding_us, exact_numbers_per_us: (n_numbers / search_us).max(1) };
         self.gallery.set_costs(costs)?;

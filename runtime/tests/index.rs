@@ -187,12 +187,20 @@ fn assert_exact(rows: &Arc<Embeddings>, queries: &[f32], k: usize) {
     for distance in DISTANCES {
         let index = ExactIndex::new(Arc::clone(rows), distance);
         let together = index.search_batch(queries, k).unwrap();
+        // Which looks at its rows in 8 bits first.
+        let prepared = ExactIndex::new(Arc::clone(rows), distance);
+        prepared.prepare();
         for (query, ranking) in queries.chunks_exact(rows.width()).zip(&together) {
             let as_pairs = |ranking: &Ranking| -> Vec<(usize, f64)> {
                 ranking.hits().iter().map(|hit| (hit.row, hit.distance)).collect()
             };
             let expected = naive(&index, query, k);
             assert_eq!(as_pairs(&index.search(query, k).unwrap()), expected, "{distance}, k {k}");
+            assert_eq!(
+                as_pairs(&prepared.search(query, k).unwrap()),
+                expected,
+                "{distance}, k {k}, prepared"
+            );
             assert_eq!(as_pairs(ranking), expected, "{distance}, k {k}, together");
         }
         assert_eq!(together.len(), queries.len() / rows.width());
@@ -202,7 +210,9 @@ fn assert_exact(rows: &Arc<Embeddings>, queries: &[f32], k: usize) {
 #[test]
 fn exact_search_of_many_is_exact_search_of_each() {
     // Widths that fill no vector of any processor, and numbers of rows and queries that fill no block.
-    for (width, n_rows, n_queries) in [(1, 300, 5), (7, 1_003, 17), (33, 999, 49), (130, 2_050, 100)] {
+    for (width, n_rows, n_queries) in
+        [(1, 300, 5), (7, 1_003, 17), (33, 999, 49), (130, 2_050, 100), (5_000, 90, 4)]
+    {
         let rows = uniform(20, n_rows, width);
         for k in [1, 10, 100] {
             assert_exact(&rows, uniform(21, n_queries, width).values(), k);
@@ -216,6 +226,20 @@ fn exact_search_of_many_is_exact_search_of_each() {
     let mut queries = vec![0.0; 1_200];
     queries[700] = f32::NAN;
     assert_says(index.search_batch(&queries, 3).unwrap_err(), &["component 100", "finite"]);
+}
+
+#[test]
+fn a_large_matrix_is_searched_alike_before_and_after_its_rows_are_in_8_bits() {
+    // Large enough to be written in 8 bits, on a thread, while the first searches go on.
+    let rows = clustered(26, 4_200, 60, 256, 0.4, true);
+    let queries = clustered(27, 60, 60, 256, 0.5, true);
+    for distance in DISTANCES {
+        let index = ExactIndex::new(Arc::clone(&rows), distance);
+        for query in queries.rows() {
+            let found = index.search(query, 10).unwrap();
+            assert_eq!(found, Ranking::exact(query, &rows, distance, 10).unwrap());
+        }
+    }
 }
 
 #[test]

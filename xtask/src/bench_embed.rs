@@ -71,9 +71,8 @@ struct Case<'a> {
 pub(crate) fn run() -> Result<()> {
     fetch::check_machine()?;
     provision::onnxruntime()?;
-    let mut build = checkout::cargo();
-    build.args(["build", "--release", "--package", "sketchfind", "--package", "sketchfind-models"]);
-    checkout::run(build.args(["--bin", "sketchfind", "--example", "export"]))?;
+    let build = ["build", "--release", "--package", "sketchfind"];
+    checkout::run(checkout::cargo().args(build))?;
     let python = provision::embed_python()?;
     let scratch = provisioned("bench/embed");
     fs::create_dir_all(&scratch)?;
@@ -84,10 +83,7 @@ pub(crate) fn run() -> Result<()> {
         vec!["| network | | images / s | of ONNX Runtime alone | processor ms an image |".to_owned()];
     table.push("| --- | --- | --- | --- | --- |".into());
     for (known, network, n_rounds, about) in NETWORKS {
-        let weights = weights::provide(known, Profile::Release)?;
-        let model = scratch.join(network);
-        let mut export = checkout::command(checkout::target("release").join("examples/export"));
-        checkout::run(export.arg(network).arg(&weights).args([RESIZE, CROP]).arg(&model))?;
+        let model = export(known, network)?;
         let n_bare = (BARE_SECS * about) as usize;
         let case =
             Case { python: &python, photos: &photos, model, n_files, n_threads, n_bare, scratch: &scratch };
@@ -124,6 +120,17 @@ pub(crate) fn run() -> Result<()> {
     say::line(&format!("{n_files} files of '{}', {n_threads} threads", photos.display()));
     say::result(&table.join("\n"));
     Ok(())
+}
+
+/// A photo-pre-trained network, exported as it is deployed: uint8 pixels, 256 -> 224, fp32.
+pub(crate) fn export(known: Known, network: &str) -> Result<PathBuf> {
+    let build = ["build", "--release", "--package", "sketchfind-models", "--example", "export"];
+    checkout::run(checkout::cargo().args(build))?;
+    let weights = weights::provide(known, Profile::Release)?;
+    let model = provisioned("bench/embed").join(network);
+    let mut export = checkout::command(checkout::target("release").join("examples/export"));
+    checkout::run(export.arg(network).arg(&weights).args([RESIZE, CROP]).arg(&model))?;
+    Ok(model)
 }
 
 /// Images a second, and seconds of processor time an image.

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::checkout::{self, provisioned};
-use crate::{emoji, fetch, provision, say};
+use crate::weights::Known;
+use crate::{bench_embed, emoji, fetch, provision, say};
 
 const N_ROWS: usize = 100_000;
 const N_QUERIES: usize = 1_000;
@@ -23,9 +24,9 @@ const N_COLD: usize = 11;
 const MATRICES: [(usize, usize); 2] = [(512, 1), (2048, 5)];
 /// Ours and the peer's runs of exact search take turns this many times, so that a slow minute meets both.
 const N_ROUNDS: usize = 2;
-/// Candidates when a graph is built: ours has half of the peers', because our second pass over the neighbours makes good
-/// for the others (`runtime/src/index/graph.rs`).
-const GRAPHS: [(&str, usize); 4] = [("hnsw", 100), ("hnswlib", 200), ("faiss-hnsw", 200), ("usearch", 200)];
+const GRAPHS: [&str; 4] = ["hnsw", "hnswlib", "faiss-hnsw", "usearch"];
+/// Candidates when ours is built, as many as the peers' (`benches/search.py`).
+const EF_CONSTRUCTION: usize = 200;
 
 /// Prints a table of exact search and one of graphs.
 pub(crate) fn run() -> Result<()> {
@@ -73,10 +74,10 @@ pub(crate) fn run() -> Result<()> {
                 exact.push(row);
             }
         }
-        for (index, ef_construction) in GRAPHS.into_iter().filter(|_| is_wanted("graphs")) {
+        for index in GRAPHS.into_iter().filter(|_| is_wanted("graphs")) {
             say::line(&format!("== {index}, {name}"));
             let measured = match index {
-                "hnsw" => bench.ours(index, &folder, width, 2, Some(ef_construction))?,
+                "hnsw" => bench.ours(index, &folder, width, 2, Some(EF_CONSTRUCTION))?,
                 _ => bench.theirs(index, &folder, width, 2)?,
             };
             // Said at once: what follows may take minutes, and may be stopped.
@@ -152,11 +153,30 @@ impl Bench {
     fn latency(&self) -> Result<String> {
         checkout::run(checkout::cargo().args(["build", "--release", "--package", "sketchfind"]))?;
         provision::onnxruntime()?;
+        let mut table = vec![
+            "| model | embedding, p50 | p99 | search, p50 | p99 | search / embedding, p50 | a process, median | longest |"
+                .to_owned(),
+            "| --- | --- | --- | --- | --- | --- | --- | --- |".into(),
+        ];
+        let networks = [(Known::MobilenetV2, "mobilenet_v2"), (Known::Resnet50, "resnet50_v1")];
+        let mut models = vec![("the released MobileNetV2, 128 x 128".to_owned(), PathBuf::from(ZOO))];
+        for (known, network) in networks {
+            models.push((format!("{network}, 224 x 224"), bench_embed::export(known, network)?));
+        }
+        for (name, model) in models {
+            say::line(&format!("== one sketch: {name}"));
+            table.push(self.latency_with(&name, &model)?);
+        }
+        Ok(table.join("\n"))
+    }
+
+    fn latency_with(&self, name: &str, model: &Path) -> Result<String> {
         let gallery = provisioned("bench/search/gallery");
+        let emoji = emoji::provide()?;
+        let sketches = emoji.join("sketch");
         let mut make = checkout::command(&self.ours);
-        make.args(["gallery", ZOO]).arg(&gallery).arg(N_PHOTOS.to_string());
+        make.arg("gallery").args([model, &gallery, &emoji.join("photo")]).arg(N_PHOTOS.to_string());
         checkout::run(&mut make)?;
-        let sketches = emoji::provide()?.join("sketch");
         let mut warm = checkout::command(&self.ours);
         warm.arg("latency").arg(&gallery).arg(&sketches);
         let warm: Value = serde_json::from_str(&checkout::output(&mut warm)?)?;
@@ -170,24 +190,17 @@ impl Bench {
             cold.push(started.elapsed().as_secs_f64());
         }
         cold.sort_by(f64::total_cmp);
-        let ms = |what: &str, place: usize| -> Result<f64> { Ok(1000.0 * number(&warm[what][place])?) };
-        Ok([
-            "| one sketch, 10,000 photos | p50 | p99 |".to_owned(),
-            "| --- | --- | --- |".into(),
-            format!("| embedding | {:.2} ms | {:.2} ms |", ms("embedding", 0)?, ms("embedding", 1)?),
-            format!("| search | {:.2} ms | {:.2} ms |", ms("search", 0)?, ms("search", 1)?),
-            format!(
-                "| search / embedding | {:.1} % | {:.1} % |",
-                100.0 * ms("search", 0)? / ms("embedding", 0)?,
-                100.0 * ms("search", 1)? / ms("embedding", 1)?
-            ),
-            format!(
-                "\n`sketchfind query`, from start to end of the process: median {:.0} ms, longest {:.0} ms (n = {N_COLD})",
-                1000.0 * cold[N_COLD / 2],
-                1000.0 * cold[N_COLD - 1]
-            ),
-        ]
-        .join("\n"))
+        let secs = |what: &str, place: usize| number(&warm[what][place]);
+        Ok(format!(
+            "| {name} | {:.2} ms | {:.2} ms | {:.2} ms | {:.2} ms | {:.1} % | {:.0} ms | {:.0} ms |",
+            1000.0 * secs("embedding", 0)?,
+            1000.0 * secs("embedding", 1)?,
+            1000.0 * secs("search", 0)?,
+            1000.0 * secs("search", 1)?,
+            100.0 * secs("search", 0)? / secs("embedding", 0)?,
+            1000.0 * cold[N_COLD / 2],
+            1000.0 * cold[N_COLD - 1]
+        ))
     }
 
     fn ours(

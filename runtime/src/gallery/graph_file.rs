@@ -4,7 +4,8 @@
 //! to build it.
 //!
 //! ```text
-//! 0       "SKFNDGRF", version u32, zeros u32, key: SHA-256 of what the graph is made from
+//! 0       "SKFNDGRF", version u32, 1 where rows are seen finely and 0 where coarsely u32,
+//!         key: SHA-256 of what the graph is made from
 //! then    lists: length u64, numbers; layers' starts u64 and neighbours u32, points' starts u64 and rows u32,
 //!         lost points u32, rows apart u32
 //! last    SHA-256 of all before it
@@ -19,14 +20,14 @@ use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 use super::codec::{Reader, Result as CodecResult};
 use super::segment::Segment;
-use crate::index::{Graph, Layer, Shape};
+use crate::index::{Graph, Layer, Shape, Sight};
 use crate::{HnswParameters, Result};
 
 /// The folder of these files in a gallery's folder.
 pub(super) const FOLDER: &str = "graphs";
 const MAGIC: &[u8; 8] = b"SKFNDGRF";
 /// Raised whenever graphs are built or written otherwise.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 8 + 4 + 4 + 64;
 const CHECKSUM: usize = 64;
 
@@ -77,7 +78,7 @@ fn encode(shape: &Shape, key: &str) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&u32::from(shape.sight == Sight::Fine).to_le_bytes());
     out.extend_from_slice(key.as_bytes());
     let put_count = |out: &mut Vec<u8>, n: usize| out.extend_from_slice(&(n as u64).to_le_bytes());
     let put_long = |out: &mut Vec<u8>, numbers: &[u64]| {
@@ -108,9 +109,14 @@ fn decode(bytes: &[u8], key: &str, n_rows: usize) -> CodecResult<Shape> {
     }
     let (body, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
     let mut reader = Reader::new(body);
-    if reader.bytes(8)? != MAGIC || reader.u32()? != VERSION || reader.u32()? != 0 {
+    if reader.bytes(8)? != MAGIC || reader.u32()? != VERSION {
         return Err("it is no graph of this version".into());
     }
+    let sight = match reader.u32()? {
+        0 => Sight::Coarse,
+        1 => Sight::Fine,
+        _ => return Err("it is no graph of this version".into()),
+    };
     if reader.bytes(64)? != key.as_bytes() {
         return Err("it is of another matrix".into());
     }
@@ -123,6 +129,7 @@ fn decode(bytes: &[u8], key: &str, n_rows: usize) -> CodecResult<Shape> {
         layers.push(Layer { starts: long_numbers(&mut reader)?, neighbours: numbers(&mut reader)? });
     }
     let shape = Shape {
+        sight,
         graph: Graph { layers },
         starts: long_numbers(&mut reader)?,
         rows: numbers(&mut reader)?,

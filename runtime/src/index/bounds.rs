@@ -51,16 +51,6 @@ pub(super) fn length(vector: &[f32]) -> f64 {
 pub(crate) struct Lengths(Vec<f64>);
 
 impl Lengths {
-    /// That of a row.
-    pub(super) fn of_row(&self, row: usize) -> f64 {
-        self.0.get(row).copied().unwrap_or_default()
-    }
-
-    /// Whether all are lengths that float32 can work with.
-    pub(super) fn are_ordinary(&self) -> bool {
-        self.0.iter().all(|&length| is_ordinary(length))
-    }
-
     /// Those of the rows of a matrix `[N, width]`.
     pub(super) fn of(values: &[f32], width: usize) -> Lengths {
         Lengths(values.par_chunks_exact(width).with_min_len(256).map(length).collect())
@@ -123,6 +113,11 @@ impl Nearest {
     pub(super) fn may_hold(&self, low: f64) -> bool {
         // Not `low > limit`: what cannot be compared is looked at.
         low <= self.limit || low.is_nan()
+    }
+
+    /// The largest lower bound with which a row may be among the nearest.
+    pub(super) fn limit(&self) -> f64 {
+        self.limit
     }
 
     /// A row whose distance lies between `low` and `high`.

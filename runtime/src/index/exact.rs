@@ -2,7 +2,9 @@
 //!
 //! Most rows are only looked at in float32, as fast as the processor can: there a distance is known to lie between two
 //! bounds (`bounds.rs`), and rows that cannot be among the nearest drop out. The few that are left are ordered by the
-//! distance itself, so that hits, distances and ties are those of looking at every row in float64.
+//! distance itself, so that hits, distances and ties are those of looking at every row in float64. Where a matrix is
+//! searched again and again for single queries, which read all of it each, its rows are looked at in 8 bits before that
+//! (`codes.rs`).
 
 use std::ops::Range;
 
@@ -16,8 +18,10 @@ use super::kernel::{Packed, RowList, Sums, multiply, one_by_one};
 use super::{Index, IndexKind, Matrix, check_query};
 use crate::Result;
 
-/// Components in one block of rows, 2 MiB: a task long enough to be worth handing to another core.
-const BLOCK: usize = 1 << 19;
+/// Bytes in one block of rows: a task long enough to be worth handing to another core.
+const BLOCK: usize = 1 << 21;
+/// Rows that are left from looking at all in 8 bits from which on they are looked at in float32, before float64.
+const N_FOR_BOUNDS: usize = 64;
 /// Queries from which on they are multiplied with the rows all at once.
 const N_FOR_BATCH: usize = 3;
 /// Queries that are searched for at once: enough that reading the rows is for nothing, few enough for their lists.
@@ -43,9 +47,15 @@ pub struct ExactIndex {
 }
 
 impl ExactIndex {
-    /// An index of a matrix by `distance`. Nothing is copied or computed.
+    /// An index of a matrix by `distance`. Nothing is copied or computed yet: a large matrix is written in 8 bits beside
+    /// itself, a quarter of its size, once it was searched for a few single queries.
     pub fn new(matrix: impl Into<Matrix>, distance: Distance) -> ExactIndex {
         ExactIndex { matrix: matrix.into(), distance }
+    }
+
+    /// Does now what else is done beside the first searches, so that all searches take the same time.
+    pub fn prepare(&self) {
+        self.matrix.prepare(self.distance);
     }
 }
 
@@ -133,10 +143,11 @@ impl<'a> Search<'a> {
         self.matrix.width() <= WIDEST && self.k <= self.list.len() / 8
     }
 
-    /// What `work` gives for the places of each block of rows, on all cores where there are several blocks.
-    fn in_blocks<T: Send>(&self, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
+    /// What `work` gives for the places of each block of rows, on all cores where there are several blocks of `BLOCK`
+    /// bytes.
+    fn in_blocks<T: Send>(&self, row_bytes: usize, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
         let n = self.list.len();
-        let n_for_one = (BLOCK / self.matrix.width()).max(1);
+        let n_for_one = (BLOCK / row_bytes).max(1);
         // Handing work to other threads takes longer than one block does.
         if n <= n_for_one {
             return vec![work(0..n)];
@@ -154,6 +165,25 @@ impl<'a> Search<'a> {
         if !self.bounds_help() {
             return self.scan(query);
         }
+        let coded = self.matrix.codes_if_worth_it(self.distance);
+        if let Some((codes, coded)) = coded.and_then(|codes| Some((codes, codes.query(query)?))) {
+            let block = |places| {
+                let mut nearest = Nearest::new(self.k);
+                codes.offer(self.list, places, &coded, self.is_wanted, &mut nearest);
+                nearest
+            };
+            let rows = self.left_of(&self.in_blocks(self.matrix.width(), block));
+            if rows.len() < N_FOR_BOUNDS {
+                return self.rank_rows(query, &rows);
+            }
+            let ids: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+            let list = RowList { ids: Some(&ids), ..self.list };
+            return Search { list, is_wanted: &|_| true, ..*self }.one_in_float32(query);
+        }
+        self.one_in_float32(query)
+    }
+
+    fn one_in_float32(&self, query: &[f32]) -> Result<Ranking> {
         let bounds = QueryBounds::new(self.distance, query);
         let kind = match self.distance {
             Distance::Mse => Sums::Squares,
@@ -169,8 +199,8 @@ impl<'a> Search<'a> {
             });
             nearest
         };
-        let blocks: Vec<Nearest> = self.in_blocks(block);
-        self.rank(query, blocks.iter())
+        let blocks: Vec<Nearest> = self.in_blocks(4 * self.matrix.width(), block);
+        self.rank_rows(query, &self.left_of(&blocks))
     }
 
     fn many(&self, queries: &[&[f32]]) -> Result<Vec<Ranking>> {
@@ -186,10 +216,13 @@ impl<'a> Search<'a> {
             multiply(self.list, places, &packed, &mut bounds);
             bounds.into_nearest()
         };
-        let blocks: Vec<Vec<Nearest>> = self.in_blocks(block);
+        let blocks: Vec<Vec<Nearest>> = self.in_blocks(4 * self.matrix.width(), block);
         let mut rankings = (0..suited.len())
             .into_par_iter()
-            .map(|number| self.rank(suited[number], blocks.iter().map(|block| &block[number])))
+            .map(|number| {
+                let rows = self.left_of(blocks.iter().map(|block| &block[number]));
+                self.rank_rows(suited[number], &rows)
+            })
             .collect::<Result<Vec<_>>>()?
             .into_iter()
             .peekable();
@@ -200,11 +233,15 @@ impl<'a> Search<'a> {
         queries.iter().map(&mut ranking).collect()
     }
 
-    /// Ranks by the distance what blocks of rows have left.
-    fn rank<'n>(&self, query: &[f32], blocks: impl Iterator<Item = &'n Nearest>) -> Result<Ranking> {
+    /// The rows that blocks have left together.
+    fn left_of<'n>(&self, blocks: impl IntoIterator<Item = &'n Nearest>) -> Vec<usize> {
         let mut nearest = Nearest::new(self.k);
-        blocks.for_each(|block| nearest.join(block));
-        let rows: Vec<usize> = nearest.rows().collect();
+        blocks.into_iter().for_each(|block| nearest.join(block));
+        nearest.rows().collect()
+    }
+
+    /// Ranks rows by the distance.
+    fn rank_rows(&self, query: &[f32], rows: &[usize]) -> Result<Ranking> {
         const MOST_FOR_ONE: usize = 1024;
         let hit = |&row: &usize| self.hit(query, row);
         let hits = if rows.len() <= MOST_FOR_ONE {
@@ -227,8 +264,10 @@ impl<'a> Search<'a> {
             let rows = places.map(|place| self.list.row(place)).filter(|&row| (self.is_wanted)(row));
             Ranking::new(rows.filter_map(|row| self.hit(query, row)).collect(), self.k)
         };
-        let blocks: Vec<Ranking> =
-            self.in_blocks(block).into_iter().collect::<std::result::Result<_, _>>()?;
+        let blocks: Vec<Ranking> = self
+            .in_blocks(4 * self.matrix.width(), block)
+            .into_iter()
+            .collect::<std::result::Result<_, _>>()?;
         let hits = blocks.iter().flat_map(|ranking| ranking.hits()).copied();
         Ok(Ranking::new(hits.collect(), self.k)?)
     }

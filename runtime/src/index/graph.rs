@@ -1,56 +1,56 @@
-//! A graph as search wants it: lists of numbers, one behind the other, and the vectors where they lie in the matrix.
+//! A graph as search wants it: lists of numbers, one behind the other, and the rows where they lie.
 //!
-//! hnsw_rs builds the graph; it keeps each point, each list and each neighbour apart in memory, counted and locked, which
-//! costs a search as much again as its distances. Here the points are numbered from the highest layer down, so that a layer
-//! holds the first few of them and point 0 is where every search begins.
+//! hnsw_rs keeps each point, each list and each neighbour apart in memory, counted and locked, which costs a search as much
+//! again as its distances. Here the points are numbered from the highest layer down, so that a layer holds the first few of
+//! them and point 0 is where every search begins.
 //!
 //! hnsw_rs also drops the farthest neighbour of a list that is full, where Malkov and Yashunin choose those that lead in
-//! different directions (algorithm 4). [`Graph::choose`] makes that choice once the graph is there, among the neighbours of
-//! a point and the points whose neighbour it is.
+//! different directions (algorithm 4). [`Graph::choose`] makes that choice for the layers that it has built, among the
+//! neighbours of a point and the points whose neighbour it is.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hint::black_box;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::kernel;
+use super::points::{Seen, SeenQuery};
 
-/// The points that are vertices of a graph: vectors, and how far they are from each other.
+/// Points of the second layer that a search goes down from. Malkov and Yashunin go down from one, which may be in a wrong
+/// cluster; few points have a second layer, which the processor keeps at hand (measured on 20,000 rows in 400 clusters and
+/// queries far from all of them: of the ten nearest 89 % are found instead of 71 %, at 0.87 times the speed).
+const ABREAST: usize = 16;
+
+/// Rows that are fetched ahead of the one that is looked at.
+const AHEAD: usize = 4;
+
+/// The points that are vertices of a graph, and how far they are from each other.
 pub(super) struct Space<'a> {
-    /// The matrix, row-major.
-    pub(super) values: &'a [f32],
-    /// Its width.
-    pub(super) width: usize,
+    /// The rows.
+    pub(super) seen: Seen<'a>,
     /// The row of each point.
     pub(super) rows: &'a [u32],
-    /// By cosine, one over the length of each point; by mean squared difference nothing.
-    pub(super) inverse_lengths: Option<&'a [f32]>,
 }
 
-impl<'a> Space<'a> {
+impl Space<'_> {
     #[inline(always)]
-    fn vector(&self, point: u32) -> &'a [f32] {
-        &self.values[self.rows[point as usize] as usize * self.width..][..self.width]
+    fn distance<S: Simd>(&self, simd: S, query: &SeenQuery, point: u32) -> f32 {
+        self.seen.against_query(simd, query, self.rows[point as usize])
     }
 
-    /// What orders as the distance does, between a vector, which is divided by `1 / inverse_length`, and a point.
+    pub(super) fn query_of(&self, point: u32) -> SeenQuery {
+        self.seen.query_of_row(self.rows[point as usize])
+    }
+
     #[inline(always)]
-    fn distance<S: Simd>(&self, simd: S, vector: &[f32], inverse_length: f32, point: u32) -> f32 {
-        let other = self.vector(point);
-        match self.inverse_lengths {
-            None => kernel::squares(simd, vector, other),
-            Some(inverse) => {
-                1.0 - kernel::product(simd, vector, other) * inverse_length * inverse[point as usize]
-            }
-        }
+    fn prefetch(&self, point: u32) {
+        self.seen.prefetch(self.rows[point as usize]);
     }
 
     #[inline(always)]
     fn between<S: Simd>(&self, simd: S, a: u32, b: u32) -> f32 {
-        let inverse_length = self.inverse_lengths.map_or(1.0, |inverse| inverse[a as usize]);
-        self.distance(simd, self.vector(a), inverse_length, b)
+        self.seen.between(simd, self.rows[a as usize], self.rows[b as usize])
     }
 }
 
@@ -100,7 +100,7 @@ impl Layer {
     }
 
     #[inline(always)]
-    fn of(&self, point: u32) -> &[u32] {
+    pub(super) fn of(&self, point: u32) -> &[u32] {
         let point = point as usize;
         &self.neighbours[self.starts[point] as usize..self.starts[point + 1] as usize]
     }
@@ -117,10 +117,9 @@ impl Graph {
         self.layers.first().map_or(0, Layer::n_points)
     }
 
-    /// Chooses the neighbours in every layer anew: at most `m` of each point, and `2 m` in the lowest.
-    pub(super) fn choose(&mut self, space: &Space<'_>, m: usize) {
-        for (number, layer) in self.layers.iter_mut().enumerate() {
-            let most = if number == 0 { 2 * m } else { m };
+    /// Chooses the neighbours in every layer anew, at most `most` of each point.
+    pub(super) fn choose(&mut self, space: &Space<'_>, most: usize) {
+        for layer in &mut self.layers {
             let mut candidates: Vec<Vec<u32>> =
                 (0..layer.n_points()).map(|point| layer.of(point as u32).to_vec()).collect();
             for point in 0..layer.n_points() {
@@ -132,35 +131,45 @@ impl Graph {
                 .into_par_iter()
                 .enumerate()
                 .map(|(point, candidates)| {
-                    kernel::ARCH.dispatch(Choose { space, point: point as u32, candidates, most })
+                    kernel::ARCH.dispatch(Choose {
+                        space,
+                        point: point as u32,
+                        candidates,
+                        most,
+                        fills: true,
+                    })
                 })
                 .collect();
             *layer = Layer::new(&lists);
         }
     }
 
-    /// The `ef` points that lie nearest to a vector, as far as the graph leads there; nearest first.
+    /// The `ef` points that lie nearest to a query, as far as the graph leads there; nearest first.
     pub(super) fn search(
         &self,
         space: &Space<'_>,
-        vector: &[f32],
-        inverse_length: f32,
+        query: &SeenQuery,
         ef: usize,
         scratch: &mut Scratch,
     ) -> Vec<u32> {
-        if self.n_points() == 0 || ef == 0 {
-            return Vec::new();
+        match self.layers.split_first() {
+            Some((lists, upper)) if lists.n_points() > 0 && ef > 0 => {
+                kernel::ARCH.dispatch(Search { lists, upper, space, query, ef, scratch })
+            }
+            _ => Vec::new(),
         }
-        kernel::ARCH.dispatch(Search { graph: self, space, vector, inverse_length, ef, scratch })
     }
 }
 
-/// Algorithm 4 of Malkov and Yashunin 2018, with what it prunes kept where there is room.
-struct Choose<'a> {
-    space: &'a Space<'a>,
-    point: u32,
-    candidates: Vec<u32>,
-    most: usize,
+/// Algorithm 4 of Malkov and Yashunin 2018: those of the candidates, at most `most`, that are nearer to the point than to any
+/// that was chosen before.
+pub(super) struct Choose<'a> {
+    pub(super) space: &'a Space<'a>,
+    pub(super) point: u32,
+    pub(super) candidates: Vec<u32>,
+    pub(super) most: usize,
+    /// Whether others are taken where there is room.
+    pub(super) fills: bool,
 }
 
 impl WithSimd for Choose<'_> {
@@ -189,7 +198,7 @@ impl WithSimd for Choose<'_> {
             }
             if leads_elsewhere { chosen.push(candidate.point) } else { pruned.push(candidate.point) }
         }
-        let room = self.most - chosen.len();
+        let room = if self.fills { self.most - chosen.len() } else { 0 };
         chosen.extend(pruned.into_iter().take(room));
         chosen
     }
@@ -209,8 +218,9 @@ pub(super) struct Scratch {
 impl Scratch {
     fn begin(&mut self, n_points: usize) {
         self.candidates.clear();
-        self.nearest.clear();
-        self.seen.resize(n_points, 0);
+        if self.seen.len() < n_points {
+            self.seen.resize(n_points, 0);
+        }
         self.number = self.number.wrapping_add(1);
         if self.number == 0 {
             self.seen.fill(0);
@@ -219,26 +229,47 @@ impl Scratch {
     }
 }
 
-struct Search<'a> {
-    graph: &'a Graph,
-    space: &'a Space<'a>,
-    vector: &'a [f32],
-    inverse_length: f32,
-    ef: usize,
-    scratch: &'a mut Scratch,
+/// Lists of neighbours that a search can follow.
+pub(super) trait Lists {
+    /// Calls `work` with each neighbour of a point.
+    fn for_each(&self, point: u32, work: impl FnMut(u32));
+    /// The number of points.
+    fn n_points(&self) -> usize;
 }
 
-impl WithSimd for Search<'_> {
+impl Lists for Layer {
+    #[inline(always)]
+    fn for_each(&self, point: u32, work: impl FnMut(u32)) {
+        self.of(point).iter().copied().for_each(work);
+    }
+
+    fn n_points(&self) -> usize {
+        Layer::n_points(self)
+    }
+}
+
+/// Algorithm 5 of Malkov and Yashunin 2018: from point 0 down to the lowest layer, and there to the nearest `ef` points,
+/// nearest first.
+pub(super) struct Search<'a, L> {
+    /// The lowest layer.
+    pub(super) lists: &'a L,
+    /// Those above, the lowest first.
+    pub(super) upper: &'a [Layer],
+    pub(super) space: &'a Space<'a>,
+    pub(super) query: &'a SeenQuery,
+    pub(super) ef: usize,
+    pub(super) scratch: &'a mut Scratch,
+}
+
+impl<L: Lists> WithSimd for Search<'_, L> {
     type Output = Vec<u32>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<u32> {
-        let Search { graph, space, vector, inverse_length, ef, scratch } = self;
-        let near = |point: u32| Near { distance: space.distance(simd, vector, inverse_length, point), point };
-        let (Some((lowest, upper)), mut best) = (graph.layers.split_first(), near(0)) else {
-            return Vec::new();
-        };
-        for layer in upper.iter().rev() {
+        let Search { lists, upper, space, query, ef, scratch } = self;
+        let near = |point: u32| Near { distance: space.distance(simd, query, point), point };
+        let mut best = near(0);
+        for layer in upper.iter().skip(1).rev() {
             loop {
                 let from = best.point;
                 for &point in layer.of(from) {
@@ -249,54 +280,66 @@ impl WithSimd for Search<'_> {
                 }
             }
         }
-        scratch.begin(graph.n_points());
-        let Scratch { seen, number, candidates, nearest, fresh } = scratch;
-        seen[best.point as usize] = *number;
-        candidates.push(Reverse(best));
-        nearest.push(best);
-        while let Some(Reverse(candidate)) = candidates.pop() {
-            let farthest = nearest.peek().map_or(f32::INFINITY, |farthest| farthest.distance);
-            if candidate.distance > farthest && nearest.len() >= ef {
-                break;
-            }
-            fresh.clear();
-            for &point in lowest.of(candidate.point) {
-                let seen = &mut seen[point as usize];
-                if *seen != *number {
-                    *seen = *number;
-                    fresh.push(point);
-                }
-            }
-            for (place, &point) in fresh.iter().enumerate() {
-                if let Some(&next) = fresh.get(place + 1) {
-                    touch(space.vector(next));
-                }
-                let near = near(point);
-                let has_room = nearest.len() < ef;
-                if has_room || nearest.peek().is_none_or(|farthest| near < *farthest) {
-                    candidates.push(Reverse(near));
-                    nearest.push(near);
-                    if !has_room {
-                        nearest.pop();
-                    }
-                }
-            }
+        scratch.nearest.clear();
+        scratch.nearest.push(best);
+        if let Some(layer) = upper.first() {
+            beam(simd, layer, space, query, ABREAST, scratch);
         }
-        let mut found = std::mem::take(nearest).into_sorted_vec();
+        beam(simd, lists, space, query, ef, scratch);
+        let mut found = std::mem::take(&mut scratch.nearest).into_sorted_vec();
         let points = found.iter().map(|near| near.point).collect();
         found.clear();
-        *nearest = found.into();
+        scratch.nearest = found.into();
         points
     }
 }
 
-/// Reads the beginning of a vector that is wanted next, so that the processor fetches it while it is at this one.
+/// Algorithm 2 of Malkov and Yashunin 2018: from the points that are the nearest so far to the nearest `ef` of a layer.
 #[inline(always)]
-fn touch(vector: &[f32]) {
-    const LINE: usize = 16;
-    for line in 0..4 {
-        if let Some(&value) = vector.get(line * LINE) {
-            black_box(value);
+fn beam<S: Simd>(
+    simd: S,
+    lists: &impl Lists,
+    space: &Space<'_>,
+    query: &SeenQuery,
+    ef: usize,
+    scratch: &mut Scratch,
+) {
+    scratch.begin(lists.n_points());
+    let Scratch { seen, number, candidates, nearest, fresh } = scratch;
+    for &start in nearest.iter() {
+        seen[start.point as usize] = *number;
+        candidates.push(Reverse(start));
+    }
+    while nearest.len() > ef {
+        nearest.pop();
+    }
+    while let Some(Reverse(candidate)) = candidates.pop() {
+        let farthest = nearest.peek().map_or(f32::INFINITY, |farthest| farthest.distance);
+        if candidate.distance > farthest && nearest.len() >= ef {
+            break;
+        }
+        fresh.clear();
+        lists.for_each(candidate.point, |point| {
+            let seen = &mut seen[point as usize];
+            if *seen != *number {
+                *seen = *number;
+                fresh.push(point);
+            }
+        });
+        fresh.iter().take(AHEAD).for_each(|&point| space.prefetch(point));
+        for (place, &point) in fresh.iter().enumerate() {
+            if let Some(&next) = fresh.get(place + AHEAD) {
+                space.prefetch(next);
+            }
+            let near = Near { distance: space.distance(simd, query, point), point };
+            let has_room = nearest.len() < ef;
+            if has_room || nearest.peek().is_none_or(|farthest| near < *farthest) {
+                candidates.push(Reverse(near));
+                nearest.push(near);
+                if !has_room {
+                    nearest.pop();
+                }
+            }
         }
     }
 }

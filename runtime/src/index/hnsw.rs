@@ -1,29 +1,28 @@
 //! Approximate search with a hierarchical navigable small world graph (Malkov and Yashunin 2018), by hnsw_rs.
 //!
-//! What hnsw_rs does not take care of is done here:
+//! hnsw_rs builds the layers above the lowest, a sixteenth of the points; the lowest is built here (`grow.rs`). What hnsw_rs
+//! does not take care of is done here too:
 //! - It exits the process on a large `m` and panics on NaN: everything is checked first.
-//! - It needs distances that are never negative: it is given the rows scaled into the unit cube (mean squared
-//!   difference) or to unit length (cosine), under the Euclidean distance, which orders them as the model's
-//!   distance does and can neither overflow nor fall below zero.
-//! - Equal rows would fill each other's lists of neighbours: the graph holds each distinct row once.
-//! - Lists of neighbours keep the nearest only, so that rows inserted cluster after cluster cut off whole
-//!   clusters (measured on 4,000 rows in 40 clusters: a tenth of the rows could not be found). The rows are
-//!   inserted in an order that a seed shuffles, which left none lost there, and neighbours that lead in
-//!   different directions are chosen once the graph is there (`graph.rs`).
+//! - It copies what it is given and wants distances that are never negative: it is given numbers of points alone, and squared
+//!   distances between their rows in 8 bits or, where these do not tell neighbours apart, in float32 (`points.rs`), which
+//!   order them nearly as the model's distance does and can neither overflow nor fall below zero.
+//! - Rows that look the same would fill each other's lists of neighbours: the graph holds them once.
+//! - Rows that are inserted cluster after cluster cut off whole clusters (measured on 4,000 rows in 40 clusters: a tenth of
+//!   the rows could not be found). They are inserted in an order that a seed shuffles.
 //! - A row whose neighbours all have nearer ones of their own can still end up without a way to it, and rows that
 //!   several threads insert at once more so: after building, every row is searched for, and those that cannot be
 //!   found are kept in a list that every search looks through as well.
-//! - It takes memory and time for what only building needs: the graph is copied out of it into lists of numbers,
-//!   which search (`graph.rs`) and the cache on disk (`cache.rs`) use, and hnsw_rs's own is dropped.
-//! - Its distances are float32: hits are scored again with the exact distance.
+//! - It takes memory and time for what only building needs: the layers are copied out of it into lists of numbers,
+//!   which search (`graph.rs`) and the cache on disk use, and hnsw_rs's own are dropped.
+//! - The graph's distances are not the model's: hits are scored again with the exact distance.
 //!
-//! Up to [`MOST_IN_ORDER`] rows are inserted one after another, and levels are drawn from hnsw_rs's fixed seed, so
-//! that the same matrix gives the same graph. Of more rows the rest is inserted on all cores, and which of two
+//! Up to [`MOST_IN_ORDER`](super::MOST_IN_ORDER) rows are inserted one after another, and levels are drawn from hnsw_rs's
+//! fixed seed, so that the same matrix gives the same graph. Of more rows the rest is inserted on all cores, and which of two
 //! rows comes first is the system's choice: graphs then differ a little from build to build.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -35,14 +34,11 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::random::Stream;
 use sketchfind_core::ranking::Ranking;
 
-use super::bounds::{is_ordinary, length};
 use super::graph::{Graph, Layer, Scratch, Space};
-use super::kernel::squared_difference;
+use super::grow::{MOST_IN_ORDER, lowest_layer};
+use super::points::{Floats, Seen, Sight};
 use super::{Index, IndexKind, Matrix, Rows, check_queries, check_query, exact};
 use crate::{Error, Result};
-
-/// The most rows that are inserted one after another.
-pub const MOST_IN_ORDER: usize = 10_000;
 
 /// The parameters of a graph, by the names of Malkov and Yashunin 2018.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,10 +54,8 @@ pub struct HnswParameters {
 }
 
 impl HnswParameters {
-    /// What users of such graphs take for embeddings of some hundred to some thousand components, but for half of the usual
-    /// 200 candidates in building: choosing neighbours anew once the graph is there makes good for them (measured on
-    /// 20,000 rows of 512: recall as with 200, in less time).
-    pub const ORDINARY: HnswParameters = HnswParameters { m: 16, ef_construction: 100, ef_search: 64 };
+    /// What users of such graphs take for embeddings of some hundred to some thousand components.
+    pub const ORDINARY: HnswParameters = HnswParameters { m: 16, ef_construction: 200, ef_search: 64 };
 
     /// Checks the parameters.
     ///
@@ -84,51 +78,18 @@ fn check_range(what: &'static str, value: usize, low: usize, high: usize) -> Res
     Err(CoreError::OutOfRange { what, value, expected }.into())
 }
 
-/// The Euclidean distance in the graph. Never negative, never NaN: what goes in is finite and of moderate
-/// size.
-struct Euclidean;
-
-impl GraphDistance<f32> for Euclidean {
-    fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
-        let distance = squared_difference(a, b).sqrt();
-        // hnsw_rs panics on NaN. As far away as can be is the answer that cannot win.
-        if distance.is_nan() { f32::INFINITY } else { distance }
-    }
+/// The distance by which hnsw_rs builds: it is given numbers of points, and their rows say how far they are from each other.
+/// Never negative, never NaN.
+struct BetweenPoints<'a> {
+    seen: Seen<'a>,
+    /// The row of each.
+    rows: &'a [u32],
 }
 
-/// How a row or a query goes into the graph.
-#[derive(Clone, Copy, Debug)]
-enum Mapping {
-    /// Divided by the largest absolute component of the matrix.
-    Scale(f64),
-    /// Divided by its own length.
-    Normalise,
-}
-
-impl Mapping {
-    fn of(distance: Distance, embeddings: &Matrix) -> Mapping {
-        match distance {
-            Distance::Mse => {
-                let largest =
-                    embeddings.values().iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-                Mapping::Scale(if largest == 0.0 { 1.0 } else { f64::from(largest) })
-            }
-            Distance::Cosine => Mapping::Normalise,
-        }
-    }
-
-    /// The graph's vector, or nothing for a zero vector that has no direction.
-    fn apply(self, row: &[f32]) -> Option<Vec<f32>> {
-        let divisor = match self {
-            Mapping::Scale(largest) => largest,
-            Mapping::Normalise => row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt(),
-        };
-        // A query may be far outside the matrix; its square has to stay within float32.
-        const FAR: f64 = 1e15;
-        (divisor > 0.0).then(|| {
-            // Adding zero turns -0 into 0, so that equal vectors have equal bits.
-            row.iter().map(|&value| (f64::from(value) / divisor).clamp(-FAR, FAR) as f32 + 0.0).collect()
-        })
+impl GraphDistance<u32> for BetweenPoints<'_> {
+    fn eval(&self, a: &[u32], b: &[u32]) -> f32 {
+        let row = |point: &[u32]| self.rows[point[0] as usize];
+        self.seen.distance_between(row(a), row(b))
     }
 }
 
@@ -149,7 +110,10 @@ pub struct HnswIndex {
     distance: Distance,
     parameters: HnswParameters,
     shape: Shape,
-    vectors: Vectors,
+    /// The row of each point whose vector is the point's.
+    first_rows: Vec<u32>,
+    /// Where sight is fine.
+    floats: Option<Floats>,
     /// What searches use, as many as have been at once.
     scratches: Mutex<Vec<Scratch>>,
 }
@@ -157,6 +121,8 @@ pub struct HnswIndex {
 /// What is found out by building: all that the cache keeps.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
+    /// How the rows are seen.
+    pub(crate) sight: Sight,
     pub(crate) graph: Graph,
     /// Where the rows of each point of the graph begin in `rows`, and where the last one's end.
     pub(crate) starts: Vec<u64>,
@@ -169,6 +135,13 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// The row of each point whose vector is the point's.
+    fn first_rows(&self) -> Vec<u32> {
+        // The last start is the end.
+        let starts = self.starts.iter().take(self.starts.len().saturating_sub(1));
+        starts.filter_map(|&start| self.rows.get(start as usize).copied()).collect()
+    }
+
     /// Whether its numbers fit each other and a matrix of `n_rows`, so that no search can stumble.
     pub(crate) fn fits(&self, n_rows: usize) -> bool {
         let starts_fit = |starts: &[u64], n: usize| {
@@ -213,49 +186,6 @@ impl Shape {
     }
 }
 
-/// Where the points' vectors are.
-#[derive(Debug)]
-struct Vectors {
-    mapping: Mapping,
-    /// The vectors as the mapping gives them, where the matrix's own are too large or too small for float32's squares.
-    copy: Option<Vec<f32>>,
-    /// The row of each point, in the matrix or the copy.
-    rows: Vec<u32>,
-    /// By cosine, one over the length of each.
-    inverse_lengths: Option<Vec<f32>>,
-}
-
-impl Vectors {
-    fn new(matrix: &Matrix, distance: Distance, mapping: Mapping, shape: &Shape) -> Vectors {
-        let first_rows: Vec<u32> =
-            shape.starts.iter().filter_map(|&start| shape.rows.get(start as usize).copied()).collect();
-        // The last start is the end.
-        let first_rows = first_rows[..shape.graph.n_points().min(first_rows.len())].to_vec();
-        if matrix.lengths().are_ordinary() {
-            let inverse = |&row: &u32| (1.0 / matrix.lengths().of_row(row as usize)) as f32;
-            let inverse_lengths =
-                (distance == Distance::Cosine).then(|| first_rows.iter().map(inverse).collect());
-            return Vectors { mapping, copy: None, rows: first_rows, inverse_lengths };
-        }
-        let vectors = first_rows.iter().flat_map(|&row| {
-            let vector = matrix.row(row as usize).and_then(|row| mapping.apply(row));
-            vector.unwrap_or_else(|| vec![0.0; matrix.width()])
-        });
-        let inverse_lengths = (distance == Distance::Cosine).then(|| vec![1.0; first_rows.len()]);
-        let rows = (0..first_rows.len() as u32).collect();
-        Vectors { mapping, copy: Some(vectors.collect()), rows, inverse_lengths }
-    }
-
-    fn space<'a>(&'a self, matrix: &'a Matrix) -> Space<'a> {
-        Space {
-            values: self.copy.as_deref().unwrap_or_else(|| matrix.values()),
-            width: matrix.width(),
-            rows: &self.rows,
-            inverse_lengths: self.inverse_lengths.as_deref(),
-        }
-    }
-}
-
 impl std::fmt::Debug for HnswIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HnswIndex")
@@ -268,8 +198,7 @@ impl std::fmt::Debug for HnswIndex {
 }
 
 impl HnswIndex {
-    /// Builds the graph of a matrix by `distance`, and makes sure that every row can be found. While it is built, the
-    /// rows are in memory once more.
+    /// Builds the graph of a matrix by `distance`, and makes sure that every row can be found.
     ///
     /// # Errors
     /// [`Error::Core`] where a parameter is out of range or there are more than 2^31 - 1 rows.
@@ -281,8 +210,8 @@ impl HnswIndex {
         HnswIndex::build_with(matrix, distance, parameters, &|_| (), &|| false)
     }
 
-    /// [`HnswIndex::build`], which says from time to time how many rows are in the graph, on any thread, and stops when
-    /// it is told to.
+    /// [`HnswIndex::build`], which says from time to time how much is done, on any thread, and stops when it is told to.
+    /// What is done is counted in rows: each is inserted and then searched for, a half each.
     ///
     /// # Errors
     /// Those of [`HnswIndex::build`]; [`Error::Cancelled`] once `is_cancelled` says so.
@@ -297,21 +226,35 @@ impl HnswIndex {
         let matrix = matrix.into();
         // hnsw_rs numbers the points of a layer in a signed 32-bit number.
         check_range("rows of an index", matrix.len(), 0, i32::MAX as usize)?;
-        let mapping = Mapping::of(distance, &matrix);
-        let points = Points::of(&matrix, mapping);
-        let graph = Hnsw::new(
+        let codes = matrix.codes(distance);
+        let sight = Sight::for_rows(&matrix, distance, codes)?;
+        let floats = (sight == Sight::Fine).then(|| Floats::new(&matrix, codes));
+        let seen = Seen { codes, floats: floats.as_ref() };
+        let points = Points::of(&matrix, seen);
+        let first_rows: Vec<u32> = (0..points.rows.len()).map(|point| points.first_row(point)).collect();
+        let work = Work { n_done: AtomicUsize::new(0), on_progress, is_cancelled };
+        // As many as have a second layer where each has one with a chance of 1 / m.
+        let n_upper = points.rows.len().div_ceil(parameters.m);
+        let upper = Hnsw::new(
             parameters.m,
-            points.rows.len().max(1),
+            n_upper.max(1),
             N_LAYERS,
             parameters.ef_construction,
-            Euclidean,
+            BetweenPoints { seen, rows: &first_rows },
         );
-        insert(&graph, &matrix, mapping, &points, on_progress, is_cancelled)?;
-        let shape = shape_of(&graph, points);
-        drop(graph);
-        let mut index = HnswIndex::of_shape(matrix, distance, parameters, mapping, shape);
-        index.shape.graph.choose(&index.vectors.space(&index.matrix), parameters.m);
-        index.set_apart_what_is_not_found();
+        insert(&upper, n_upper, &work)?;
+        let (mut shape, order) = shape_of(&upper, &points, sight);
+        drop(upper);
+        let first_rows = shape.first_rows();
+        let space = Space { seen, rows: &first_rows };
+        shape.graph.choose(&space, parameters.m);
+        let (m, ef) = (parameters.m, parameters.ef_construction);
+        let lowest = lowest_layer(&space, &shape.graph.layers, &order, m, ef, &|| work.one_done())?;
+        if !order.is_empty() {
+            shape.graph.layers.insert(0, lowest);
+        }
+        let mut index = HnswIndex::of_shape(matrix, distance, parameters, shape, floats);
+        index.set_apart_what_is_not_found(&work)?;
         Ok(index)
     }
 
@@ -322,19 +265,19 @@ impl HnswIndex {
         parameters: HnswParameters,
         shape: Shape,
     ) -> HnswIndex {
-        let mapping = Mapping::of(distance, &matrix);
-        HnswIndex::of_shape(matrix, distance, parameters, mapping, shape)
+        let floats = (shape.sight == Sight::Fine).then(|| Floats::new(&matrix, matrix.codes(distance)));
+        HnswIndex::of_shape(matrix, distance, parameters, shape, floats)
     }
 
     fn of_shape(
         matrix: Matrix,
         distance: Distance,
         parameters: HnswParameters,
-        mapping: Mapping,
         shape: Shape,
+        floats: Option<Floats>,
     ) -> HnswIndex {
-        let vectors = Vectors::new(&matrix, distance, mapping, &shape);
-        HnswIndex { matrix, distance, parameters, shape, vectors, scratches: Mutex::default() }
+        let first_rows = shape.first_rows();
+        HnswIndex { matrix, distance, parameters, shape, first_rows, floats, scratches: Mutex::default() }
     }
 
     /// What the cache keeps of it.
@@ -369,18 +312,21 @@ impl HnswIndex {
 
     /// Searches for every point as a query would and sets the rows of those apart that are not among their
     /// own candidates.
-    fn set_apart_what_is_not_found(&mut self) {
-        let is_lost = |&point: &u32| {
+    fn set_apart_what_is_not_found(&mut self, work: &Work<'_>) -> Result<()> {
+        let is_lost = |point: u32| {
+            work.one_done()?;
             let row = self.rows_of(point).first().and_then(|&row| self.matrix.row(row as usize));
-            let ef = self.parameters.ef_search;
-            row.is_none_or(|row| !self.points_near(row, ef).contains(&point))
+            let found = row.and_then(|row| self.points_near(row, self.parameters.ef_search));
+            Ok(found.is_none_or(|found| !found.contains(&point)).then_some(point))
         };
         let n_points = self.shape.graph.n_points() as u32;
-        let lost: Vec<u32> = (0..n_points).into_par_iter().filter(is_lost).collect();
+        let lost = (0..n_points).into_par_iter().map(is_lost).collect::<Result<Vec<Option<u32>>>>()?;
+        let lost: Vec<u32> = lost.into_iter().flatten().collect();
         let mut apart: Vec<u32> = lost.iter().flat_map(|&point| self.rows_of(point)).copied().collect();
         self.shape.apart.append(&mut apart);
         self.shape.apart.sort_unstable();
         self.shape.lost = lost;
+        Ok(())
     }
 
     /// The rows that a point stands for.
@@ -392,47 +338,41 @@ impl HnswIndex {
         range(point as usize).unwrap_or_default()
     }
 
-    /// The `ef` points that the graph finds near `query`, nearest first.
-    fn points_near(&self, query: &[f32], ef: usize) -> Vec<u32> {
-        let space = self.vectors.space(&self.matrix);
-        let mapped = self.vectors.copy.as_ref().and_then(|_| self.vectors.mapping.apply(query));
-        let vector = mapped.as_deref().unwrap_or(query);
-        let inverse_length = (1.0 / length(vector)) as f32;
+    /// The `ef` points that the graph finds near `query`, nearest first; nothing where the graph cannot tell.
+    fn points_near(&self, query: &[f32], ef: usize) -> Option<Vec<u32>> {
+        let seen = Seen { codes: self.matrix.codes(self.distance), floats: self.floats.as_ref() };
+        let query = seen.query(query)?;
+        let space = Space { seen, rows: &self.first_rows };
         let pool = || self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = pool().pop().unwrap_or_default();
-        let points = self.shape.graph.search(&space, vector, inverse_length, ef, &mut scratch);
+        let points = self.shape.graph.search(&space, &query, ef, &mut scratch);
         pool().push(scratch);
-        points
+        Some(points)
     }
 }
 
-/// The distinct vectors among the rows of a matrix.
+/// The rows of a matrix, those together that look the same.
 struct Points {
     /// The rows of each; the first one's vector is the point's. In the order of insertion.
     rows: Vec<Vec<u32>>,
-    /// Rows without a vector.
+    /// Rows of which nothing is known.
     apart: Vec<u32>,
 }
 
 impl Points {
-    fn of(matrix: &Matrix, mapping: Mapping) -> Points {
-        let vector = |row: u32| matrix.row(row as usize).and_then(|row| mapping.apply(row));
+    fn of(matrix: &Matrix, seen: Seen<'_>) -> Points {
         let mut order: Vec<u32> = (0..matrix.len() as u32).collect();
         Stream::new(0, "hnsw insertion order", &[]).shuffle(&mut order);
-        let hashes: Vec<Option<u64>> =
-            order.par_iter().map(|&row| vector(row).map(|vector| hash_of(&vector))).collect();
-        // By hash, because the vectors themselves would take the matrix's memory once more.
+        let hashes: Vec<u64> = order.par_iter().map(|&row| hash_of(seen.bytes_of(row))).collect();
         let mut points_of_hash: HashMap<u64, Vec<usize>> = HashMap::with_capacity(order.len());
         let mut points = Points { rows: Vec::with_capacity(order.len()), apart: Vec::new() };
         for (row, hash) in order.into_iter().zip(hashes) {
-            let Some(hash) = hash else {
+            if seen.codes.is_unknown(row) {
                 points.apart.push(row);
                 continue;
-            };
+            }
             let same_hash = points_of_hash.entry(hash).or_default();
-            let is_equal = |&&point: &&usize| {
-                points.rows[point].first().is_some_and(|&first| vector(first) == vector(row))
-            };
+            let is_equal = |&&point: &&usize| seen.bytes_of(points.first_row(point)) == seen.bytes_of(row);
             if let Some(&point) = same_hash.iter().find(is_equal) {
                 points.rows[point].push(row);
             } else {
@@ -442,79 +382,89 @@ impl Points {
         }
         points
     }
+
+    fn first_row(&self, point: usize) -> u32 {
+        self.rows[point][0]
+    }
 }
 
-/// Inserts the points in their order, all but the first [`MOST_IN_ORDER`] on all cores.
-fn insert(
-    graph: &Hnsw<'static, f32, Euclidean>,
-    matrix: &Matrix,
-    mapping: Mapping,
-    points: &Points,
-    on_progress: &(dyn Fn(usize) + Sync),
-    is_cancelled: &(dyn Fn() -> bool + Sync),
-) -> Result<()> {
-    let n_done = AtomicUsize::new(0);
-    let insert = |point: usize| {
-        if point.is_multiple_of(256) && is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let row = points.rows[point].first().and_then(|&row| matrix.row(row as usize));
-        if let Some(vector) = row.and_then(|row| mapping.apply(row)) {
-            graph.insert((&vector, point));
-        }
-        let n_done = n_done.fetch_add(1, Ordering::Relaxed) + 1;
+/// What is done of a graph's building.
+struct Work<'a> {
+    /// Points that were inserted or searched for.
+    n_done: AtomicUsize,
+    on_progress: &'a (dyn Fn(usize) + Sync),
+    is_cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Work<'_> {
+    /// Passes of all points.
+    const PASSES: usize = 2;
+
+    /// Counts one more.
+    fn one_done(&self) -> Result<()> {
+        let n_done = self.n_done.fetch_add(1, Ordering::Relaxed) + 1;
         if n_done.is_multiple_of(256) {
-            on_progress(n_done);
+            self.check()?;
+            (self.on_progress)(n_done / Work::PASSES);
         }
         Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        if (self.is_cancelled)() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// Inserts the first `n` points in their order, all but the first [`MOST_IN_ORDER`] on all cores.
+fn insert(graph: &Hnsw<'_, u32, BetweenPoints<'_>>, n: usize, work: &Work<'_>) -> Result<()> {
+    let insert = |point: usize| {
+        work.check()?;
+        graph.insert((&[point as u32], point));
+        Ok(())
     };
-    let n = points.rows.len();
     (0..n.min(MOST_IN_ORDER)).try_for_each(insert)?;
     (MOST_IN_ORDER.min(n)..n).into_par_iter().try_for_each(insert)
 }
 
-/// Copies hnsw_rs's graph.
-fn shape_of(graph: &Hnsw<'static, f32, Euclidean>, points: Points) -> Shape {
+/// Copies hnsw_rs's graph of the first points, as the layers above one of all points that is still to be built: in the order
+/// that is given beside it.
+fn shape_of(graph: &Hnsw<'_, u32, BetweenPoints<'_>>, points: &Points, sight: Sight) -> (Shape, Vec<u32>) {
     let n = points.rows.len();
-    // The layer and the neighbours of each point.
-    let mut levels = vec![0_u8; n];
+    // The layers of each point but for the lowest, and its neighbours in them.
     let mut neighbours: Vec<Vec<Vec<u32>>> = vec![Vec::new(); n];
     // Its iterator panics on an empty graph.
     if graph.get_nb_point() > 0 {
         for point in graph.get_point_indexation() {
-            let (number, level) = (point.get_origin_id(), point.get_point_id().0);
-            levels[number] = level;
-            let lists = point.get_neighborhood_id().into_iter().take(usize::from(level) + 1);
-            neighbours[number] = lists
+            let lists = point.get_neighborhood_id().into_iter().take(usize::from(point.get_point_id().0) + 1);
+            neighbours[point.get_origin_id()] = lists
                 .map(|list| list.iter().map(|neighbour| neighbour.get_origin_id() as u32).collect())
                 .collect();
         }
     }
-    let first_row = |point: usize| points.rows[point].first().copied();
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by_key(|&point| (Reverse(levels[point]), first_row(point)));
+    let mut by_layer: Vec<usize> = (0..n).collect();
+    by_layer.sort_by_key(|&point| (Reverse(neighbours[point].len()), points.first_row(point)));
     let mut number_of = vec![0_u32; n];
-    for (number, &point) in (0_u32..).zip(&order) {
+    for (number, &point) in (0_u32..).zip(&by_layer) {
         number_of[point] = number;
     }
-    let n_layers = levels.iter().max().map_or(0, |&level| usize::from(level) + 1);
+    let n_layers = neighbours.iter().map(Vec::len).max().unwrap_or(0);
     let layers = (0..n_layers).map(|layer| {
-        let n_in_layer = order.iter().take_while(|&&point| usize::from(levels[point]) >= layer).count();
+        let n_in_layer = by_layer.iter().take_while(|&&point| neighbours[point].len() > layer).count();
         let list = |point: usize| -> Vec<u32> {
             let list = neighbours[point].get(layer).into_iter().flatten();
             let numbers = list.map(|&neighbour| number_of[neighbour as usize]);
             numbers.filter(|&number| (number as usize) < n_in_layer).collect()
         };
-        Layer::new(&order[..n_in_layer].iter().map(|&point| list(point)).collect::<Vec<_>>())
+        Layer::new(&by_layer[..n_in_layer].iter().map(|&point| list(point)).collect::<Vec<_>>())
     });
     let graph = Graph { layers: layers.collect() };
     let mut starts = vec![0_u64];
     let mut rows = Vec::with_capacity(n);
-    for &point in &order {
+    for &point in &by_layer {
         rows.extend(&points.rows[point]);
         starts.push(rows.len() as u64);
     }
-    Shape { graph, starts, rows, lost: Vec::new(), apart: points.apart }
+    (Shape { sight, graph, starts, rows, lost: Vec::new(), apart: points.apart.clone() }, number_of)
 }
 
 impl Index for HnswIndex {
@@ -574,11 +524,6 @@ impl HnswIndex {
             let rows = if n_unwanted == 0 { Rows::All } else { Rows::Where(is_wanted) };
             exact::search(&self.matrix, self.distance, query, k, rows)
         };
-        // A zero query is as far from every row by cosine, and float32 has no squares for what is very large or small.
-        let query_length = length(query);
-        if !is_ordinary(query_length) || query_length == 0.0 {
-            return exact_search();
-        }
         // The graph knows nothing of what is unwanted: more are asked for until enough of them are not.
         let mut n_asked = k;
         let rows = loop {
@@ -586,7 +531,10 @@ impl HnswIndex {
             if n_asked.saturating_mul(2) >= self.len() {
                 return exact_search();
             }
-            let found = self.points_near(query, n_asked.max(ef_search));
+            // A zero query is as far from every row by cosine, and one far out as far as float32 can tell.
+            let Some(found) = self.points_near(query, n_asked.max(ef_search)) else {
+                return exact_search();
+            };
             let near = found.iter().filter(|point| self.shape.lost.binary_search(point).is_err());
             let near = near.flat_map(|&point| self.rows_of(point)).chain(&self.shape.apart);
             let rows: Vec<u32> = near.copied().filter(|&row| is_wanted(row as usize)).collect();
@@ -603,11 +551,9 @@ impl HnswIndex {
     }
 }
 
-fn hash_of(vector: &[f32]) -> u64 {
+fn hash_of(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for value in vector {
-        hasher.write_u32(value.to_bits());
-    }
+    bytes.hash(&mut hasher);
     hasher.finish()
 }
 

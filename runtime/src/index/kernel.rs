@@ -81,13 +81,6 @@ pub(super) fn squares<S: Simd>(simd: S, query: &[f32], row: &[f32]) -> f32 {
     sums(simd, query, row, vector_term, term)[0]
 }
 
-/// The dot product.
-#[inline(always)]
-pub(super) fn product<S: Simd>(simd: S, query: &[f32], row: &[f32]) -> f32 {
-    let vector_term = |sum: &mut [S::f32s; 1], a, b| sum[0] = simd.mul_add_f32s(a, b, sum[0]);
-    sums(simd, query, row, vector_term, |sum: &mut [f32; 1], a, b| sum[0] += a * b)[0]
-}
-
 /// The dot product, and that of the row with itself.
 #[inline(always)]
 fn products<S: Simd>(simd: S, query: &[f32], row: &[f32]) -> [f32; 2] {
@@ -102,17 +95,21 @@ fn products<S: Simd>(simd: S, query: &[f32], row: &[f32]) -> [f32; 2] {
     sums(simd, query, row, vector_term, term)
 }
 
-/// The sum of squared differences of two vectors of equal width.
-pub(super) fn squared_difference(a: &[f32], b: &[f32]) -> f32 {
-    struct One<'a>(&'a [f32], &'a [f32]);
-    impl WithSimd for One<'_> {
-        type Output = f32;
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) -> f32 {
-            squares(simd, self.0, self.1)
+/// Asks the processor to fetch what will be read soon.
+#[inline(always)]
+pub(super) fn prefetch(bytes: &[u8]) {
+    const LINE: usize = 64;
+    for line in bytes.chunks(LINE) {
+        #[cfg(target_arch = "x86_64")]
+        // The address is one of a slice, and the instruction reads nothing that a program could see.
+        #[allow(unsafe_code)]
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        std::hint::black_box(line.first());
     }
-    ARCH.dispatch(One(a, b))
 }
 
 /// Rows of a matrix, in an order.

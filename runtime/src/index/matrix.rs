@@ -1,21 +1,38 @@
 //! The matrix that an index searches: owned, shared with embeddings, or mapped from a file.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use sketchfind_core::Error as CoreError;
+use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 
 use super::bounds::Lengths;
+use super::codes::Codes;
 use crate::Result;
 use crate::gallery::MappedRows;
+
+/// Numbers, 4 MiB, from which on rows in 8 bits are worth writing.
+const CODED_FROM: usize = 1 << 20;
+/// Searches for a single query before they are written.
+const CODED_AFTER: usize = 8;
 
 /// A matrix `[N, D]` of finite float32 numbers, `D > 0`. Cheap to clone: clones share the numbers.
 #[derive(Clone, Debug)]
 pub struct Matrix {
     width: usize,
     values: Values,
-    /// Computed when they are first wanted.
-    lengths: Arc<OnceLock<Lengths>>,
+    derived: Arc<Derived>,
+}
+
+/// What is computed from the numbers when it is first wanted.
+#[derive(Debug, Default)]
+struct Derived {
+    lengths: OnceLock<Lengths>,
+    mse: OnceLock<Codes>,
+    cosine: OnceLock<Codes>,
+    /// Searches for a single query so far.
+    n_searches: AtomicUsize,
 }
 
 #[derive(Clone, Debug)]
@@ -44,12 +61,12 @@ impl Matrix {
             let (row, value) = (position / width, f64::from(values[position]));
             return Err(CoreError::NotFinite { what: "an embedding", row, value }.into());
         }
-        Ok(Matrix { width, values: Values::Owned(Arc::new(values)), lengths: Arc::default() })
+        Ok(Matrix { width, values: Values::Owned(Arc::new(values)), derived: Arc::default() })
     }
 
     /// The rows of a file, which were checked when it was mapped.
     pub(crate) fn mapped(rows: Arc<MappedRows>) -> Matrix {
-        Matrix { width: rows.width(), values: Values::Mapped(rows), lengths: Arc::default() }
+        Matrix { width: rows.width(), values: Values::Mapped(rows), derived: Arc::default() }
     }
 
     /// The number of rows, N.
@@ -80,7 +97,50 @@ impl Matrix {
 
     /// The lengths of the rows.
     pub(super) fn lengths(&self) -> &Lengths {
-        self.lengths.get_or_init(|| Lengths::of(self.values(), self.width))
+        self.derived.lengths.get_or_init(|| Lengths::of(self.values(), self.width))
+    }
+
+    /// The rows in 8 bits.
+    pub(super) fn codes(&self, distance: Distance) -> &Codes {
+        self.codes_cell(distance).get_or_init(|| Codes::new(self.values(), self.width, distance))
+    }
+
+    /// The rows in 8 bits for one more search for a single query, once they are worth it: a few searches take less than
+    /// writing them does, and rows that fit the processor's cache are read fast enough. They are written while searches go
+    /// on without them.
+    pub(super) fn codes_if_worth_it(&self, distance: Distance) -> Option<&Codes> {
+        let codes = self.codes_cell(distance).get();
+        if codes.is_none()
+            && self.values().len() >= CODED_FROM
+            && self.has_rows_in_32_bits()
+            && self.derived.n_searches.fetch_add(1, Ordering::Relaxed) == CODED_AFTER
+        {
+            let matrix = self.clone();
+            // On a thread of its own: the caller's pool may be at work on searches without a pause. Where there is no
+            // thread to be had, searches stay as they are.
+            let prepare = move || matrix.prepare(distance);
+            drop(std::thread::Builder::new().name("sketchfind codes".into()).spawn(prepare));
+        }
+        codes
+    }
+
+    /// Writes the rows in 8 bits.
+    pub(super) fn prepare(&self, distance: Distance) {
+        if self.has_rows_in_32_bits() {
+            self.codes(distance);
+        }
+    }
+
+    /// Whether its rows can be numbered as codes and graphs do it.
+    fn has_rows_in_32_bits(&self) -> bool {
+        u32::try_from(self.len()).is_ok()
+    }
+
+    fn codes_cell(&self, distance: Distance) -> &OnceLock<Codes> {
+        match distance {
+            Distance::Mse => &self.derived.mse,
+            Distance::Cosine => &self.derived.cosine,
+        }
     }
 
     /// All values, row-major, `[N * D]`.
@@ -95,6 +155,6 @@ impl Matrix {
 
 impl From<Arc<Embeddings>> for Matrix {
     fn from(embeddings: Arc<Embeddings>) -> Matrix {
-        Matrix { width: embeddings.width(), values: Values::Embeddings(embeddings), lengths: Arc::default() }
+        Matrix { width: embeddings.width(), values: Values::Embeddings(embeddings), derived: Arc::default() }
     }
 }

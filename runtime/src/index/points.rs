@@ -1,0 +1,153 @@
+//! The points of a graph: what is written of a matrix's rows in 8 bits, or the rows themselves where that does not tell
+//! neighbours apart.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use sketchfind_core::distance::Distance;
+
+use super::Matrix;
+use super::codes::{CodedQuery, Codes};
+use super::exact::{self, Rows};
+use super::kernel::{ARCH, prefetch, squares};
+use crate::Result;
+
+/// Rows of which it is asked how far their neighbours are.
+const N_ASKED: usize = 64;
+/// The neighbour that is meant: nearer ones, of which a graph's search has many times as many, need no order.
+const NEIGHBOUR: usize = 10;
+
+/// How a graph sees a matrix's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// In 8 bits.
+    #[default]
+    Coarse,
+    /// In float32.
+    Fine,
+}
+
+impl Sight {
+    /// What the rows of a matrix need: fine sight where the neighbours of more than a tenth of some rows are nearer than
+    /// twice what 8 bits lose of two rows, so that their order would be left to chance.
+    ///
+    /// # Errors
+    /// Those of exact search, which rows of the matrix give no cause for.
+    pub(super) fn for_rows(matrix: &Matrix, distance: Distance, codes: &Codes) -> Result<Sight> {
+        let n = matrix.len();
+        let asked: Vec<usize> = (0..n.min(N_ASKED)).map(|place| place * n / n.min(N_ASKED)).collect();
+        let queries: Vec<f32> = asked.iter().filter_map(|&row| matrix.row(row)).flatten().copied().collect();
+        let found = exact::search_batch(matrix, distance, &queries, NEIGHBOUR + 1, Rows::All)?;
+        let square = |hit: f64| match distance {
+            Distance::Mse => hit * matrix.width() as f64,
+            Distance::Cosine => 2.0 * hit,
+        };
+        let is_lost = |(&row, ranking): (&usize, &sketchfind_core::ranking::Ranking)| {
+            let farthest = ranking.hits().last().map_or(0.0, |hit| square(hit.distance).sqrt());
+            // Equal rows are equal in float32 too.
+            farthest > 0.0 && farthest < 4.0 * codes.lost(row as u32)
+        };
+        let n_lost = asked.iter().zip(&found).filter(|&pair| is_lost(pair)).count();
+        Ok(if n_lost * 10 > asked.len() { Sight::Fine } else { Sight::Coarse })
+    }
+}
+
+/// A matrix's rows in float32 less their centre, as multiples of the unit of [`Codes`]: what fine sight looks at.
+#[derive(Debug)]
+pub(super) struct Floats {
+    width: usize,
+    values: Vec<f32>,
+}
+
+impl Floats {
+    pub(super) fn new(matrix: &Matrix, codes: &Codes) -> Floats {
+        let width = matrix.width();
+        let mut values = vec![0.0; matrix.values().len()];
+        let rows = matrix.values().par_chunks_exact(width).with_min_len(64);
+        values.par_chunks_exact_mut(width).zip(rows).for_each(|(out, row)| codes.centre(row, out));
+        Floats { width, values }
+    }
+
+    #[inline(always)]
+    fn row(&self, row: u32) -> &[f32] {
+        &self.values[row as usize * self.width..][..self.width]
+    }
+}
+
+/// A matrix's rows as a graph sees them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) codes: &'a Codes,
+    /// There where sight is fine.
+    pub(super) floats: Option<&'a Floats>,
+}
+
+/// A query as the rows are seen.
+pub(super) struct SeenQuery {
+    coded: CodedQuery,
+    floats: Vec<f32>,
+}
+
+impl Seen<'_> {
+    /// A query, or nothing where no row can be told from another by it.
+    pub(super) fn query(&self, query: &[f32]) -> Option<SeenQuery> {
+        let coded = self.codes.query(query)?;
+        let mut floats = Vec::new();
+        if self.floats.is_some() {
+            floats.resize(query.len(), 0.0);
+            self.codes.centre(query, &mut floats);
+        }
+        Some(SeenQuery { coded, floats })
+    }
+
+    /// A row as a query.
+    pub(super) fn query_of_row(&self, row: u32) -> SeenQuery {
+        let floats = self.floats.map_or_else(Vec::new, |floats| floats.row(row).to_vec());
+        SeenQuery { coded: self.codes.query_of_row(row), floats }
+    }
+
+    /// All that is seen of a row: rows with equal bytes are one point.
+    #[inline(always)]
+    pub(super) fn bytes_of(&self, row: u32) -> &[u8] {
+        match self.floats {
+            Some(floats) => bytemuck::cast_slice(floats.row(row)),
+            None => self.codes.bytes_of(row),
+        }
+    }
+
+    /// What orders as the distance between a query and a row does.
+    #[inline(always)]
+    pub(super) fn against_query<S: Simd>(&self, simd: S, query: &SeenQuery, row: u32) -> f32 {
+        match self.floats {
+            Some(floats) => squares(simd, &query.floats, floats.row(row)),
+            None => self.codes.against_query(simd, &query.coded, row),
+        }
+    }
+
+    /// The squared distance between two rows.
+    #[inline(always)]
+    pub(super) fn between<S: Simd>(&self, simd: S, a: u32, b: u32) -> f32 {
+        match self.floats {
+            Some(floats) => squares(simd, floats.row(a), floats.row(b)),
+            None => self.codes.between(simd, a, b),
+        }
+    }
+
+    /// [`Seen::between`] where nothing else is vectorised.
+    pub(super) fn distance_between(&self, a: u32, b: u32) -> f32 {
+        struct Between<'a>(Seen<'a>, u32, u32);
+        impl WithSimd for Between<'_> {
+            type Output = f32;
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) -> f32 {
+                self.0.between(simd, self.1, self.2)
+            }
+        }
+        ARCH.dispatch(Between(*self, a, b))
+    }
+
+    /// Asks the processor to fetch a row.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, row: u32) {
+        prefetch(self.bytes_of(row));
+    }
+}
