@@ -12,6 +12,7 @@ mod graph;
 mod grow;
 mod hnsw;
 mod kernel;
+mod large;
 mod matrix;
 mod points;
 

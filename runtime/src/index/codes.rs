@@ -18,6 +18,7 @@ use sketchfind_core::distance::Distance;
 
 use super::bounds::{Nearest, length};
 use super::kernel::{ARCH, RowList};
+use super::large::Large;
 
 /// The largest whole number in a row.
 const LARGEST: f64 = 127.0;
@@ -43,7 +44,7 @@ pub(crate) struct Codes {
     /// The mean of the rows, `[D]`.
     centre: Vec<f32>,
     /// Of each row its head and its numbers, one behind the other, so that both come out of memory together.
-    bytes: Vec<i8>,
+    bytes: Large,
     /// One over the largest square of what is written of a row: distances in graphs are multiples of that.
     unit: f64,
 }
@@ -100,7 +101,8 @@ impl Codes {
     pub(super) fn new(values: &[f32], width: usize, distance: Distance) -> Codes {
         let centre = mean(values, width, distance);
         let n_rows = values.len() / width;
-        let mut bytes = vec![0_i8; n_rows * (HEAD + width)];
+        let mut bytes = Large::zeros(n_rows * (HEAD + width));
+        let all: &mut [i8] = bytemuck::cast_slice_mut(bytes.as_mut_slice());
         let rows = values.par_chunks_exact(width).with_min_len(64);
         let centre_length = length(&centre);
         let encode = |(bytes, row): (&mut [i8], &[f32])| {
@@ -108,7 +110,7 @@ impl Codes {
             let lengths = length(row) * factor + centre_length;
             ARCH.dispatch(Encode { row, factor, centre: &centre, lengths, bytes })
         };
-        let largest = bytes.par_chunks_exact_mut(HEAD + width).with_min_len(64).zip(rows).map(encode);
+        let largest = all.par_chunks_exact_mut(HEAD + width).with_min_len(64).zip(rows).map(encode);
         let largest = largest.reduce(|| 0.0, f64::max);
         let unit = if largest > 0.0 { 1.0 / largest } else { 1.0 };
         Codes { width, distance, centre, bytes, unit }
@@ -117,7 +119,7 @@ impl Codes {
     #[inline(always)]
     fn row(&self, row: u32) -> (Head, &[i8]) {
         let stride = HEAD + self.width;
-        let bytes = &self.bytes[row as usize * stride..][..stride];
+        let bytes: &[i8] = bytemuck::cast_slice(&self.bytes.as_slice()[row as usize * stride..][..stride]);
         (Head::read(bytes), &bytes[HEAD..])
     }
 
@@ -125,7 +127,7 @@ impl Codes {
     #[inline(always)]
     pub(super) fn bytes_of(&self, row: u32) -> &[u8] {
         let stride = HEAD + self.width;
-        bytemuck::cast_slice(&self.bytes[row as usize * stride..][..stride])
+        &self.bytes.as_slice()[row as usize * stride..][..stride]
     }
 
     /// The length of what is lost of a row: distances below it mean nothing.

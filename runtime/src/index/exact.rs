@@ -152,8 +152,10 @@ impl<'a> Search<'a> {
         if n <= n_for_one {
             return vec![work(0..n)];
         }
-        // Few blocks for each core: each of them finds out anew how near the nearest are.
-        let n_in_block = n_for_one.max(n.div_ceil(4 * rayon::current_num_threads()));
+        // Few blocks for each core, because each of them finds out anew how near the nearest are, and as many for each.
+        let n_threads = rayon::current_num_threads();
+        let n_blocks = n.div_ceil(n_for_one.max(n.div_ceil(4 * n_threads))).next_multiple_of(n_threads);
+        let n_in_block = n.div_ceil(n_blocks);
         let blocks = (0..n.div_ceil(n_in_block)).into_par_iter();
         blocks.map(|block| work(block * n_in_block..((block + 1) * n_in_block).min(n))).collect()
     }
@@ -162,25 +164,27 @@ impl<'a> Search<'a> {
         if self.k == 0 {
             return Ok(Ranking::new(vec![], 0)?);
         }
-        if !self.bounds_help() {
-            return self.scan(query);
-        }
-        let coded = self.matrix.codes_if_worth_it(self.distance);
-        if let Some((codes, coded)) = coded.and_then(|codes| Some((codes, codes.query(query)?))) {
+        let codes = if self.bounds_help() && self.list.len() * 2 >= self.matrix.len() {
+            self.matrix.codes_if_worth_it(self.distance)
+        } else {
+            self.matrix.codes_if_there(self.distance)
+        };
+        let codes = codes.filter(|_| self.k <= self.list.len() / 2);
+        if let Some((codes, coded)) = codes.and_then(|codes| Some((codes, codes.query(query)?))) {
             let block = |places| {
                 let mut nearest = Nearest::new(self.k);
                 codes.offer(self.list, places, &coded, self.is_wanted, &mut nearest);
                 nearest
             };
             let rows = self.left_of(&self.in_blocks(self.matrix.width(), block));
-            if rows.len() < N_FOR_BOUNDS {
+            if rows.len() < N_FOR_BOUNDS || self.matrix.width() > WIDEST {
                 return self.rank_rows(query, &rows);
             }
             let ids: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
             let list = RowList { ids: Some(&ids), ..self.list };
             return Search { list, is_wanted: &|_| true, ..*self }.one_in_float32(query);
         }
-        self.one_in_float32(query)
+        if self.bounds_help() { self.one_in_float32(query) } else { self.scan(query) }
     }
 
     fn one_in_float32(&self, query: &[f32]) -> Result<Ranking> {

@@ -109,7 +109,7 @@ impl Matrix {
     /// writing them does, and rows that fit the processor's cache are read fast enough. They are written while searches go
     /// on without them.
     pub(super) fn codes_if_worth_it(&self, distance: Distance) -> Option<&Codes> {
-        let codes = self.codes_cell(distance).get();
+        let codes = self.codes_if_there(distance);
         if codes.is_none()
             && self.values().len() >= CODED_FROM
             && self.has_rows_in_32_bits()
@@ -122,6 +122,11 @@ impl Matrix {
             drop(std::thread::Builder::new().name("sketchfind codes".into()).spawn(prepare));
         }
         codes
+    }
+
+    /// The rows in 8 bits where they are written already.
+    pub(super) fn codes_if_there(&self, distance: Distance) -> Option<&Codes> {
+        self.codes_cell(distance).get()
     }
 
     /// Writes the rows in 8 bits.
