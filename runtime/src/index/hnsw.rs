@@ -265,7 +265,9 @@ impl HnswIndex {
         parameters: HnswParameters,
         shape: Shape,
     ) -> HnswIndex {
-        let floats = (shape.sight == Sight::Fine).then(|| Floats::new(&matrix, matrix.codes(distance)));
+        // Now rather than in the first search.
+        let codes = matrix.codes(distance);
+        let floats = (shape.sight == Sight::Fine).then(|| Floats::new(&matrix, codes));
         HnswIndex::of_shape(matrix, distance, parameters, shape, floats)
     }
 
