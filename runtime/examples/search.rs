@@ -1,5 +1,5 @@
 //! Times search, for `cargo xtask bench runtime`: `search make FOLDER ROWS WIDTH QUERIES`, then
-//! `search exact FOLDER WIDTH THREADS` or `search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION`; `search gallery MODEL GALLERY
+//! `search exact FOLDER WIDTH THREADS` or `search hnsw FOLDER WIDTH THREADS`; `search gallery MODEL GALLERY
 //! PHOTOS N`, then `search latency GALLERY SKETCHES`. What is timed is written as one line of JSON.
 // An example's output is its purpose.
 #![allow(clippy::print_stdout)]
@@ -22,7 +22,7 @@ use sketchfind_runtime::{
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "usage: search make FOLDER ROWS WIDTH QUERIES | search exact FOLDER WIDTH THREADS | \
-                     search hnsw FOLDER WIDTH THREADS EF_CONSTRUCTION | search gallery MODEL GALLERY PHOTOS \
+                     search hnsw FOLDER WIDTH THREADS | search gallery MODEL GALLERY PHOTOS \
                      N | search latency GALLERY SKETCHES";
 /// Rows of one cluster on average.
 const CLUSTER: usize = 50;
@@ -47,9 +47,7 @@ fn main() -> Result<()> {
             let width = width.parse()?;
             pool.install(|| exact(Path::new(folder), width))
         }
-        ["hnsw", folder, width, threads, ef_construction] => {
-            hnsw(Path::new(folder), width.parse()?, threads.parse()?, ef_construction.parse()?)
-        }
+        ["hnsw", folder, width, threads] => hnsw(Path::new(folder), width.parse()?, threads.parse()?),
         ["gallery", model, gallery, photos, n] => {
             gallery_of(Path::new(model), Path::new(gallery), Path::new(photos), n.parse()?)
         }
@@ -116,7 +114,7 @@ fn exact(folder: &Path, width: usize) -> Result<()> {
 
 /// Builds a graph on all threads that are given and searches on one and on all, with as many candidates as each recall
 /// needs.
-fn hnsw(folder: &Path, width: usize, threads: usize, ef_construction: usize) -> Result<()> {
+fn hnsw(folder: &Path, width: usize, threads: usize) -> Result<()> {
     let pool = |n: usize| rayon::ThreadPoolBuilder::new().num_threads(n).build();
     let all = pool(threads)?;
     let queries = read(folder, "queries")?;
@@ -125,8 +123,7 @@ fn hnsw(folder: &Path, width: usize, threads: usize, ef_construction: usize) -> 
     let truth = all.install(|| exact.search_batch(&queries, K))?;
     let before = resident();
     let started = Instant::now();
-    let parameters = HnswParameters { ef_construction, ..HnswParameters::ORDINARY };
-    let index = all.install(|| HnswIndex::build(matrix, Distance::Mse, parameters))?;
+    let index = all.install(|| HnswIndex::build(matrix, Distance::Mse, HnswParameters::ORDINARY))?;
     let build = started.elapsed().as_secs_f64();
     let memory = resident() - before;
     let recall = |ef: usize| -> Result<f64> {

@@ -127,7 +127,9 @@ pub(crate) fn export(known: Known, network: &str) -> Result<PathBuf> {
     let build = ["build", "--release", "--package", "sketchfind-models", "--example", "export"];
     checkout::run(checkout::cargo().args(build))?;
     let weights = weights::provide(known, Profile::Release)?;
-    let model = provisioned("bench/embed").join(network);
+    let folder = provisioned("bench/embed");
+    fs::create_dir_all(&folder)?;
+    let model = folder.join(network);
     let mut export = checkout::command(checkout::target("release").join("examples/export"));
     checkout::run(export.arg(network).arg(&weights).args([RESIZE, CROP]).arg(&model))?;
     Ok(model)

@@ -24,9 +24,8 @@ const N_COLD: usize = 11;
 const MATRICES: [(usize, usize); 2] = [(512, 1), (2048, 5)];
 /// Ours and the peer's runs of exact search take turns this many times, so that a slow minute meets both.
 const N_ROUNDS: usize = 2;
+/// Each with 16 neighbours and 200 candidates in building: ours by its ordinary parameters, the peers in `benches/search.py`.
 const GRAPHS: [&str; 4] = ["hnsw", "hnswlib", "faiss-hnsw", "usearch"];
-/// Candidates when ours is built, as many as the peers' (`benches/search.py`).
-const EF_CONSTRUCTION: usize = 200;
 
 /// Prints a table of exact search and one of graphs.
 pub(crate) fn run() -> Result<()> {
@@ -62,7 +61,7 @@ pub(crate) fn run() -> Result<()> {
             let (mut ours, mut theirs) = (Rates::default(), Rates::default());
             for round in 1..=N_ROUNDS {
                 say::line(&format!("== exact, {name}, {threads} threads, round {round} of {N_ROUNDS}"));
-                ours.take(&bench.ours("exact", &folder, width, threads, None)?)?;
+                ours.take(&bench.ours("exact", &folder, width, threads)?)?;
                 theirs.take(&bench.theirs("faiss-flat", &folder, width, threads)?)?;
             }
             for (what, ours, theirs) in
@@ -77,7 +76,7 @@ pub(crate) fn run() -> Result<()> {
         for index in GRAPHS.into_iter().filter(|_| is_wanted("graphs")) {
             say::line(&format!("== {index}, {name}"));
             let measured = match index {
-                "hnsw" => bench.ours(index, &folder, width, 2, Some(EF_CONSTRUCTION))?,
+                "hnsw" => bench.ours(index, &folder, width, 2)?,
                 _ => bench.theirs(index, &folder, width, 2)?,
             };
             // Said at once: what follows may take minutes, and may be stopped.
@@ -203,17 +202,9 @@ impl Bench {
         ))
     }
 
-    fn ours(
-        &self,
-        what: &str,
-        folder: &Path,
-        width: usize,
-        threads: usize,
-        ef_construction: Option<usize>,
-    ) -> Result<Value> {
+    fn ours(&self, what: &str, folder: &Path, width: usize, threads: usize) -> Result<Value> {
         let mut ours = checkout::command(&self.ours);
         ours.arg(what).arg(folder).args([width, threads].map(|number| number.to_string()));
-        ours.args(ef_construction.map(|ef| ef.to_string()));
         Ok(serde_json::from_str(&checkout::output(&mut ours)?)?)
     }
 

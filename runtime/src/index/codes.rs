@@ -43,6 +43,7 @@ pub(crate) struct Codes {
     distance: Distance,
     /// The mean of the rows, `[D]`.
     centre: Vec<f32>,
+    centre_length: f64,
     /// Of each row its head and its numbers, one behind the other, so that both come out of memory together.
     bytes: Large,
     /// One over the largest square of what is written of a row: distances in graphs are multiples of that.
@@ -62,20 +63,17 @@ struct Head {
 impl Head {
     #[inline(always)]
     fn write(self, bytes: &mut [i8]) {
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(bytes);
-        bytes[..4].copy_from_slice(&self.scale.to_ne_bytes());
-        bytes[4..8].copy_from_slice(&self.lost.to_ne_bytes());
-        bytes[8..HEAD].copy_from_slice(&self.square.to_ne_bytes());
+        let (low, high) = (self.square as u32, (self.square >> 32) as u32);
+        let words = [self.scale.to_bits(), self.lost.to_bits(), low, high];
+        bytes[..HEAD].copy_from_slice(bytemuck::cast_slice(&words));
     }
 
     #[inline(always)]
     fn read(bytes: &[i8]) -> Head {
-        let bytes: &[u8] = bytemuck::cast_slice(&bytes[..HEAD]);
-        let four = |start: usize| [bytes[start], bytes[start + 1], bytes[start + 2], bytes[start + 3]];
-        let (low, high) = (u32::from_ne_bytes(four(8)), u32::from_ne_bytes(four(12)));
+        let [scale, lost, low, high]: [u32; HEAD / 4] =
+            bytemuck::pod_read_unaligned(bytemuck::cast_slice(&bytes[..HEAD]));
         let square = u64::from(low) | u64::from(high) << 32;
-        let square = if cfg!(target_endian = "big") { square.rotate_left(32) } else { square };
-        Head { scale: f32::from_ne_bytes(four(0)), lost: f32::from_ne_bytes(four(4)), square }
+        Head { scale: f32::from_bits(scale), lost: f32::from_bits(lost), square }
     }
 
     /// The square of what is written of the row.
@@ -113,13 +111,12 @@ impl Codes {
         let largest = all.par_chunks_exact_mut(HEAD + width).with_min_len(64).zip(rows).map(encode);
         let largest = largest.reduce(|| 0.0, f64::max);
         let unit = if largest > 0.0 { 1.0 / largest } else { 1.0 };
-        Codes { width, distance, centre, bytes, unit }
+        Codes { width, distance, centre, centre_length, bytes, unit }
     }
 
     #[inline(always)]
     fn row(&self, row: u32) -> (Head, &[i8]) {
-        let stride = HEAD + self.width;
-        let bytes: &[i8] = bytemuck::cast_slice(&self.bytes.as_slice()[row as usize * stride..][..stride]);
+        let bytes: &[i8] = bytemuck::cast_slice(self.bytes_of(row));
         (Head::read(bytes), &bytes[HEAD..])
     }
 
@@ -144,7 +141,7 @@ impl Codes {
     pub(super) fn query(&self, query: &[f32]) -> Option<CodedQuery> {
         let factor = factor(self.distance, query);
         const FAR: f64 = 1e6;
-        let lengths = length(query) * factor + length(&self.centre);
+        let lengths = length(query) * factor + self.centre_length;
         (factor > 0.0)
             .then(|| ARCH.dispatch(EncodeQuery { query, factor, centre: &self.centre, lengths }))
             .filter(|query| query.written * self.unit < FAR)
@@ -181,10 +178,12 @@ impl Codes {
     /// A row or a query less the centre, as multiples of the unit's length.
     pub(super) fn centre(&self, vector: &[f32], out: &mut [f32]) {
         let (factor, unit) = (factor(self.distance, vector), self.unit.sqrt());
-        for ((out, &value), &centre) in out.iter_mut().zip(vector).zip(&self.centre) {
-            // Adding zero turns -0 into 0, so that equal vectors have equal bits.
-            *out = ((f64::from(value) * factor - f64::from(centre)) * unit) as f32 + 0.0;
-        }
+        with_centred(vector, factor, &self.centre, |centred, _| {
+            for (out, &value) in out.iter_mut().zip(centred) {
+                // Adding zero turns -0 into 0, so that equal vectors have equal bits.
+                *out = (value * unit) as f32 + 0.0;
+            }
+        });
     }
 
     /// Offers `nearest` the rows at `places` that are wanted and may be among them.

@@ -18,8 +18,7 @@ use super::kernel;
 use super::points::{Seen, SeenQuery};
 
 /// Points of the second layer that a search goes down from. Malkov and Yashunin go down from one, which may be in a wrong
-/// cluster; few points have a second layer, which the processor keeps at hand (measured on 20,000 rows in 400 clusters and
-/// queries far from all of them: of the ten nearest more are found with the same candidates).
+/// cluster; few points have a second layer, which the processor keeps at hand.
 const ABREAST: usize = 32;
 
 /// Rows that are fetched ahead of the one that is looked at.
@@ -233,18 +232,12 @@ impl Scratch {
 pub(super) trait Lists {
     /// Calls `work` with each neighbour of a point.
     fn for_each(&self, point: u32, work: impl FnMut(u32));
-    /// The number of points.
-    fn n_points(&self) -> usize;
 }
 
 impl Lists for Layer {
     #[inline(always)]
     fn for_each(&self, point: u32, work: impl FnMut(u32)) {
         self.of(point).iter().copied().for_each(work);
-    }
-
-    fn n_points(&self) -> usize {
-        Layer::n_points(self)
     }
 }
 
@@ -304,7 +297,7 @@ fn beam<S: Simd>(
     ef: usize,
     scratch: &mut Scratch,
 ) {
-    scratch.begin(lists.n_points());
+    scratch.begin(space.rows.len());
     let Scratch { seen, number, candidates, nearest, fresh } = scratch;
     for &start in nearest.iter() {
         seen[start.point as usize] = *number;

@@ -58,12 +58,8 @@ impl Lists for Growing<'_> {
     #[inline(always)]
     fn for_each(&self, point: u32, mut work: impl FnMut(u32)) {
         let list = self.list(point);
-        let n = list[0].load(Ordering::Relaxed) as usize;
+        let n = list[0].load(Ordering::Acquire) as usize;
         list[1..=n].iter().for_each(|neighbour| work(neighbour.load(Ordering::Relaxed)));
-    }
-
-    fn n_points(&self) -> usize {
-        self.lists.len() / (2 * self.m + 1)
     }
 }
 

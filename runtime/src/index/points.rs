@@ -27,8 +27,8 @@ pub(crate) enum Sight {
 }
 
 impl Sight {
-    /// What the rows of a matrix need: fine sight where the neighbours of more than a tenth of some rows are nearer than
-    /// twice what 8 bits lose of two rows, so that their order would be left to chance.
+    /// What the rows of a matrix need: of some rows it is asked whether their neighbours are nearer than twice what 8 bits
+    /// lose of two rows, so that their order would be left to chance; sight is fine where that is so for more than a tenth.
     ///
     /// # Errors
     /// Those of exact search, which rows of the matrix give no cause for.
