@@ -15,11 +15,11 @@ mod kernel;
 mod large;
 mod matrix;
 mod points;
+mod principal;
 
 use std::fmt;
 use std::str::FromStr;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::distance::Distance;
@@ -79,7 +79,7 @@ pub trait Index: Send + Sync {
     /// Those of [`Index::search`]; [`Error::Core`](crate::Error::Core) where the values are not whole queries.
     fn search_batch(&self, queries: &[f32], k: usize) -> Result<Vec<Ranking>> {
         let queries = check_queries(queries, self.matrix().width())?;
-        queries.par_iter().map(|query| self.search(query, k)).collect()
+        exact::each(&queries, |query| self.search(query, k))
     }
 }
 

@@ -187,9 +187,10 @@ fn assert_exact(rows: &Arc<Embeddings>, queries: &[f32], k: usize) {
     for distance in DISTANCES {
         let index = ExactIndex::new(Arc::clone(rows), distance);
         let together = index.search_batch(queries, k).unwrap();
-        // Which looks at its rows in 8 bits first.
+        // Which looks at its rows in 8 bits first, or at their principal components.
         let prepared = ExactIndex::new(Arc::clone(rows), distance);
         prepared.prepare();
+        assert_eq!(prepared.search_batch(queries, k).unwrap(), together, "{distance}, k {k}, prepared");
         for (query, ranking) in queries.chunks_exact(rows.width()).zip(&together) {
             let as_pairs = |ranking: &Ranking| -> Vec<(usize, f64)> {
                 ranking.hits().iter().map(|hit| (hit.row, hit.distance)).collect()
@@ -229,8 +230,8 @@ fn exact_search_of_many_is_exact_search_of_each() {
 }
 
 #[test]
-fn a_large_matrix_is_searched_alike_before_and_after_its_rows_are_in_8_bits() {
-    // Large enough to be written in 8 bits, on a thread, while the first searches go on.
+fn a_large_matrix_is_searched_alike_before_and_after_it_is_seen_otherwise() {
+    // Large enough to be written in 8 bits, on a thread, while the first searches go on, and in principal components later.
     let rows = clustered(26, 4_200, 60, 256, 0.4, true);
     let queries = clustered(27, 60, 60, 256, 0.5, true);
     for distance in DISTANCES {
@@ -238,6 +239,68 @@ fn a_large_matrix_is_searched_alike_before_and_after_its_rows_are_in_8_bits() {
         for query in queries.rows() {
             let found = index.search(query, 10).unwrap();
             assert_eq!(found, Ranking::exact(query, &rows, distance, 10).unwrap());
+        }
+        let expected = index.search_batch(queries.values(), 10).unwrap();
+        for _ in 0..60 {
+            assert_eq!(index.search_batch(queries.values(), 10).unwrap(), expected);
+        }
+    }
+}
+
+/// `n` rows that lie near a plane of `n_directions`, in clusters.
+fn near_a_plane(seed: u64, n: usize, width: usize, n_directions: usize, off: f64) -> Arc<Embeddings> {
+    let directions = uniform(30, n_directions, width);
+    let shares = clustered(seed, n, 40, n_directions, 0.3, true);
+    let mut stream = Stream::new(seed, "off the plane", &[]);
+    let mut values = Vec::new();
+    for row in shares.rows() {
+        for k in 0..width {
+            let of_direction =
+                |(&share, direction): (&f32, &[f32])| f64::from(share) * f64::from(direction[k]);
+            let inside: f64 = row.iter().zip(directions.rows()).map(of_direction).sum();
+            values.push((inside + 0.5 + off * (stream.unit() * 2.0 - 1.0)) as f32);
+        }
+    }
+    embeddings(width, values)
+}
+
+#[test]
+fn a_look_at_principal_components_loses_no_hit() {
+    let rows = near_a_plane(31, 2_300, 300, 12, 0.2);
+    let queries = near_a_plane(32, 50, 300, 12, 0.6);
+    for k in [1, 10, 200, 2_200] {
+        assert_exact(&rows, queries.values(), k);
+    }
+    // Rows in the plane, of which float32 leaves nothing outside, and all rows twice.
+    let twice = near_a_plane(33, 1_100, 256, 5, 0.0);
+    let twice = embeddings(256, [twice.values(), twice.values()].concat());
+    let queries =
+        [twice.values().get(..256 * 20).unwrap(), near_a_plane(34, 20, 256, 5, 0.1).values()].concat();
+    for k in [1, 3, 30] {
+        assert_exact(&twice, &queries, k);
+    }
+}
+
+#[test]
+fn principal_components_of_rows_of_any_size_lose_no_hit() {
+    // Rows without a direction, tiny ones and huge ones among ordinary ones, as rows and as queries.
+    let ordinary = near_a_plane(35, 1_500, 256, 9, 0.1);
+    let mut values = ordinary.values().to_vec();
+    let scales = [0.0, 1e-38, 1e-20, 1e-6, 1e3, 1e6, 1e15];
+    for (number, row) in values.chunks_exact_mut(256).enumerate().filter(|(number, _)| number % 50 == 7) {
+        row.iter_mut().for_each(|value| *value *= scales[number / 50 % scales.len()]);
+    }
+    let queries: Vec<f32> =
+        values.chunks_exact(256).skip(7).step_by(25).take(24).flatten().copied().collect();
+    for with_huge in [false, true] {
+        let rows: Vec<f32> = values
+            .chunks_exact(256)
+            .filter(|row| with_huge || row.iter().all(|value| value.abs() < 1e4))
+            .flatten()
+            .copied()
+            .collect();
+        for k in [1, 10] {
+            assert_exact(&embeddings(256, rows.clone()), &queries, k);
         }
     }
 }

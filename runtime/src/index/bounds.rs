@@ -20,10 +20,11 @@ use super::kernel::{Interest, PADDING};
 /// The widest row for which the bounds hold: wider ones are searched in float64 alone.
 pub(super) const WIDEST: usize = 1 << 18;
 
-const UNIT_ROUNDOFF: f64 = 1.0 / (1_u64 << 24) as f64;
+/// Half the distance from 1 to the next number in float32.
+pub(super) const UNIT_ROUNDOFF: f64 = 1.0 / (1_u64 << 24) as f64;
 
 /// The relative error of a sum of `width` terms, generously.
-fn relative_error(width: usize) -> f64 {
+pub(super) fn relative_error(width: usize) -> f64 {
     let n = (width + 16) as f64;
     n * UNIT_ROUNDOFF / (1.0 - n * UNIT_ROUNDOFF)
 }
@@ -57,13 +58,41 @@ impl Lengths {
     }
 }
 
+/// The `k` smallest of some numbers.
+#[derive(Debug)]
+pub(super) struct Smallest {
+    k: usize,
+    /// The largest on top.
+    heap: BinaryHeap<Bound>,
+}
+
+impl Smallest {
+    /// `k` is at least 1.
+    pub(super) fn new(k: usize) -> Smallest {
+        Smallest { k, heap: BinaryHeap::new() }
+    }
+
+    /// Adds a number, and returns the largest of the `k` smallest; infinity where there are fewer.
+    #[inline]
+    pub(super) fn add(&mut self, number: f64) -> f64 {
+        if self.heap.len() < self.k {
+            self.heap.push(Bound(number));
+        } else if let Some(mut largest) = self.heap.peek_mut()
+            && number < largest.0
+        {
+            *largest = Bound(number);
+        }
+        let is_full = self.heap.len() == self.k;
+        self.heap.peek().filter(|_| is_full).map_or(f64::INFINITY, |largest| largest.0)
+    }
+}
+
 /// The rows that may be among the `k` nearest to a query, as far as their bounds tell. Bounds are in any unit that orders
 /// as the distance does.
 #[derive(Debug)]
 pub(super) struct Nearest {
-    k: usize,
-    /// The `k` smallest upper bounds so far, the largest on top.
-    smallest: BinaryHeap<Bound>,
+    /// The upper bounds.
+    smallest: Smallest,
     /// The largest of them once there are `k`; until then infinity.
     limit: f64,
     found: Vec<Candidate>,
@@ -99,13 +128,7 @@ impl Ord for Bound {
 impl Nearest {
     /// `k` is at least 1.
     pub(super) fn new(k: usize) -> Nearest {
-        Nearest {
-            k,
-            smallest: BinaryHeap::new(),
-            limit: f64::INFINITY,
-            found: Vec::new(),
-            clean_at: 4 * k + 256,
-        }
+        Nearest { smallest: Smallest::new(k), limit: f64::INFINITY, found: Vec::new(), clean_at: 4 * k + 256 }
     }
 
     /// Whether a row with this lower bound may be among the nearest.
@@ -129,15 +152,9 @@ impl Nearest {
     }
 
     fn keep(&mut self, candidate: Candidate) {
-        if self.smallest.len() < self.k {
-            self.smallest.push(Bound(candidate.high));
-        } else if let Some(mut largest) = self.smallest.peek_mut()
-            && candidate.high < largest.0
-        {
-            *largest = Bound(candidate.high);
-        }
-        if self.smallest.len() == self.k {
-            self.limit = self.smallest.peek().map_or(f64::INFINITY, |largest| largest.0);
+        // Nothing follows for others from a row that may be anywhere.
+        if candidate.high < f64::INFINITY {
+            self.limit = self.smallest.add(candidate.high);
         }
         self.found.push(candidate);
         if self.found.len() >= self.clean_at {

@@ -34,7 +34,7 @@ const MEAN_BLOCK: usize = 1024;
 /// What float64 can be off by, relative to the squares that it adds and takes off; generously.
 const ROUNDING: f64 = 1e-14;
 /// What the model's own distance can be off by, which is a sum in float64 as well; generously.
-const RELATIVE: f64 = 1e-9;
+pub(super) const RELATIVE: f64 = 1e-9;
 
 /// The rows of a matrix in 8 bits a component.
 #[derive(Debug)]
@@ -97,18 +97,35 @@ pub(crate) struct CodedQuery {
 impl Codes {
     /// Those of the rows of a matrix `[N, width]`.
     pub(super) fn new(values: &[f32], width: usize, distance: Distance) -> Codes {
+        Codes::write(values, width, distance, &|_| 0.0)
+    }
+
+    /// Those of the rows of a matrix `[N, width]`, of each of which a length was lost before: infinite where nothing is known
+    /// of it.
+    pub(super) fn with_losses(values: &[f32], width: usize, lost: &[f32]) -> Codes {
+        Codes::write(values, width, Distance::Mse, &|row| lost[row])
+    }
+
+    fn write(
+        values: &[f32],
+        width: usize,
+        distance: Distance,
+        lost_before: &(dyn Fn(usize) -> f32 + Sync),
+    ) -> Codes {
         let centre = mean(values, width, distance);
         let n_rows = values.len() / width;
         let mut bytes = Large::zeros(n_rows * (HEAD + width));
         let all: &mut [i8] = bytemuck::cast_slice_mut(bytes.as_mut_slice());
         let rows = values.par_chunks_exact(width).with_min_len(64);
         let centre_length = length(&centre);
-        let encode = |(bytes, row): (&mut [i8], &[f32])| {
+        let encode = |(number, (bytes, row)): (usize, (&mut [i8], &[f32]))| {
             let factor = factor(distance, row);
             let lengths = length(row) * factor + centre_length;
-            ARCH.dispatch(Encode { row, factor, centre: &centre, lengths, bytes })
+            let lost_before = f64::from(lost_before(number));
+            ARCH.dispatch(Encode { row, factor, centre: &centre, lengths, lost_before, bytes })
         };
-        let largest = all.par_chunks_exact_mut(HEAD + width).with_min_len(64).zip(rows).map(encode);
+        let pairs = all.par_chunks_exact_mut(HEAD + width).with_min_len(64).zip(rows);
+        let largest = pairs.enumerate().map(encode);
         let largest = largest.reduce(|| 0.0, f64::max);
         let unit = if largest > 0.0 { 1.0 / largest } else { 1.0 };
         Codes { width, distance, centre, centre_length, bytes, unit }
@@ -125,6 +142,37 @@ impl Codes {
     pub(super) fn bytes_of(&self, row: u32) -> &[u8] {
         let stride = HEAD + self.width;
         &self.bytes.as_slice()[row as usize * stride..][..stride]
+    }
+
+    /// Bytes of a row, with its head.
+    pub(super) fn stride(&self) -> usize {
+        HEAD + self.width
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// What is taken off rows before they are written, `[width]`.
+    pub(super) fn centre(&self) -> &[f32] {
+        &self.centre
+    }
+
+    pub(super) fn centre_length(&self) -> f64 {
+        self.centre_length
+    }
+
+    /// The numbers of a row.
+    #[inline(always)]
+    pub(super) fn numbers(&self, row: u32) -> &[i8] {
+        self.row(row).1
+    }
+
+    /// A row's scale, the length of what is lost of it, and the square of what is written.
+    #[inline(always)]
+    pub(super) fn known(&self, row: u32) -> (f32, f64, f64) {
+        let head = self.row(row).0;
+        (head.scale, f64::from(head.lost), head.written())
     }
 
     /// The length of what is lost of a row: distances below it mean nothing.
@@ -176,7 +224,7 @@ impl Codes {
     }
 
     /// A row or a query less the centre, as multiples of the unit's length.
-    pub(super) fn centre(&self, vector: &[f32], out: &mut [f32]) {
+    pub(super) fn centred(&self, vector: &[f32], out: &mut [f32]) {
         let (factor, unit) = (factor(self.distance, vector), self.unit.sqrt());
         with_centred(vector, factor, &self.centre, |centred, _| {
             for (out, &value) in out.iter_mut().zip(centred) {
@@ -195,12 +243,50 @@ impl Codes {
         is_wanted: &(dyn Fn(usize) -> bool + Sync),
         nearest: &mut Nearest,
     ) {
-        ARCH.dispatch(Offer { codes: self, list, places, query, is_wanted, nearest });
+        // What the model's own distance can be off by beside what is relative to it: a cosine is, whatever the angle.
+        let off = match self.distance {
+            Distance::Mse => 0.0,
+            Distance::Cosine => RELATIVE,
+        };
+        let reach = |nearest: &Nearest| (nearest.limit() + off).sqrt() * (1.0 + 2.0 * RELATIVE);
+        self.look(list, places, query, reach(nearest), &mut |place, Written { square, rounding, lost }| {
+            let row = list.row(place);
+            if is_wanted(row) {
+                let near = ((square - rounding).max(0.0).sqrt() - lost).max(0.0);
+                let far = (square + rounding).max(0.0).sqrt() + lost;
+                let low = near * near * (1.0 - RELATIVE) - off;
+                nearest.offer(row, low, far * far * (1.0 + RELATIVE) + off);
+            }
+            reach(nearest)
+        });
+    }
+
+    /// Calls `found` for the rows at `places` that may lie within `reach` of a query, which becomes what it returns.
+    pub(super) fn look(
+        &self,
+        list: RowList<'_>,
+        places: Range<usize>,
+        query: &CodedQuery,
+        reach: f64,
+        found: &mut impl FnMut(usize, Written) -> f64,
+    ) {
+        ARCH.dispatch(Look { codes: self, list, places, query, reach, found });
     }
 }
 
+/// What is written of a query and a row says this of their distance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    /// The square of the distance of what is written,
+    pub(super) square: f64,
+    /// which is off by no more than this.
+    pub(super) rounding: f64,
+    /// The lengths of what is lost of both.
+    pub(super) lost: f64,
+}
+
 /// What a vector is multiplied with before anything else; 0 where it has no direction.
-fn factor(distance: Distance, vector: &[f32]) -> f64 {
+pub(super) fn factor(distance: Distance, vector: &[f32]) -> f64 {
     match distance {
         Distance::Mse => 1.0,
         Distance::Cosine => {
@@ -210,7 +296,8 @@ fn factor(distance: Distance, vector: &[f32]) -> f64 {
     }
 }
 
-fn mean(values: &[f32], width: usize, distance: Distance) -> Vec<f32> {
+/// The mean of the rows of a matrix `[N, width]`, each times its factor.
+pub(super) fn mean(values: &[f32], width: usize, distance: Distance) -> Vec<f32> {
     let sum = |rows: &[f32]| {
         let mut sums = vec![0.0_f64; width];
         for row in rows.chunks_exact(width) {
@@ -262,6 +349,8 @@ struct Encode<'a> {
     centre: &'a [f32],
     /// The lengths of the row, times the factor, and of the centre together.
     lengths: f64,
+    /// The length of what was lost of the row before.
+    lost_before: f64,
     bytes: &'a mut [i8],
 }
 
@@ -270,7 +359,7 @@ impl WithSimd for Encode<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f64 {
-        let Encode { row, factor, centre, lengths, bytes } = self;
+        let Encode { row, factor, centre, lengths, lost_before, bytes } = self;
         if factor == 0.0 {
             Head { scale: 0.0, lost: f32::INFINITY, square: 0 }.write(bytes);
             return 0.0;
@@ -298,7 +387,7 @@ impl WithSimd for Encode<'_> {
             for numbers in bytes[HEAD..].chunks(SUMMED) {
                 square += u64::from(numbers.iter().map(|&k| u32::from(k.unsigned_abs()).pow(2)).sum::<u32>());
             }
-            let lost = lost(squares.iter().sum(), lengths);
+            let lost = lost(squares.iter().sum(), lengths) + lost_before;
             let head = Head { scale, lost: (lost as f32).next_up(), square };
             head.write(bytes);
             head.written()
@@ -346,59 +435,32 @@ fn product<S: Simd, A: Copy + Into<i32>>(_: S, a: &[A], b: &[i8]) -> i64 {
     a.chunks(SUMMED).zip(b.chunks(SUMMED)).map(|(a, b)| i64::from(sum(a, b))).sum()
 }
 
-struct Offer<'a> {
+struct Look<'a, F> {
     codes: &'a Codes,
     list: RowList<'a>,
     places: Range<usize>,
     query: &'a CodedQuery,
-    is_wanted: &'a (dyn Fn(usize) -> bool + Sync),
-    nearest: &'a mut Nearest,
+    reach: f64,
+    found: &'a mut F,
 }
 
-impl Offer<'_> {
-    /// The bounds of the squared distance to a row, from that between what is written of both.
-    fn bounds(&self, square: f64, rounding: f64, lost: f64) -> (f64, f64) {
-        let near = ((square - rounding).max(0.0).sqrt() - lost).max(0.0);
-        let far = (square + rounding).max(0.0).sqrt() + lost;
-        let off = self.off();
-        (near * near * (1.0 - RELATIVE) - off, far * far * (1.0 + RELATIVE) + off)
-    }
-
-    /// What the model's own distance can be off by beside what is relative to it: a cosine is, whatever the angle.
-    fn off(&self) -> f64 {
-        match self.codes.distance {
-            Distance::Mse => 0.0,
-            Distance::Cosine => RELATIVE,
-        }
-    }
-
-    /// How far off a row may be, beyond which its lower bound is above the limit.
-    fn reach(&self) -> f64 {
-        (self.nearest.limit() + self.off()).sqrt() * (1.0 + 2.0 * RELATIVE)
-    }
-}
-
-impl WithSimd for Offer<'_> {
+impl<F: FnMut(usize, Written) -> f64> WithSimd for Look<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let mut reach = self.reach();
-        for place in self.places.clone() {
-            let row = self.list.row(place);
-            let (head, numbers) = self.codes.row(row as u32);
+        let mut reach = self.reach;
+        for place in self.places {
+            let (head, numbers) = self.codes.row(self.list.row(place) as u32);
             let product = product(simd, &self.query.numbers, numbers) as f64;
             let (scale, written) = (f64::from(head.scale), head.written());
             let square = self.query.written + written - 2.0 * self.query.scale * scale * product;
             let rounding = ROUNDING * (self.query.written + written);
             let lost = self.query.lost + f64::from(head.lost);
-            // As the bounds do it, without their square roots.
-            if square - rounding > (reach + lost) * (reach + lost) || !(self.is_wanted)(row) {
+            if square - rounding > (reach + lost) * (reach + lost) {
                 continue;
             }
-            let (low, high) = self.bounds(square, rounding, lost);
-            self.nearest.offer(row, low, high);
-            reach = self.reach();
+            reach = (self.found)(place, Written { square, rounding, lost });
         }
     }
 }

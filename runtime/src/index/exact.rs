@@ -3,8 +3,8 @@
 //! Most rows are only looked at in float32, as fast as the processor can: there a distance is known to lie between two
 //! bounds (`bounds.rs`), and rows that cannot be among the nearest drop out. The few that are left are ordered by the
 //! distance itself, so that hits, distances and ties are those of looking at every row in float64. Where a matrix is
-//! searched again and again for single queries, which read all of it each, its rows are looked at in 8 bits before that
-//! (`codes.rs`).
+//! searched again and again, a look at the rows' principal components comes before that (`principal.rs`), or, where these
+//! say too little, and while they are made, a look at all components in 8 bits (`codes.rs`).
 
 use std::ops::Range;
 
@@ -14,7 +14,9 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::ranking::{Hit, Ranking};
 
 use super::bounds::{BatchBounds, Nearest, QueryBounds, WIDEST};
+use super::codes::Codes;
 use super::kernel::{Packed, RowList, Sums, multiply, one_by_one};
+use super::principal::{Principal, Shared};
 use super::{Index, IndexKind, Matrix, check_query};
 use crate::Result;
 
@@ -48,7 +50,8 @@ pub struct ExactIndex {
 
 impl ExactIndex {
     /// An index of a matrix by `distance`. Nothing is copied or computed yet: a large matrix is written in 8 bits beside
-    /// itself, a quarter of its size, once it was searched for a few single queries.
+    /// itself, a quarter of its size, once it was searched for a few single queries, and its principal components, at most
+    /// a sixteenth of it, once it was searched for a thousand queries.
     pub fn new(matrix: impl Into<Matrix>, distance: Distance) -> ExactIndex {
         ExactIndex { matrix: matrix.into(), distance }
     }
@@ -164,35 +167,53 @@ impl<'a> Search<'a> {
         if self.k == 0 {
             return Ok(Ranking::new(vec![], 0)?);
         }
+        if let Some((principal, looking)) = self.principal(1).and_then(|p| Some((p, p.query(query)?))) {
+            let shared = Shared::new();
+            let block = |places| {
+                principal.nearest(self.list, places, (query, &looking), (self.k, self.is_wanted), &shared)
+            };
+            return self.rank_seen(query, &self.left_of(&self.in_blocks(principal.row_bytes(), block)));
+        }
         let codes = if self.bounds_help() && self.list.len() * 2 >= self.matrix.len() {
             self.matrix.codes_if_worth_it(self.distance)
         } else {
             self.matrix.codes_if_there(self.distance)
         };
-        let codes = codes.filter(|_| self.k <= self.list.len() / 2);
-        if let Some((codes, coded)) = codes.and_then(|codes| Some((codes, codes.query(query)?))) {
-            let block = |places| {
-                let mut nearest = Nearest::new(self.k);
-                codes.offer(self.list, places, &coded, self.is_wanted, &mut nearest);
-                nearest
-            };
-            let rows = self.left_of(&self.in_blocks(self.matrix.width(), block));
-            if rows.len() < N_FOR_BOUNDS || self.matrix.width() > WIDEST {
-                return self.rank_rows(query, &rows);
-            }
-            let ids: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
-            let list = RowList { ids: Some(&ids), ..self.list };
-            return Search { list, is_wanted: &|_| true, ..*self }.one_in_float32(query);
+        if let Some(ranking) = self.one_in_8_bits(query, codes) {
+            return ranking;
         }
         if self.bounds_help() { self.one_in_float32(query) } else { self.scan(query) }
     }
 
+    /// Looks at the rows in 8 bits, where they are written and that helps.
+    fn one_in_8_bits(&self, query: &[f32], codes: Option<&Codes>) -> Option<Result<Ranking>> {
+        let codes = codes.filter(|_| self.k <= self.list.len() / 2)?;
+        let coded = codes.query(query)?;
+        let block = |places| {
+            let mut nearest = Nearest::new(self.k);
+            codes.offer(self.list, places, &coded, self.is_wanted, &mut nearest);
+            nearest
+        };
+        let rows = self.left_of(&self.in_blocks(self.matrix.width(), block));
+        if rows.len() < N_FOR_BOUNDS || self.matrix.width() > WIDEST {
+            return Some(self.rank_rows(query, &rows));
+        }
+        Some(self.among(&rows, |among| among.one_in_float32(query)))
+    }
+
+    /// A first look at the rows for `n` queries, where there is one and it helps: not with few rows, for which the query's
+    /// own components take longer than the rows do.
+    fn principal(&self, n: usize) -> Option<&'a Principal> {
+        const FEW: usize = 1 << 10;
+        if !self.bounds_help() || self.list.len() < FEW {
+            return None;
+        }
+        self.matrix.principal_if_worth_it(self.distance, n)
+    }
+
     fn one_in_float32(&self, query: &[f32]) -> Result<Ranking> {
         let bounds = QueryBounds::new(self.distance, query);
-        let kind = match self.distance {
-            Distance::Mse => Sums::Squares,
-            Distance::Cosine => Sums::Products,
-        };
+        let kind = Sums::of(self.distance);
         let block = |places| {
             let mut nearest = Nearest::new(self.k);
             one_by_one(self.list, places, query, kind, &mut |row, sums| {
@@ -211,21 +232,30 @@ impl<'a> Search<'a> {
         let suit = |query: &&&[f32]| BatchBounds::suit(query);
         let suited: Vec<&[f32]> = queries.iter().filter(suit).copied().collect();
         if self.k == 0 || !self.bounds_help() || suited.len() < N_FOR_BATCH {
-            return queries.par_iter().map(|query| self.one(query)).collect();
+            return each(queries, |query| self.one(query));
         }
-        let lengths = self.matrix.lengths();
-        let packed = Packed::new(&suited, self.matrix.width());
-        let block = |places| {
-            let mut bounds = BatchBounds::new(self.distance, lengths, &suited, self.k, self.is_wanted);
-            multiply(self.list, places, &packed, &mut bounds);
-            bounds.into_nearest()
+        let row_bytes = 4 * self.matrix.width();
+        let principal = self.principal(suited.len());
+        let blocks: Vec<Vec<Nearest>> = if let Some(principal) = principal {
+            let together = principal.together(&suited);
+            self.in_blocks(row_bytes, |places| together.nearest(self.list, places, self.k, self.is_wanted))
+        } else {
+            let lengths = self.matrix.lengths();
+            let packed = Packed::new(&suited, self.matrix.width());
+            self.in_blocks(row_bytes, |places| {
+                let mut bounds = BatchBounds::new(self.distance, lengths, &suited, self.k, self.is_wanted);
+                multiply(self.list, places, &packed, &mut bounds);
+                bounds.into_nearest()
+            })
         };
-        let blocks: Vec<Vec<Nearest>> = self.in_blocks(4 * self.matrix.width(), block);
         let mut rankings = (0..suited.len())
             .into_par_iter()
             .map(|number| {
                 let rows = self.left_of(blocks.iter().map(|block| &block[number]));
-                self.rank_rows(suited[number], &rows)
+                match principal {
+                    Some(_) => self.rank_seen(suited[number], &rows),
+                    None => self.rank_rows(suited[number], &rows),
+                }
             })
             .collect::<Result<Vec<_>>>()?
             .into_iter()
@@ -242,6 +272,24 @@ impl<'a> Search<'a> {
         let mut nearest = Nearest::new(self.k);
         blocks.into_iter().for_each(|block| nearest.join(block));
         nearest.rows().collect()
+    }
+
+    /// Ranks rows that looking at principal components has left.
+    fn rank_seen(&self, query: &[f32], rows: &[usize]) -> Result<Ranking> {
+        if rows.len() < N_FOR_BOUNDS {
+            return self.rank_rows(query, rows);
+        }
+        let codes = self.matrix.codes_if_there(self.distance);
+        self.among(rows, |among| {
+            among.one_in_8_bits(query, codes).unwrap_or_else(|| among.one_in_float32(query))
+        })
+    }
+
+    /// The same search of these rows alone, which are wanted and have numbers in 32 bits.
+    fn among<T>(&self, rows: &[usize], work: impl FnOnce(Search<'_>) -> T) -> T {
+        let ids: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+        let list = RowList { ids: Some(&ids), ..self.list };
+        work(Search { list, is_wanted: &|_| true, ..*self })
     }
 
     /// Ranks rows by the distance.
@@ -274,6 +322,18 @@ impl<'a> Search<'a> {
             .collect::<std::result::Result<_, _>>()?;
         let hits = blocks.iter().flat_map(|ranking| ranking.hits()).copied();
         Ok(Ranking::new(hits.collect(), self.k)?)
+    }
+}
+
+/// Searches for each query, on all cores; for a single one on the caller's thread, because a small matrix is searched before
+/// another has woken up.
+pub(crate) fn each(
+    queries: &[&[f32]],
+    search: impl Fn(&[f32]) -> Result<Ranking> + Sync,
+) -> Result<Vec<Ranking>> {
+    match queries {
+        [query] => Ok(vec![search(query)?]),
+        _ => queries.par_iter().map(|query| search(query)).collect(),
     }
 }
 

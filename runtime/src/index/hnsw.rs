@@ -298,7 +298,7 @@ impl HnswIndex {
     pub fn search_batch_with(&self, queries: &[f32], k: usize, ef_search: usize) -> Result<Vec<Ranking>> {
         HnswParameters { ef_search, ..self.parameters }.check()?;
         let queries = check_queries(queries, self.matrix.width())?;
-        queries.par_iter().map(|query| self.search_as(query, k, ef_search, 0, &|_| true)).collect()
+        exact::each(&queries, |query| self.search_as(query, k, ef_search, 0, &|_| true))
     }
 
     /// The parameters it was built with.
@@ -497,7 +497,7 @@ impl HnswIndex {
         is_wanted: &(dyn Fn(usize) -> bool + Sync),
     ) -> Result<Vec<Ranking>> {
         let queries = check_queries(queries, self.matrix.width())?;
-        queries.par_iter().map(|query| self.search_among(query, k, n_unwanted, is_wanted)).collect()
+        exact::each(&queries, |query| self.search_among(query, k, n_unwanted, is_wanted))
     }
 
     /// The `k` nearest to `query` of the rows that `is_wanted`, where `n_unwanted` are not.

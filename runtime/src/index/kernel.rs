@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use pulp::{Arch, Simd, WithSimd};
+use sketchfind_core::distance::Distance;
 
 /// What the processor can do, asked once.
 pub(super) static ARCH: LazyLock<Arch> = LazyLock::new(Arch::new);
@@ -140,6 +141,35 @@ impl<'a> RowList<'a> {
     }
 }
 
+/// Rows of numbers that become float32 without a loss.
+pub(super) trait Numbers {
+    type Number: Copy + Into<f32>;
+    /// Numbers in a row.
+    fn width(&self) -> usize;
+    /// The number in the matrix of the row at `place`.
+    fn row(&self, place: usize) -> usize;
+    /// The row at `place`.
+    fn numbers(&self, place: usize) -> &[Self::Number];
+}
+
+impl Numbers for RowList<'_> {
+    type Number = f32;
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    #[inline(always)]
+    fn row(&self, place: usize) -> usize {
+        RowList::row(self, place)
+    }
+
+    #[inline(always)]
+    fn numbers(&self, place: usize) -> &[f32] {
+        self.values(place)
+    }
+}
+
 /// Calls `found(row, sums)` for each of the rows at `places` with what `kind` sums up between it and `query`.
 pub(super) fn one_by_one(
     rows: RowList<'_>,
@@ -158,6 +188,16 @@ pub(super) enum Sums {
     Squares,
     /// The products, and the squares of the row.
     Products,
+}
+
+impl Sums {
+    /// What [`QueryBounds`](super::bounds::QueryBounds) wants.
+    pub(super) fn of(distance: Distance) -> Sums {
+        match distance {
+            Distance::Mse => Sums::Squares,
+            Distance::Cosine => Sums::Products,
+        }
+    }
 }
 
 struct OneByOne<'a, F> {
@@ -232,6 +272,8 @@ impl WithSimd for Lanes {
 /// Which products of a row and the queries are of interest: those with
 /// `row_offset - 2 * product - row_slack * query_slack <= limit`.
 pub(super) trait Interest {
+    /// Is called now and then, before some rows are multiplied with all queries.
+    fn begin(&mut self) {}
     /// `row_offset`, the factor of the product, and `row_slack` of the row; nothing where all are of interest.
     fn row(&self, row: usize) -> Option<[f32; 3]>;
     /// `query_slack` of each query, padded with zeros to [`PADDING`] more than there are.
@@ -247,7 +289,7 @@ pub(super) const PADDING: usize = 64;
 
 /// Multiplies the rows at `places` with all queries, and gives `interest` the products that it wants.
 pub(super) fn multiply(
-    rows: RowList<'_>,
+    rows: impl Numbers,
     places: Range<usize>,
     queries: &Packed,
     interest: &mut impl Interest,
@@ -255,22 +297,23 @@ pub(super) fn multiply(
     ARCH.dispatch(Multiply { rows, places, queries, interest });
 }
 
-struct Multiply<'a, I> {
-    rows: RowList<'a>,
+struct Multiply<'a, N, I> {
+    rows: N,
     places: Range<usize>,
     queries: &'a Packed,
     interest: &'a mut I,
 }
 
-impl<I: Interest> Multiply<'_, I> {
-    /// `R` rows, component by component side by side, with the queries of one group; the first `n` are rows.
+impl<N: Numbers, I: Interest> Multiply<'_, N, I> {
+    /// `R` rows, component by component side by side, with the queries of one group. `facts` are what [`Interest::row`] says
+    /// of those that are rows.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(
         &mut self,
         simd: S,
         rows: &[[f32; R]],
         first: usize,
-        n: usize,
+        facts: &[Option<[f32; 3]>],
         group: &Group,
     ) {
         let (components, _) = S::as_simd_f32s(&group.values).0.as_chunks::<V>();
@@ -284,18 +327,22 @@ impl<I: Interest> Multiply<'_, I> {
             }
         }
         let end = (group.first + V * S::F32_LANES).min(self.queries.n);
-        for (r, products) in products.iter().take(n).enumerate() {
+        for (r, (products, facts)) in products.iter().zip(facts).enumerate() {
             let row = self.rows.row(first + r);
-            if let Some([offset, factor, slack]) = self.interest.row(row) {
+            // By how much a product misses the limit: those above 0 are of no interest.
+            let mut misses = [simd.splat_f32s(0.0); V];
+            if let Some([offset, factor, slack]) = *facts {
                 let slacks = S::as_simd_f32s(&self.interest.query_slacks()[group.first..]).0;
                 let limits = S::as_simd_f32s(&self.interest.limits()[group.first..]).0;
                 let (offset, factor, slack) =
                     (simd.splat_f32s(offset), simd.splat_f32s(factor), simd.splat_f32s(slack));
                 let mut least = simd.splat_f32s(f32::INFINITY);
-                for ((&product, &query_slack), &limit) in products.iter().zip(slacks).zip(limits) {
+                let queries = products.iter().zip(slacks).zip(limits);
+                for (miss, ((&product, &query_slack), &limit)) in misses.iter_mut().zip(queries) {
                     let value = simd.mul_add_f32s(factor, product, offset);
                     let bound = simd.sub_f32s(value, simd.mul_f32s(slack, query_slack));
-                    least = simd.min_f32s(least, simd.sub_f32s(bound, limit));
+                    *miss = simd.sub_f32s(bound, limit);
+                    least = simd.min_f32s(least, *miss);
                 }
                 let least: &[f32] = bytemuck::cast_slice(std::slice::from_ref(&least));
                 if least.iter().all(|&least| least > 0.0) {
@@ -303,7 +350,11 @@ impl<I: Interest> Multiply<'_, I> {
                 }
             }
             let products: &[f32] = bytemuck::cast_slice(products.as_slice());
-            for (&product, query) in products.iter().zip(group.first..end) {
+            let misses: &[f32] = bytemuck::cast_slice(misses.as_slice());
+            for ((&product, &miss), query) in products.iter().zip(misses).zip(group.first..end) {
+                if miss > 0.0 {
+                    continue;
+                }
                 self.interest.take(row, query, product);
             }
         }
@@ -313,26 +364,30 @@ impl<I: Interest> Multiply<'_, I> {
     /// they are read; all queries meet them before the next are.
     #[inline(always)]
     fn all<S: Simd, const R: usize>(&mut self, simd: S) {
-        let width = self.rows.width;
+        let width = self.rows.width();
         let n_cached = (CACHED / width).max(1).next_multiple_of(R);
         let mut cached = vec![[0.0_f32; R]; n_cached / R * width];
+        let mut facts = Vec::with_capacity(n_cached);
         let Range { mut start, end } = self.places.clone();
         while start < end {
             let stop = (start + n_cached).min(end);
+            self.interest.begin();
             for (tile, first) in cached.chunks_exact_mut(width).zip((start..stop).step_by(R)) {
                 for r in 0..R.min(stop - first) {
-                    for (values, &value) in tile.iter_mut().zip(self.rows.values(first + r)) {
-                        values[r] = value;
+                    for (values, &value) in tile.iter_mut().zip(self.rows.numbers(first + r)) {
+                        values[r] = value.into();
                     }
                 }
             }
+            facts.clear();
+            facts.extend((start..stop).map(|place| self.interest.row(self.rows.row(place))));
             for group in &self.queries.groups {
-                for (tile, first) in cached.chunks_exact(width).zip((start..stop).step_by(R)) {
-                    let n = R.min(stop - first);
+                let tiles = cached.chunks_exact(width).zip((start..stop).step_by(R));
+                for ((tile, first), facts) in tiles.zip(facts.chunks(R)) {
                     match group.n_vectors {
-                        1 => self.tile::<S, R, 1>(simd, tile, first, n, group),
-                        2 => self.tile::<S, R, 2>(simd, tile, first, n, group),
-                        _ => self.tile::<S, R, 3>(simd, tile, first, n, group),
+                        1 => self.tile::<S, R, 1>(simd, tile, first, facts, group),
+                        2 => self.tile::<S, R, 2>(simd, tile, first, facts, group),
+                        _ => self.tile::<S, R, 3>(simd, tile, first, facts, group),
                     }
                 }
             }
@@ -341,7 +396,7 @@ impl<I: Interest> Multiply<'_, I> {
     }
 }
 
-impl<I: Interest> WithSimd for Multiply<'_, I> {
+impl<N: Numbers, I: Interest> WithSimd for Multiply<'_, N, I> {
     type Output = ();
 
     #[inline(always)]

@@ -9,6 +9,7 @@ use sketchfind_core::embeddings::Embeddings;
 
 use super::bounds::Lengths;
 use super::codes::Codes;
+use super::principal::Principal;
 use crate::Result;
 use crate::gallery::MappedRows;
 
@@ -16,6 +17,8 @@ use crate::gallery::MappedRows;
 const CODED_FROM: usize = 1 << 20;
 /// Searches for a single query before they are written.
 const CODED_AFTER: usize = 8;
+/// Queries, alone or together, before a first look at the rows is made: these take about as long as making it does.
+const LOOKED_AFTER: usize = 1 << 10;
 
 /// A matrix `[N, D]` of finite float32 numbers, `D > 0`. Cheap to clone: clones share the numbers.
 #[derive(Clone, Debug)]
@@ -29,10 +32,20 @@ pub struct Matrix {
 #[derive(Debug, Default)]
 struct Derived {
     lengths: OnceLock<Lengths>,
-    mse: OnceLock<Codes>,
-    cosine: OnceLock<Codes>,
+    mse: Views,
+    cosine: Views,
     /// Searches for a single query so far.
     n_searches: AtomicUsize,
+    /// Queries so far.
+    n_queries: AtomicUsize,
+}
+
+/// How the rows are seen by one distance.
+#[derive(Debug, Default)]
+struct Views {
+    codes: OnceLock<Codes>,
+    /// Nothing where it would say too little.
+    principal: OnceLock<Option<Principal>>,
 }
 
 #[derive(Clone, Debug)]
@@ -102,7 +115,7 @@ impl Matrix {
 
     /// The rows in 8 bits.
     pub(super) fn codes(&self, distance: Distance) -> &Codes {
-        self.codes_cell(distance).get_or_init(|| Codes::new(self.values(), self.width, distance))
+        self.views(distance).codes.get_or_init(|| Codes::new(self.values(), self.width, distance))
     }
 
     /// The rows in 8 bits for one more search for a single query, once they are worth it: a few searches take less than
@@ -115,23 +128,50 @@ impl Matrix {
             && self.has_rows_in_32_bits()
             && self.derived.n_searches.fetch_add(1, Ordering::Relaxed) == CODED_AFTER
         {
-            let matrix = self.clone();
-            // On a thread of its own: the caller's pool may be at work on searches without a pause. Where there is no
-            // thread to be had, searches stay as they are.
-            let prepare = move || matrix.prepare(distance);
-            drop(std::thread::Builder::new().name("sketchfind codes".into()).spawn(prepare));
+            self.in_background(move |matrix| {
+                matrix.codes(distance);
+            });
         }
         codes
     }
 
-    /// The rows in 8 bits where they are written already.
-    pub(super) fn codes_if_there(&self, distance: Distance) -> Option<&Codes> {
-        self.codes_cell(distance).get()
+    /// A first look at the rows, for `n` more queries, once it is worth it. It is made while searches go on without it.
+    pub(super) fn principal_if_worth_it(&self, distance: Distance, n: usize) -> Option<&Principal> {
+        let principal = self.views(distance).principal.get();
+        if principal.is_none() && self.values().len() >= CODED_FROM && self.has_rows_in_32_bits() {
+            let before = self.derived.n_queries.fetch_add(n, Ordering::Relaxed);
+            if before < LOOKED_AFTER && before + n >= LOOKED_AFTER {
+                self.in_background(move |matrix| {
+                    matrix.principal(distance);
+                });
+            }
+        }
+        principal?.as_ref()
     }
 
-    /// Writes the rows in 8 bits.
+    /// A first look at the rows.
+    fn principal(&self, distance: Distance) -> Option<&Principal> {
+        let new = || Principal::new(self.values(), self.width, distance);
+        self.views(distance).principal.get_or_init(new).as_ref()
+    }
+
+    /// Works on a thread of its own: the caller's pool may be at work on searches without a pause. Where there is no thread
+    /// to be had, searches stay as they are.
+    fn in_background(&self, work: impl FnOnce(&Matrix) + Send + 'static) {
+        let matrix = self.clone();
+        let work = move || work(&matrix);
+        drop(std::thread::Builder::new().name("sketchfind codes".into()).spawn(work));
+    }
+
+    /// The rows in 8 bits where they are written already.
+    pub(super) fn codes_if_there(&self, distance: Distance) -> Option<&Codes> {
+        self.views(distance).codes.get()
+    }
+
+    /// Makes what searches are fastest with: a first look at the rows, or, where that would say too little, the rows in 8
+    /// bits.
     pub(super) fn prepare(&self, distance: Distance) {
-        if self.has_rows_in_32_bits() {
+        if self.has_rows_in_32_bits() && self.principal(distance).is_none() {
             self.codes(distance);
         }
     }
@@ -141,7 +181,7 @@ impl Matrix {
         u32::try_from(self.len()).is_ok()
     }
 
-    fn codes_cell(&self, distance: Distance) -> &OnceLock<Codes> {
+    fn views(&self, distance: Distance) -> &Views {
         match distance {
             Distance::Mse => &self.derived.mse,
             Distance::Cosine => &self.derived.cosine,

@@ -63,7 +63,7 @@ impl Floats {
         let width = matrix.width();
         let mut values = vec![0.0; matrix.values().len()];
         let rows = matrix.values().par_chunks_exact(width).with_min_len(64);
-        values.par_chunks_exact_mut(width).zip(rows).for_each(|(out, row)| codes.centre(row, out));
+        values.par_chunks_exact_mut(width).zip(rows).for_each(|(out, row)| codes.centred(row, out));
         Floats { width, values }
     }
 
@@ -94,7 +94,7 @@ impl Seen<'_> {
         let mut floats = Vec::new();
         if self.floats.is_some() {
             floats.resize(query.len(), 0.0);
-            self.codes.centre(query, &mut floats);
+            self.codes.centred(query, &mut floats);
         }
         Some(SeenQuery { coded, floats })
     }
