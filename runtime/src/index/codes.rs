@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use sketchfind_core::distance::Distance;
 
 use super::bounds::{Nearest, length};
-use super::kernel::{ARCH, RowList};
+use super::kernel::{ARCH, RowList, prefetch};
 use super::large::Large;
 
 /// The largest whole number in a row.
@@ -450,7 +450,11 @@ impl<F: FnMut(usize, Written) -> f64> WithSimd for Look<'_, F> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let mut reach = self.reach;
+        let end = self.places.end;
         for place in self.places {
+            if let Some(row) = self.list.soon(place, end) {
+                prefetch(self.codes.bytes_of(row as u32));
+            }
             let (head, numbers) = self.codes.row(self.list.row(place) as u32);
             let product = product(simd, &self.query.numbers, numbers) as f64;
             let (scale, written) = (f64::from(head.scale), head.written());

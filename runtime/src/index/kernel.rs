@@ -139,6 +139,14 @@ impl<'a> RowList<'a> {
     fn values(&self, place: usize) -> &'a [f32] {
         &self.values[self.row(place) * self.width..][..self.width]
     }
+
+    /// The row that is worth fetching before the one at `place` is looked at, out of places up to `end`: one that comes soon,
+    /// where rows do not lie in the order in which they are read, which the processor fetches ahead itself.
+    #[inline(always)]
+    pub(super) fn soon(&self, place: usize, end: usize) -> Option<usize> {
+        const AHEAD: usize = 2;
+        self.ids.filter(|_| place + AHEAD < end).map(|ids| ids[place + AHEAD] as usize)
+    }
 }
 
 /// Rows of numbers that become float32 without a loss.
@@ -213,7 +221,11 @@ impl<F: FnMut(usize, [f32; 2])> WithSimd for OneByOne<'_, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        let end = self.places.end;
         for place in self.places {
+            if let Some(row) = self.rows.soon(place, end) {
+                prefetch(bytemuck::cast_slice(&self.rows.values[row * self.rows.width..][..self.rows.width]));
+            }
             let row = self.rows.values(place);
             let sums = match self.kind {
                 Sums::Squares => [squares(simd, self.query, row), 0.0],

@@ -40,7 +40,7 @@ const MOST: usize = 512;
 /// Numbers that are seen of a row are a multiple of this: what a processor sums up at once.
 const STEP: usize = 64;
 /// The share of the variance that may be outside of what is seen; directions are added until it is.
-const OUTSIDE: f64 = 0.05;
+const OUTSIDE: f64 = 0.08;
 /// The share beyond which looking is in vain: too many rows seem near.
 const TOO_MUCH_OUTSIDE: f64 = 0.15;
 /// Steps of the subspace iteration.
@@ -179,15 +179,18 @@ impl Part<'_> {
     fn look(&mut self, list: RowList<'_>) -> bool {
         let before = self.reach;
         if !self.is_known {
-            let list = RowList { ids: None, ..list };
             let mut seeming = std::mem::take(&mut self.seeming).into_vec();
-            for Promising { row, .. } in seeming.iter().filter(|seeming| !seeming.is_known) {
-                let places = *row..*row + 1;
-                one_by_one(list, places, self.query, Sums::of(self.principal.distance), &mut |row, sums| {
-                    let (low, high) = self.bounds.of(sums);
-                    self.nearest.offer(row, low, high);
-                });
-            }
+            let rows: Vec<u32> = seeming
+                .iter()
+                .filter(|seeming| !seeming.is_known)
+                .map(|seeming| seeming.row as u32)
+                .collect();
+            let list = RowList { ids: Some(&rows), ..list };
+            let kind = Sums::of(self.principal.distance);
+            one_by_one(list, 0..rows.len(), self.query, kind, &mut |row, sums| {
+                let (low, high) = self.bounds.of(sums);
+                self.nearest.offer(row, low, high);
+            });
             seeming.iter_mut().for_each(|seeming| seeming.is_known = true);
             self.seeming = seeming.into();
             self.is_known = true;
