@@ -69,8 +69,17 @@ pub fn summarise_seeds(runs: &[Vec<QueryResult>], bootstrap: &Bootstrap) -> Resu
         }
         None => None,
     };
-    let over_seeds_and_queries = scores.interval(bootstrap, "acc@1 over seeds");
+    let over_seeds_and_queries = interval(&[scores], bootstrap, "acc@1 over seeds")?;
     Ok(SeedSummary { n_seeds, n_queries, mean, deviation, over_seeds, over_seeds_and_queries })
+}
+
+/// The runs of two methods on one data set, with the same seeds.
+#[derive(Clone, Copy, Debug)]
+pub struct SeedPair<'a> {
+    /// Those of method A.
+    pub a: &'a [Vec<QueryResult>],
+    /// Those of method B.
+    pub b: &'a [Vec<QueryResult>],
 }
 
 /// Compares the runs of method B to those of method A, seed by seed.
@@ -82,37 +91,74 @@ pub fn compare_seeds(
     b: &[Vec<QueryResult>],
     bootstrap: &Bootstrap,
 ) -> Result<SeedComparison> {
-    if a.len() != b.len() {
-        let reason = format!("{} runs and {} runs", a.len(), b.len());
-        return Err(Error::NotComparable { reason });
+    compare_over_sets(&[SeedPair { a, b }], bootstrap)
+}
+
+/// Compares method B to method A on several data sets together: the mean of their differences, in which each data set counts
+/// the same. Seeds and photos are resampled within each data set, and signs are flipped of all photos of all of them.
+///
+/// # Errors
+/// As [`compare_seeds`]; [`Error::Empty`] without a data set.
+pub fn compare_over_sets(pairs: &[SeedPair<'_>], bootstrap: &Bootstrap) -> Result<SeedComparison> {
+    let mut sets = Vec::new();
+    // Of each photo what it adds to the mean difference.
+    let mut shares = Vec::new();
+    for &SeedPair { a, b } in pairs {
+        if a.len() != b.len() {
+            let reason = format!("{} runs and {} runs", a.len(), b.len());
+            return Err(Error::NotComparable { reason });
+        }
+        let (mut scores, others) = (Scores::new(a, bootstrap)?, Scores::new(b, bootstrap)?);
+        check_same_questions(&a[0], &b[0])?;
+        // From here on each query's score is its difference.
+        for (of_a, of_b) in scores.right.iter_mut().zip(&others.right) {
+            of_a.iter_mut().zip(of_b).for_each(|(a, b)| *a = b - *a);
+        }
+        let n_scores = (a.len() * a[0].len() * pairs.len()) as f64;
+        shares.extend(scores.groups.members().iter().map(|members| {
+            let total = |seed: &Vec<f64>| members.iter().map(|&query| seed[query]).sum::<f64>();
+            scores.right.iter().map(total).sum::<f64>() / n_scores
+        }));
+        sets.push(scores);
     }
-    let (mut scores, others) = (Scores::new(a, bootstrap)?, Scores::new(b, bootstrap)?);
-    check_same_questions(&a[0], &b[0])?;
-    // From here on each query's score is its difference.
-    for (of_a, of_b) in scores.right.iter_mut().zip(&others.right) {
-        of_a.iter_mut().zip(of_b).for_each(|(a, b)| *a = b - *a);
-    }
-    let n_queries = a[0].len();
-    let totals: Vec<f64> = scores
-        .groups
-        .members()
-        .iter()
-        .map(|members| scores.right.iter().map(|seed| members.iter().map(|&q| seed[q]).sum::<f64>()).sum())
-        .collect();
-    let observed = totals.iter().sum::<f64>();
+    let observed = shares.iter().sum::<f64>();
     let mut n_as_large = 0;
     for sample in 0..bootstrap.samples {
         let mut stream = Stream::new(bootstrap.seed, "sign flips", &[sample as u64]);
-        let flipped: f64 = totals.iter().map(|total| if stream.coin() { *total } else { -total }).sum();
-        // Totals are whole numbers, so that equality is exact.
-        n_as_large += usize::from(flipped.abs() >= observed.abs());
+        let flipped: f64 = shares.iter().map(|share| if stream.coin() { *share } else { -share }).sum();
+        // What differs by the roundings of its sum alone is as large.
+        n_as_large += usize::from(flipped.abs() >= observed.abs() - 1e-12);
     }
     Ok(SeedComparison {
-        difference: observed / (a.len() * n_queries) as f64,
-        over_seeds_and_queries: scores.interval(bootstrap, "acc@1 difference over seeds"),
+        difference: observed,
+        over_seeds_and_queries: interval(&sets, bootstrap, "acc@1 difference over seeds")?,
         // The observed signs are one of the permutations (Phipson and Smyth 2010), so that it is never 0.
         p_value: (1 + n_as_large) as f64 / (1 + bootstrap.samples) as f64,
     })
+}
+
+/// The interval of the mean over data sets of a method's acc@1, each data set being its runs: the percentile bootstrap over
+/// seeds and photos within each.
+///
+/// # Errors
+/// As [`summarise_seeds`]; [`Error::Empty`] without a data set.
+pub fn interval_over_sets(sets: &[&[Vec<QueryResult>]], bootstrap: &Bootstrap) -> Result<(f64, f64)> {
+    let scores = sets.iter().map(|runs| Scores::new(runs, bootstrap)).collect::<Result<Vec<_>>>()?;
+    interval(&scores, bootstrap, "acc@1 over seeds")
+}
+
+/// The percentile bootstrap, over seeds and photos of each data set, of the mean over data sets of the mean score.
+fn interval(sets: &[Scores], bootstrap: &Bootstrap, name: &str) -> Result<(f64, f64)> {
+    if sets.is_empty() {
+        return Err(Error::Empty { what: "data set" });
+    }
+    let mut values: Vec<f64> = (0..bootstrap.samples)
+        .map(|sample| {
+            let mut stream = Stream::new(bootstrap.seed, name, &[sample as u64]);
+            sets.iter().map(|scores| scores.resampled_mean(&mut stream)).sum::<f64>() / sets.len() as f64
+        })
+        .collect();
+    Ok(central_interval(&mut values, bootstrap.confidence))
 }
 
 /// A score for each query in each run: whether it is right, or a difference of that.
@@ -132,24 +178,18 @@ impl Scores {
         Ok(Scores { right: runs.iter().map(right).collect(), groups: Groups::by_photo(first) })
     }
 
-    /// The percentile bootstrap of the mean score over seeds and photos.
-    fn interval(&self, bootstrap: &Bootstrap, name: &str) -> (f64, f64) {
+    /// The mean score over seeds and photos that are drawn with replacement.
+    fn resampled_mean(&self, stream: &mut Stream) -> f64 {
         let (n_seeds, n_photos) = (self.right.len(), self.groups.len());
-        let mut values: Vec<f64> = (0..bootstrap.samples)
-            .map(|sample| {
-                let mut stream = Stream::new(bootstrap.seed, name, &[sample as u64]);
-                let seeds: Vec<usize> = (0..n_seeds).map(|_| stream.below(n_seeds)).collect();
-                let (mut sum, mut n) = (0.0, 0);
-                for _ in 0..n_photos {
-                    for &query in &self.groups.members()[stream.below(n_photos)] {
-                        sum += seeds.iter().map(|&seed| self.right[seed][query]).sum::<f64>();
-                        n += n_seeds;
-                    }
-                }
-                sum / f64::from(n.max(1) as u32)
-            })
-            .collect();
-        central_interval(&mut values, bootstrap.confidence)
+        let seeds: Vec<usize> = (0..n_seeds).map(|_| stream.below(n_seeds)).collect();
+        let (mut sum, mut n) = (0.0, 0);
+        for _ in 0..n_photos {
+            for &query in &self.groups.members()[stream.below(n_photos)] {
+                sum += seeds.iter().map(|&seed| self.right[seed][query]).sum::<f64>();
+                n += n_seeds;
+            }
+        }
+        sum / f64::from(n.max(1) as u32)
     }
 }
 
@@ -185,6 +225,26 @@ mod tests {
         assert!((comparison.p_value - 2.0 / 32.0).abs() < 0.01, "{}", comparison.p_value);
         let same = compare_seeds(&a, &a, &Bootstrap::ORDINARY).unwrap();
         assert_eq!((same.difference, same.p_value, same.over_seeds_and_queries), (0.0, 1.0, (0.0, 0.0)));
+    }
+
+    /// Two sets with two and three photos, all for B: two of 2^5 sign flips are as large; and the mean counts each set the
+    /// same, however many queries it has.
+    #[test]
+    fn several_data_sets_by_hand() {
+        let small = ([with_ranks(&[2, 2], 1)], [with_ranks(&[1, 1], 1)]);
+        let large = ([with_ranks(&[2, 2, 2, 1], 1)], [with_ranks(&[1, 1, 1, 1], 1)]);
+        let pairs = [&small, &large].map(|(a, b)| SeedPair { a, b });
+        let comparison = compare_over_sets(&pairs, &Bootstrap::ORDINARY).unwrap();
+        assert!((comparison.difference - (1.0 + 0.75) / 2.0).abs() < 1e-12);
+        assert!((comparison.p_value - 2.0 / 32.0).abs() < 0.01, "{}", comparison.p_value);
+        let (low, high) = comparison.over_seeds_and_queries;
+        // The small set is 1 in all resamples, the large one between 0 and 1.
+        assert!((0.5..0.875).contains(&low) && high == 1.0, "{low} to {high}");
+        let one = compare_over_sets(&pairs[1..], &Bootstrap::ORDINARY).unwrap();
+        assert_eq!(one, compare_seeds(&large.0, &large.1, &Bootstrap::ORDINARY).unwrap());
+        let (low, high) = interval_over_sets(&[&small.1, &large.0], &Bootstrap::ORDINARY).unwrap();
+        assert!((0.5..0.6).contains(&low) && (0.7..=1.0).contains(&high), "{low} to {high}");
+        assert!(compare_over_sets(&[], &Bootstrap::ORDINARY).is_err());
     }
 
     /// The queries of a photo are flipped together: four queries of one photo are one observation, and never

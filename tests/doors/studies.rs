@@ -94,6 +94,41 @@ fn a_study_that_is_interrupted_ends_as_if_it_had_not_been_and_says_what_its_runs
 }
 
 #[test]
+fn several_data_sets_are_summed_up_together() {
+    let scene = scene();
+    let (head, rest) = STUDY.split_once("[[dataset]]").unwrap();
+    let (dataset, methods) = rest.split_once("[[method]]").unwrap();
+    let two = format!(
+        "{}[[dataset]]{dataset}[[dataset]]{}[[method]]{methods}",
+        head.replace("seeds = [1, 2]", "seeds = [1]"),
+        dataset.replace("\"toy\"", "\"other\"").replace("epochs = 1", "epochs = 2")
+    );
+    std::fs::write(scene.path("study.toml"), two).unwrap();
+    succeed(&mut study(&scene, "out"));
+    let summary = rows(&scene.path("out/summary.csv"));
+    let names: Vec<&str> = summary.iter().map(|row| row["dataset"].as_str()).collect();
+    assert_eq!(
+        names,
+        ["toy", "toy", "toy", "toy", "other", "other", "other", "other", "all", "all", "all", "all"]
+    );
+    let (sets, all) = summary.split_at(8);
+    for row in all {
+        let of: Vec<_> = sets
+            .iter()
+            .filter(|set| set["method"] == row["method"] && set["checkpoint"] == row["checkpoint"])
+            .collect();
+        let mean = |column: &str| of.iter().map(|set| number(set, column)).sum::<f64>() / 2.0;
+        assert_eq!(of.len(), 2);
+        assert!((number(row, "acc1") - mean("acc1")).abs() < 1e-12);
+        assert_eq!(number(row, "n_queries"), 2.0 * mean("n_queries"));
+        if row["method"] == "meta" {
+            assert!((number(row, "difference") - mean("difference")).abs() < 1e-12);
+            assert!(number(row, "difference_low") <= number(row, "difference"));
+        }
+    }
+}
+
+#[test]
 fn a_folder_of_something_else_and_a_study_of_other_settings_are_refused() {
     let scene = scene();
     std::fs::create_dir(scene.path("thesis")).unwrap();

@@ -8,7 +8,7 @@
 //! ```text
 //! OUT/runs.csv                              one row a run and checkpoint
 //! OUT/summary.csv                           one row a method, data set and checkpoint, with the paired test against
-//!                                           the first method
+//!                                           the first method; and of several data sets together, which is named 'all'
 //! OUT/runs/<data set>/<method>/seed-<n>/    the run, and its reports test-last/, test-best/, test-initial/
 //! OUT/neighbourhood/                        distances between training photos, shared by the runs
 //! ```
@@ -22,7 +22,9 @@ use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::{atomic, fingerprint};
 use sketchfind_eval::accuracy::accuracy_at;
 use sketchfind_eval::report::{Provenance, QUERIES, Report};
-use sketchfind_eval::seeds::{compare_seeds, summarise_seeds};
+use sketchfind_eval::seeds::{
+    SeedComparison, SeedPair, compare_over_sets, compare_seeds, interval_over_sets, summarise_seeds,
+};
 use sketchfind_eval::{Bootstrap, QueryResult, rank_queries};
 
 use crate::checkpoint::{self, Position, Which};
@@ -126,6 +128,11 @@ impl Study {
         ] {
             if names.is_empty() {
                 return Err(format!("{what} is empty, expected at least one"));
+            }
+            if what == "dataset" && names.iter().any(|name| name == ALL) {
+                return Err(format!(
+                    "dataset '{ALL}', which is the name of all of them together in {SUMMARY}"
+                ));
             }
             if let Some(name) = names.iter().find(|name| !is_plain(name)) {
                 return Err(format!("{what} '{name}', expected lower-case letters, digits, '-', '_', '.'"));
@@ -288,17 +295,17 @@ pub struct RunRow {
 pub struct SummaryRow {
     /// The version of the columns.
     pub schema: u32,
-    /// The data set.
+    /// The data set, or `all`: the mean over data sets, of which each counts the same.
     pub dataset: String,
     /// The method.
     pub method: String,
     /// `last` or `best` (on held-out training photos).
     pub checkpoint: String,
-    /// Runs that are done.
+    /// Runs that are done; of several data sets the fewest.
     pub n_seeds: usize,
-    /// Test sketches of each.
+    /// Test sketches of each; of all data sets together.
     pub n_queries: usize,
-    /// Test photos.
+    /// Test photos; of all data sets together.
     pub n_gallery: usize,
     /// Mean acc@1 over seeds, in `[0, 1]`.
     pub acc1: f64,
@@ -579,49 +586,95 @@ fn write_rows<'r, R: Serialize + 'r>(path: &Path, rows: impl Iterator<Item = &'r
     })
 }
 
-/// Summarises what is done. A method is compared to the first one over the seeds that both have.
+/// The name of all data sets together.
+const ALL: &str = "all";
+
+/// What is done of one method on one data set.
+struct Cell<'a> {
+    runs: Vec<&'a Done>,
+    results: Vec<Vec<QueryResult>>,
+    /// The results of the first method and of this one, of the seeds that both have.
+    pairs: (Vec<Vec<QueryResult>>, Vec<Vec<QueryResult>>),
+}
+
+impl<'a> Cell<'a> {
+    fn new(all: &'a [Done], dataset: &str, checkpoint: &str, method: &str, reference: &str) -> Cell<'a> {
+        let of = |method: &str| -> Vec<&'a Done> {
+            let is_of =
+                |row: &RunRow| (row.dataset.as_str(), row.checkpoint.as_str()) == (dataset, checkpoint);
+            all.iter().filter(|Done { row, .. }| is_of(row) && row.method == method).collect()
+        };
+        let (runs, others) = (of(method), of(reference));
+        let pair = |run: &&Done| {
+            let other = others.iter().find(|other| other.row.seed == run.row.seed)?;
+            Some((other.results.clone(), run.results.clone()))
+        };
+        let pairs = runs.iter().filter_map(pair).unzip();
+        Cell { results: runs.iter().map(|done| done.results.clone()).collect(), runs, pairs }
+    }
+
+    fn mean(&self, value: impl Fn(&RunRow) -> f64) -> f64 {
+        self.runs.iter().map(|done| value(&done.row)).sum::<f64>() / self.runs.len() as f64
+    }
+
+    fn held_out_acc1(&self) -> Option<f64> {
+        let values: Option<Vec<f64>> = self.runs.iter().map(|done| done.row.held_out_acc1).collect();
+        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    }
+}
+
+/// Summarises what is done, each data set by itself and then, where each has runs, all of them together. A method is
+/// compared to the first one over the seeds that both have.
 fn summarise(study: &Study, all: &[Done]) -> Result<Vec<SummaryRow>> {
     let bootstrap = study.bootstrap();
+    let reference = &study.method[0].name;
     let mut rows = Vec::new();
-    for dataset in &study.dataset {
-        for checkpoint in ["last", "best"] {
-            let of = |method: &str| -> Vec<&Done> {
-                all.iter()
-                    .filter(|Done { row, .. }| {
-                        row.dataset == dataset.name && row.checkpoint == checkpoint && row.method == method
-                    })
-                    .collect()
+    let mut together = Vec::new();
+    for checkpoint in ["last", "best"] {
+        for method in &study.method {
+            let cell =
+                |dataset: &StudyDataset| Cell::new(all, &dataset.name, checkpoint, &method.name, reference);
+            let cells: Vec<Cell<'_>> = study.dataset.iter().map(cell).collect();
+            let is_other = &method.name != reference;
+            // What does not depend on the data set, and the comparison.
+            let blank = |comparison: Option<SeedComparison>| SummaryRow {
+                schema: SCHEMA,
+                dataset: String::new(),
+                method: method.name.clone(),
+                checkpoint: checkpoint.into(),
+                n_seeds: 0,
+                n_queries: 0,
+                n_gallery: 0,
+                acc1: f64::NAN,
+                acc1_deviation: None,
+                acc1_low_seeds: None,
+                acc1_high_seeds: None,
+                acc1_low: f64::NAN,
+                acc1_high: f64::NAN,
+                acc5: f64::NAN,
+                acc10: f64::NAN,
+                held_out_acc1: None,
+                reference: comparison.map(|_| reference.clone()),
+                difference: comparison.map(|c| c.difference),
+                difference_low: comparison.map(|c| c.over_seeds_and_queries.0),
+                difference_high: comparison.map(|c| c.over_seeds_and_queries.1),
+                p_value: comparison.map(|c| c.p_value),
+                confidence: bootstrap.confidence,
+                samples: bootstrap.samples,
+                tool: TOOL.into(),
             };
-            let reference = &study.method[0].name;
-            for method in &study.method {
-                let runs = of(&method.name);
-                let Some(first) = runs.first() else {
+            for (dataset, cell) in study.dataset.iter().zip(&cells) {
+                let Some(first) = cell.runs.first() else {
                     continue;
                 };
-                let results: Vec<Vec<QueryResult>> = runs.iter().map(|done| done.results.clone()).collect();
-                let summary = summarise_seeds(&results, &bootstrap)?;
-                let others = of(reference);
-                let (a, b): (Vec<_>, Vec<_>) = runs
-                    .iter()
-                    .filter_map(|run| {
-                        let other = others.iter().find(|other| other.row.seed == run.row.seed)?;
-                        Some((other.results.clone(), run.results.clone()))
-                    })
-                    .unzip();
-                let comparison = if &method.name == reference || a.is_empty() {
-                    None
-                } else {
-                    Some(compare_seeds(&a, &b, &bootstrap)?)
+                let summary = summarise_seeds(&cell.results, &bootstrap)?;
+                let (a, b) = &cell.pairs;
+                let comparison = match is_other && !a.is_empty() {
+                    true => Some(compare_seeds(a, b, &bootstrap)?),
+                    false => None,
                 };
-                let mean = |value: &dyn Fn(&RunRow) -> f64| {
-                    runs.iter().map(|done| value(&done.row)).sum::<f64>() / runs.len() as f64
-                };
-                let held_out: Option<Vec<f64>> = runs.iter().map(|done| done.row.held_out_acc1).collect();
                 rows.push(SummaryRow {
-                    schema: SCHEMA,
                     dataset: dataset.name.clone(),
-                    method: method.name.clone(),
-                    checkpoint: checkpoint.into(),
                     n_seeds: summary.n_seeds,
                     n_queries: summary.n_queries,
                     n_gallery: first.row.n_gallery,
@@ -631,21 +684,45 @@ fn summarise(study: &Study, all: &[Done]) -> Result<Vec<SummaryRow>> {
                     acc1_high_seeds: summary.over_seeds.map(|(_, high)| high),
                     acc1_low: summary.over_seeds_and_queries.0,
                     acc1_high: summary.over_seeds_and_queries.1,
-                    acc5: mean(&|row| row.acc5),
-                    acc10: mean(&|row| row.acc10),
-                    held_out_acc1: held_out.map(|values| values.iter().sum::<f64>() / values.len() as f64),
-                    reference: comparison.map(|_| reference.clone()),
-                    difference: comparison.map(|c| c.difference),
-                    difference_low: comparison.map(|c| c.over_seeds_and_queries.0),
-                    difference_high: comparison.map(|c| c.over_seeds_and_queries.1),
-                    p_value: comparison.map(|c| c.p_value),
-                    confidence: bootstrap.confidence,
-                    samples: bootstrap.samples,
-                    tool: TOOL.into(),
+                    acc5: cell.mean(|row| row.acc5),
+                    acc10: cell.mean(|row| row.acc10),
+                    held_out_acc1: cell.held_out_acc1(),
+                    ..blank(comparison)
                 });
             }
+            if cells.len() < 2 || cells.iter().any(|cell| cell.runs.is_empty()) {
+                continue;
+            }
+            let mean = |value: fn(&RunRow) -> f64| {
+                cells.iter().map(|cell| cell.mean(value)).sum::<f64>() / cells.len() as f64
+            };
+            let sets: Vec<&[Vec<QueryResult>]> = cells.iter().map(|cell| cell.results.as_slice()).collect();
+            let (acc1_low, acc1_high) = interval_over_sets(&sets, &bootstrap)?;
+            let pairs: Vec<SeedPair<'_>> =
+                cells.iter().map(|Cell { pairs: (a, b), .. }| SeedPair { a, b }).collect();
+            let comparison = match is_other && pairs.iter().all(|pair| !pair.a.is_empty()) {
+                true => Some(compare_over_sets(&pairs, &bootstrap)?),
+                false => None,
+            };
+            let held_out: Option<Vec<f64>> = cells.iter().map(Cell::held_out_acc1).collect();
+            together.push(SummaryRow {
+                dataset: ALL.into(),
+                n_seeds: cells.iter().map(|cell| cell.runs.len()).min().unwrap_or(0),
+                n_queries: cells.iter().map(|cell| cell.runs[0].row.n_queries).sum(),
+                n_gallery: cells.iter().map(|cell| cell.runs[0].row.n_gallery).sum(),
+                acc1: mean(|row| row.acc1),
+                acc1_low,
+                acc1_high,
+                acc5: mean(|row| row.acc5),
+                acc10: mean(|row| row.acc10),
+                held_out_acc1: held_out.map(|values| values.iter().sum::<f64>() / values.len() as f64),
+                ..blank(comparison)
+            });
         }
     }
+    // As they stand in the study, and all together at the end.
+    rows.sort_by_key(|row| study.dataset.iter().position(|dataset| dataset.name == row.dataset));
+    rows.extend(together);
     Ok(rows)
 }
 
@@ -691,6 +768,7 @@ mod tests {
             ("seeds = [1, 2]", "seeds = []", "seeds is empty"),
             ("seeds = [1, 2]", "seeds = [1, 1]", "'1' stands there twice"),
             ("'slow'", "'baseline'", "'baseline' stands there twice"),
+            ("name = 'a'", "name = 'all'", "dataset 'all'"),
             ("'slow'", "'../slow'", "'../slow', expected"),
             ("learning_rate = 0.0001", "rate = 0.0001", "rate"),
             ("learning_rate = 0.0001", "method = 'meta'", "method 'slow'': train.method is 'meta'"),
