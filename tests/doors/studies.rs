@@ -101,7 +101,7 @@ fn several_data_sets_are_summed_up_together() {
     let two = format!(
         "{}[[dataset]]{dataset}[[dataset]]{}[[method]]{methods}",
         head.replace("seeds = [1, 2]", "seeds = [1]"),
-        dataset.replace("\"toy\"", "\"other\"").replace("epochs = 1", "epochs = 2")
+        dataset.replace("\"toy\"", "\"other\"\nseeds = [2]").replace("epochs = 1", "epochs = 2")
     );
     std::fs::write(scene.path("study.toml"), two).unwrap();
     succeed(&mut study(&scene, "out"));

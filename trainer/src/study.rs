@@ -51,7 +51,7 @@ const TOOL: &str = concat!("sketchfind-train ", env!("CARGO_PKG_VERSION"));
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Study {
-    /// The seeds; each method is trained with each on each data set.
+    /// The seeds; each method is trained with each on each data set that has none of its own.
     pub seeds: Vec<u64>,
     /// The data sets.
     pub dataset: Vec<StudyDataset>,
@@ -77,6 +77,8 @@ pub struct StudyDataset {
     pub data: PathBuf,
     /// The configuration that its runs begin with.
     pub config: PathBuf,
+    /// Its own seeds, in the place of the study's: fewer where runs take long.
+    pub seeds: Option<Vec<u64>>,
     /// What differs from that configuration, as its tables and keys.
     #[serde(default)]
     pub set: toml::Table,
@@ -108,7 +110,7 @@ impl Study {
         study.bootstrap().check()?;
         for dataset in &study.dataset {
             for method in &study.method {
-                for &seed in &study.seeds {
+                for &seed in study.seeds_of(dataset) {
                     study.config(dataset, method, seed)?;
                 }
             }
@@ -116,16 +118,24 @@ impl Study {
         Ok(study)
     }
 
+    fn seeds_of<'a>(&'a self, dataset: &'a StudyDataset) -> &'a [u64] {
+        dataset.seeds.as_ref().unwrap_or(&self.seeds)
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         let is_plain = |name: &str| {
             let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
             !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed)
         };
-        for (what, names) in [
+        let mut lists = vec![
             ("dataset", self.dataset.iter().map(|d| d.name.clone()).collect::<Vec<_>>()),
             ("method", self.method.iter().map(|m| m.name.clone()).collect()),
-            ("seeds", self.seeds.iter().map(u64::to_string).collect()),
-        ] {
+        ];
+        let of_sets = self.dataset.iter().filter_map(|dataset| dataset.seeds.as_ref());
+        for seeds in of_sets.chain([&self.seeds]) {
+            lists.push(("seeds", seeds.iter().map(u64::to_string).collect()));
+        }
+        for (what, names) in lists {
             if names.is_empty() {
                 return Err(format!("{what} is empty, expected at least one"));
             }
@@ -358,18 +368,19 @@ pub fn study(options: &StudyOptions<'_>, observer: &(dyn Fn(StudyEvent<'_>) + Sy
     if !atomic::is_free_for(out, RUNS)? && !out.join("runs").is_dir() {
         return Err(Error::run(out, "the folder is not empty and holds no study"));
     }
-    let n_runs = study.dataset.len() * study.method.len() * study.seeds.len();
+    let n_runs = study.dataset.iter().map(|set| study.seeds_of(set).len() * study.method.len()).sum();
     let mut all: Vec<Done> = Vec::new();
     let mut number = 0;
     for dataset in &study.dataset {
         let mut source = TestSource::new(study, dataset)?;
         // Seeds outside of methods: what is done at any time can be compared.
-        for &seed in &study.seeds {
+        let seeds = study.seeds_of(dataset);
+        for &seed in seeds {
             for method in &study.method {
                 number += 1;
                 let (dataset, method_name) = (&dataset.name, &method.name);
                 observer(StudyEvent::Run { number, n_runs, dataset, method: method_name, seed });
-                let is_first = method == &study.method[0] && seed == study.seeds[0];
+                let is_first = method == &study.method[0] && seed == seeds[0];
                 let done = match source.run(options, method, seed, is_first, observer) {
                     Ok(Some(done)) => done,
                     Ok(None) | Err(Error::Interrupted) => return Ok(StudyOutcome::Interrupted),
@@ -767,6 +778,8 @@ mod tests {
         for (from, to, part) in [
             ("seeds = [1, 2]", "seeds = []", "seeds is empty"),
             ("seeds = [1, 2]", "seeds = [1, 1]", "'1' stands there twice"),
+            ("data = 'a'", "data = 'a'\nseeds = [3, 3]", "'3' stands there twice"),
+            ("data = 'a'", "data = 'a'\nseeds = []", "seeds is empty"),
             ("'slow'", "'baseline'", "'baseline' stands there twice"),
             ("name = 'a'", "name = 'all'", "dataset 'all'"),
             ("'slow'", "'../slow'", "'../slow', expected"),

@@ -188,11 +188,16 @@ impl Codes {
     /// A query, or nothing where it has no direction or is so far out that graphs' float32 cannot tell rows apart.
     pub(super) fn query(&self, query: &[f32]) -> Option<CodedQuery> {
         let factor = factor(self.distance, query);
-        const FAR: f64 = 1e6;
         let lengths = length(query) * factor + self.centre_length;
         (factor > 0.0)
             .then(|| ARCH.dispatch(EncodeQuery { query, factor, centre: &self.centre, lengths }))
-            .filter(|query| query.written * self.unit < FAR)
+            .filter(|query| self.is_near(query.written.sqrt()))
+    }
+
+    /// Whether a query that is so long, less the centre, is not too far out.
+    pub(super) fn is_near(&self, length: f64) -> bool {
+        const FAR: f64 = 1e6;
+        length * length * self.unit < FAR
     }
 
     /// A row as a query.
@@ -249,11 +254,11 @@ impl Codes {
             Distance::Cosine => RELATIVE,
         };
         let reach = |nearest: &Nearest| (nearest.limit() + off).sqrt() * (1.0 + 2.0 * RELATIVE);
-        self.look(list, places, query, reach(nearest), &mut |place, Written { square, rounding, lost }| {
+        self.look(list, places, query, reach(nearest), &mut |place, written| {
             let row = list.row(place);
             if is_wanted(row) {
-                let near = ((square - rounding).max(0.0).sqrt() - lost).max(0.0);
-                let far = (square + rounding).max(0.0).sqrt() + lost;
+                let near = written.near(0.0);
+                let far = (written.square + written.rounding).max(0.0).sqrt() + written.lost;
                 let low = near * near * (1.0 - RELATIVE) - off;
                 nearest.offer(row, low, far * far * (1.0 + RELATIVE) + off);
             }
@@ -283,6 +288,14 @@ pub(super) struct Written {
     pub(super) rounding: f64,
     /// The lengths of what is lost of both.
     pub(super) lost: f64,
+}
+
+impl Written {
+    /// How far apart query and row are at least, where a length of `more` is lost besides.
+    #[inline(always)]
+    pub(super) fn near(self, more: f64) -> f64 {
+        ((self.square - self.rounding).max(0.0).sqrt() - self.lost - more).max(0.0)
+    }
 }
 
 /// What a vector is multiplied with before anything else; 0 where it has no direction.

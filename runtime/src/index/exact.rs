@@ -22,7 +22,7 @@ use crate::Result;
 
 /// Bytes in one block of rows: a task long enough to be worth handing to another core.
 const BLOCK: usize = 1 << 21;
-/// Rows that are left from looking at all in 8 bits from which on they are looked at in float32, before float64.
+/// Rows that are left from looking at all from which on they are looked at more closely, before float64.
 const N_FOR_BOUNDS: usize = 64;
 /// Queries from which on they are multiplied with the rows all at once.
 const N_FOR_BATCH: usize = 3;
@@ -50,8 +50,8 @@ pub struct ExactIndex {
 
 impl ExactIndex {
     /// An index of a matrix by `distance`. Nothing is copied or computed yet: a large matrix is written in 8 bits beside
-    /// itself, a quarter of its size, once it was searched for a few single queries, and its principal components, at most
-    /// a sixteenth of it, once it was searched for a thousand queries.
+    /// itself, a quarter of its size, once it was searched for a few single queries, and its principal components, less
+    /// than a tenth of it, once it was searched for a thousand queries; while these are made, they take up to a quarter.
     pub fn new(matrix: impl Into<Matrix>, distance: Distance) -> ExactIndex {
         ExactIndex { matrix: matrix.into(), distance }
     }
@@ -146,6 +146,11 @@ impl<'a> Search<'a> {
         self.matrix.width() <= WIDEST && self.k <= self.list.len() / 8
     }
 
+    /// Whether most of the matrix is looked at, so that making something of all its rows may be worth it.
+    fn is_most(&self) -> bool {
+        self.list.len() * 2 >= self.matrix.len()
+    }
+
     /// What `work` gives for the places of each block of rows, on all cores where there are several blocks of `BLOCK`
     /// bytes.
     fn in_blocks<T: Send>(&self, row_bytes: usize, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
@@ -174,7 +179,7 @@ impl<'a> Search<'a> {
             };
             return self.rank_seen(query, &self.left_of(&self.in_blocks(principal.row_bytes(), block)));
         }
-        let codes = if self.bounds_help() && self.list.len() * 2 >= self.matrix.len() {
+        let codes = if self.bounds_help() && self.is_most() {
             self.matrix.codes_if_worth_it(self.distance)
         } else {
             self.matrix.codes_if_there(self.distance)
@@ -195,10 +200,10 @@ impl<'a> Search<'a> {
             nearest
         };
         let rows = self.left_of(&self.in_blocks(self.matrix.width(), block));
-        if rows.len() < N_FOR_BOUNDS || self.matrix.width() > WIDEST {
+        if self.matrix.width() > WIDEST {
             return Some(self.rank_rows(query, &rows));
         }
-        Some(self.among(&rows, |among| among.one_in_float32(query)))
+        Some(self.rank_left(query, &rows, |left| left.one_in_float32(query)))
     }
 
     /// A first look at the rows for `n` queries, where there is one and it helps: not with few rows, for which the query's
@@ -208,7 +213,7 @@ impl<'a> Search<'a> {
         if !self.bounds_help() || self.list.len() < FEW {
             return None;
         }
-        self.matrix.principal_if_worth_it(self.distance, n)
+        self.matrix.principal_if_worth_it(self.distance, if self.is_most() { n } else { 0 })
     }
 
     fn one_in_float32(&self, query: &[f32]) -> Result<Ranking> {
@@ -229,13 +234,17 @@ impl<'a> Search<'a> {
     }
 
     fn many(&self, queries: &[&[f32]]) -> Result<Vec<Ranking>> {
-        let suit = |query: &&&[f32]| BatchBounds::suit(query);
-        let suited: Vec<&[f32]> = queries.iter().filter(suit).copied().collect();
+        let principal = if queries.len() < N_FOR_BATCH { None } else { self.principal(queries.len()) };
+        // The others, of which bounds say nothing, are searched for one after another.
+        let suits = |query: &[f32]| {
+            BatchBounds::suit(query) && principal.is_none_or(|principal| principal.suits(query))
+        };
+        let suited: Vec<&[f32]> = queries.iter().filter(|query| suits(query)).copied().collect();
         if self.k == 0 || !self.bounds_help() || suited.len() < N_FOR_BATCH {
             return each(queries, |query| self.one(query));
         }
+        // As if all of a row were read: with many queries small blocks are long enough.
         let row_bytes = 4 * self.matrix.width();
-        let principal = self.principal(suited.len());
         let blocks: Vec<Vec<Nearest>> = if let Some(principal) = principal {
             let together = principal.together(&suited);
             self.in_blocks(row_bytes, |places| together.nearest(self.list, places, self.k, self.is_wanted))
@@ -260,7 +269,7 @@ impl<'a> Search<'a> {
             .collect::<Result<Vec<_>>>()?
             .into_iter()
             .peekable();
-        let mut ranking = |query: &&[f32]| match rankings.next_if(|_| BatchBounds::suit(query)) {
+        let mut ranking = |query: &&[f32]| match rankings.next_if(|_| suits(query)) {
             Some(ranking) => Ok(ranking),
             None => self.one(query),
         };
@@ -276,20 +285,26 @@ impl<'a> Search<'a> {
 
     /// Ranks rows that looking at principal components has left.
     fn rank_seen(&self, query: &[f32], rows: &[usize]) -> Result<Ranking> {
-        if rows.len() < N_FOR_BOUNDS {
-            return self.rank_rows(query, rows);
-        }
         let codes = self.matrix.codes_if_there(self.distance);
-        self.among(rows, |among| {
-            among.one_in_8_bits(query, codes).unwrap_or_else(|| among.one_in_float32(query))
+        self.rank_left(query, rows, |left| {
+            left.one_in_8_bits(query, codes).unwrap_or_else(|| left.one_in_float32(query))
         })
     }
 
-    /// The same search of these rows alone, which are wanted and have numbers in 32 bits.
-    fn among<T>(&self, rows: &[usize], work: impl FnOnce(Search<'_>) -> T) -> T {
+    /// Ranks the rows that are left, which are wanted and have numbers in 32 bits: where they are many, `search` does, of
+    /// them alone.
+    fn rank_left(
+        &self,
+        query: &[f32],
+        rows: &[usize],
+        search: impl FnOnce(Search<'_>) -> Result<Ranking>,
+    ) -> Result<Ranking> {
+        if rows.len() < N_FOR_BOUNDS {
+            return self.rank_rows(query, rows);
+        }
         let ids: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
         let list = RowList { ids: Some(&ids), ..self.list };
-        work(Search { list, is_wanted: &|_| true, ..*self })
+        search(Search { list, is_wanted: &|_| true, ..*self })
     }
 
     /// Ranks rows by the distance.

@@ -286,7 +286,8 @@ impl WithSimd for Lanes {
 pub(super) trait Interest {
     /// Is called now and then, before some rows are multiplied with all queries.
     fn begin(&mut self) {}
-    /// `row_offset`, the factor of the product, and `row_slack` of the row; nothing where all are of interest.
+    /// `row_offset`, the factor of the product, and `row_slack` of the row; nothing where all are of interest. Where a
+    /// `query_slack` may be infinite, `row_slack` is above 0: a bound that is not a number would be of no interest.
     fn row(&self, row: usize) -> Option<[f32; 3]>;
     /// `query_slack` of each query, padded with zeros to [`PADDING`] more than there are.
     fn query_slacks(&self) -> &[f32];

@@ -34,10 +34,6 @@ struct Derived {
     lengths: OnceLock<Lengths>,
     mse: Views,
     cosine: Views,
-    /// Searches for a single query so far.
-    n_searches: AtomicUsize,
-    /// Queries so far.
-    n_queries: AtomicUsize,
 }
 
 /// How the rows are seen by one distance.
@@ -46,6 +42,20 @@ struct Views {
     codes: OnceLock<Codes>,
     /// Nothing where it would say too little.
     principal: OnceLock<Option<Principal>>,
+    /// Searches for a single query so far.
+    n_searches: AtomicUsize,
+    /// Queries so far.
+    n_queries: AtomicUsize,
+}
+
+/// What is in a cell, made where it is empty. It is made outside of the cell, in which another thread of a pool might wait
+/// for this one while this one waits for the pool; so two may make it, and one is kept.
+fn made<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
+    if let Some(made) = cell.get() {
+        return made;
+    }
+    let new = make();
+    cell.get_or_init(|| new)
 }
 
 #[derive(Clone, Debug)]
@@ -110,12 +120,12 @@ impl Matrix {
 
     /// The lengths of the rows.
     pub(super) fn lengths(&self) -> &Lengths {
-        self.derived.lengths.get_or_init(|| Lengths::of(self.values(), self.width))
+        made(&self.derived.lengths, || Lengths::of(self.values(), self.width))
     }
 
     /// The rows in 8 bits.
     pub(super) fn codes(&self, distance: Distance) -> &Codes {
-        self.views(distance).codes.get_or_init(|| Codes::new(self.values(), self.width, distance))
+        made(&self.views(distance).codes, || Codes::new(self.values(), self.width, distance))
     }
 
     /// The rows in 8 bits for one more search for a single query, once they are worth it: a few searches take less than
@@ -126,7 +136,7 @@ impl Matrix {
         if codes.is_none()
             && self.values().len() >= CODED_FROM
             && self.has_rows_in_32_bits()
-            && self.derived.n_searches.fetch_add(1, Ordering::Relaxed) == CODED_AFTER
+            && self.views(distance).n_searches.fetch_add(1, Ordering::Relaxed) == CODED_AFTER
         {
             self.in_background(move |matrix| {
                 matrix.codes(distance);
@@ -139,7 +149,7 @@ impl Matrix {
     pub(super) fn principal_if_worth_it(&self, distance: Distance, n: usize) -> Option<&Principal> {
         let principal = self.views(distance).principal.get();
         if principal.is_none() && self.values().len() >= CODED_FROM && self.has_rows_in_32_bits() {
-            let before = self.derived.n_queries.fetch_add(n, Ordering::Relaxed);
+            let before = self.views(distance).n_queries.fetch_add(n, Ordering::Relaxed);
             if before < LOOKED_AFTER && before + n >= LOOKED_AFTER {
                 self.in_background(move |matrix| {
                     matrix.principal(distance);
@@ -152,7 +162,7 @@ impl Matrix {
     /// A first look at the rows.
     fn principal(&self, distance: Distance) -> Option<&Principal> {
         let new = || Principal::new(self.values(), self.width, distance);
-        self.views(distance).principal.get_or_init(new).as_ref()
+        made(&self.views(distance).principal, new).as_ref()
     }
 
     /// Works on a thread of its own: the caller's pool may be at work on searches without a pause. Where there is no thread

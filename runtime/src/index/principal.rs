@@ -27,7 +27,7 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::random::Stream;
 
 use super::bounds::{Nearest, QueryBounds, UNIT_ROUNDOFF, is_ordinary, length, relative_error};
-use super::codes::{self, CodedQuery, Codes, RELATIVE, factor};
+use super::codes::{self, CodedQuery, Codes, RELATIVE, Written, factor};
 use super::kernel::{ARCH, Interest, Numbers, PADDING, Packed, RowList, Sums, multiply, one_by_one};
 
 /// Rows and width from which on the first look is worth its while; the widest for which it is not too long in the making.
@@ -43,6 +43,8 @@ const STEP: usize = 64;
 const OUTSIDE: f64 = 0.08;
 /// The share beyond which looking is in vain: too many rows seem near.
 const TOO_MUCH_OUTSIDE: f64 = 0.15;
+/// The share of squared distances that has to be seen: the nearest are about that much nearer than others.
+const TIGHT: f64 = 0.6;
 /// Steps of the subspace iteration.
 const ITERATIONS: usize = 3;
 /// Rows that are projected together.
@@ -106,7 +108,7 @@ impl Shared {
 }
 
 /// A row that seems near.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Promising {
     /// What its squared distance may be.
     estimate: f64,
@@ -114,6 +116,12 @@ struct Promising {
     /// The lower bound of its distance.
     low: f64,
     is_known: bool,
+}
+
+impl PartialEq for Promising {
+    fn eq(&self, other: &Promising) -> bool {
+        self.cmp(other).is_eq()
+    }
 }
 
 impl Eq for Promising {}
@@ -150,13 +158,11 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Takes in a row that is wanted, from the squared distance between what is seen of it and of the query, which is off by
-    /// no more than `rounding`, and from what is lost of both by being written.
-    fn take(&mut self, row: usize, square: f64, rounding: f64, lost: f64) {
-        let near = ((square - rounding).max(0.0).sqrt() - lost - self.lost).max(0.0);
-        let low = self.principal.low(near);
+    /// Takes in a row that is wanted, from what is written of it and of the query.
+    fn take(&mut self, row: usize, written: Written) {
+        let low = self.principal.low(written.near(self.lost));
         // What is outside of the plane has no direction that is known, so it is taken to be at right angles.
-        let estimate = square.max(0.0) + 2.0 * self.outside * self.principal.outside(row);
+        let estimate = written.square.max(0.0) + 2.0 * self.outside * self.principal.outside(row);
         if estimate > self.promising {
             return self.nearest.offer(row, low, f64::INFINITY);
         }
@@ -221,7 +227,46 @@ impl Principal {
                 plane.project(basis.view(), distance, &rows, seen, lost);
             },
         );
-        Some(Principal { distance, plane, codes: Codes::with_losses(&seen, n_seen, &lost) })
+        let principal = Principal { distance, plane, codes: Codes::with_losses(&seen, n_seen, &lost) };
+        (principal.tightness(values) >= TIGHT).then_some(principal)
+    }
+
+    /// The median, over some pairs of rows, of the share of their squared distance that is seen to be there at least.
+    fn tightness(&self, values: &[f32]) -> f64 {
+        const N_PAIRS: usize = 256;
+        let width = self.plane.centre.len();
+        let list = RowList { values, width, ids: None };
+        let mut stream = Stream::new(2, "principal components", &[]);
+        let mut shares = Vec::new();
+        for _ in 0..N_PAIRS {
+            let [query, row] = [stream.below(list.len()), stream.below(list.len())];
+            let query = &values[query * width..][..width];
+            let mut share = 0.0;
+            if let Some(looking) = self.query(query) {
+                let (bounds, nothing) = (QueryBounds::new(self.distance, query), self.low(0.0));
+                let mut all = 0.0;
+                one_by_one(list, row..row + 1, query, Sums::of(self.distance), &mut |_, sums| {
+                    all = bounds.of(sums).1 - nothing;
+                });
+                self.codes.look(list, row..row + 1, &looking.coded, f64::INFINITY, &mut |_, written| {
+                    share = (self.low(written.near(looking.lost)) - nothing) / all;
+                    f64::INFINITY
+                });
+            }
+            // Not a number where a row meets itself.
+            if !share.is_nan() {
+                shares.push(share);
+            }
+        }
+        shares.sort_by(f64::total_cmp);
+        shares.get(shares.len() / 2).copied().unwrap_or(0.0)
+    }
+
+    /// Whether a query is one of which [`Principal::query`] says something.
+    pub(super) fn suits(&self, query: &[f32]) -> bool {
+        let factor = factor(self.distance, query);
+        let lengths = length(query) * factor + self.plane.centre_length;
+        factor > 0.0 && is_ordinary(lengths) && self.codes.is_near(lengths)
     }
 
     /// Bytes that are seen of a row.
@@ -268,7 +313,7 @@ impl Principal {
             self.codes.look(list, start..stop, &looking.coded, reach, &mut |place, written| {
                 let row = list.row(place);
                 if is_wanted(row) {
-                    part.take(row, written.square, written.rounding, written.lost);
+                    part.take(row, written);
                 }
                 reach
             });
@@ -309,7 +354,7 @@ impl Principal {
         let (scale, ..) = self.codes.known(row as u32);
         let number = self.codes.numbers(row as u32).last().copied().unwrap_or_default();
         let mean = self.codes.centre().last().copied().unwrap_or_default();
-        f64::from(scale * f32::from(number) + mean)
+        f64::from(scale * f32::from(number) + mean).max(0.0)
     }
 
     /// How far apart what is seen of a query and of a row may be, but for what is lost of the row, where the bound of their
@@ -414,7 +459,9 @@ impl Plane {
         let wide = basis.mapv(f64::from);
         let mut gram = wide.dot(&wide.t());
         gram.diag_mut().mapv_inplace(|value| value - 1.0);
-        let off = gram.iter().map(|value| value * value).sum::<f64>().sqrt() + PROJECTED;
+        // With what the roundings of that product can be.
+        let off =
+            gram.iter().map(|value| value * value).sum::<f64>().sqrt() + wide.len() as f64 * f64::EPSILON;
         const FAR_OFF: f64 = 1e-3;
         (off < FAR_OFF).then(|| Plane { centre_length: length(&centre), centre, basis, off })
     }
@@ -707,7 +754,7 @@ impl Interest for Look<'_> {
         let part = &mut self.parts[query];
         let far = part.reach + lost;
         if square - rounding <= far * far && (self.is_wanted)(row) {
-            part.take(row, square, rounding, lost);
+            part.take(row, Written { square, rounding, lost });
         }
     }
 }
@@ -758,9 +805,8 @@ mod tests {
                     f64::INFINITY,
                     &mut |row, written| {
                         n_seen += 1;
-                        let near =
-                            (written.square - written.rounding).max(0.0).sqrt() - written.lost - looking.lost;
-                        let low = principal.low(near.max(0.0));
+                        let near = written.near(looking.lost);
+                        let low = principal.low(near);
                         // In the units of the bounds.
                         let between = distance.between(query, &base[row * WIDTH..][..WIDTH]);
                         let is = match distance {
@@ -768,7 +814,7 @@ mod tests {
                             Distance::Cosine => between - 1.0,
                         };
                         assert!(low <= is, "{distance}, row {row}: {low} and {is}");
-                        if near.is_finite() && near > 0.0 {
+                        if near > 0.0 {
                             shares.push((low - principal.low(0.0)) / (is - principal.low(0.0)));
                         }
                         f64::INFINITY
@@ -782,12 +828,17 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_lie_in_all_directions_are_not_looked_at_so() {
+    fn rows_of_which_too_little_is_seen_are_not_looked_at_so() {
         let mut stream = Stream::new(3, "flat", &[]);
         let flat: Vec<f32> = (0..1_100 * WIDTH).map(|_| stream.unit() as f32).collect();
         assert!(Principal::new(&flat, WIDTH, Distance::Mse).is_none());
         assert!(Principal::new(&vec![1.5; 1_100 * WIDTH], WIDTH, Distance::Mse).is_none());
         assert!(Principal::new(&rows(1, 900, 0.1), WIDTH, Distance::Mse).is_none());
+        // One row that is so far out that roundings hide the others.
+        let mut outlier = rows(1, 1_100, 0.1);
+        assert!(Principal::new(&outlier, WIDTH, Distance::Mse).is_some());
+        outlier[..WIDTH].fill(1e9);
+        assert!(Principal::new(&outlier, WIDTH, Distance::Mse).is_none());
     }
 
     #[test]
