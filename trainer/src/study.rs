@@ -629,9 +629,14 @@ impl<'a> Cell<'a> {
     }
 
     fn held_out_acc1(&self) -> Option<f64> {
-        let values: Option<Vec<f64>> = self.runs.iter().map(|done| done.row.held_out_acc1).collect();
-        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+        mean_of_all(self.runs.iter().map(|done| done.row.held_out_acc1))
     }
+}
+
+/// The mean, where every value is there.
+fn mean_of_all(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values = values.collect::<Option<Vec<f64>>>()?;
+    Some(values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// Summarises what is done, each data set by itself and then, where each has runs, all of them together. A method is
@@ -715,7 +720,6 @@ fn summarise(study: &Study, all: &[Done]) -> Result<Vec<SummaryRow>> {
                 true => Some(compare_over_sets(&pairs, &bootstrap)?),
                 false => None,
             };
-            let held_out: Option<Vec<f64>> = cells.iter().map(Cell::held_out_acc1).collect();
             together.push(SummaryRow {
                 dataset: ALL.into(),
                 n_seeds: cells.iter().map(|cell| cell.runs.len()).min().unwrap_or(0),
@@ -726,7 +730,7 @@ fn summarise(study: &Study, all: &[Done]) -> Result<Vec<SummaryRow>> {
                 acc1_high,
                 acc5: mean(|row| row.acc5),
                 acc10: mean(|row| row.acc10),
-                held_out_acc1: held_out.map(|values| values.iter().sum::<f64>() / values.len() as f64),
+                held_out_acc1: mean_of_all(cells.iter().map(Cell::held_out_acc1)),
                 ..blank(comparison)
             });
         }

@@ -15,7 +15,7 @@ use std::collections::BinaryHeap;
 use rayon::prelude::*;
 use sketchfind_core::distance::Distance;
 
-use super::kernel::{Interest, PADDING};
+use super::kernel::{Interest, Limits};
 
 /// The widest row for which the bounds hold: wider ones are searched in float64 alone.
 pub(super) const WIDEST: usize = 1 << 18;
@@ -235,9 +235,7 @@ pub(super) struct BatchBounds<'a> {
     relative: f64,
     lengths: &'a Lengths,
     query_lengths: Vec<f64>,
-    /// What is taken off for each query, as float32.
-    slacks: Vec<f32>,
-    limits: Vec<f32>,
+    limits: Limits,
     nearest: Vec<Nearest>,
     is_wanted: &'a (dyn Fn(usize) -> bool + Sync),
 }
@@ -259,12 +257,12 @@ impl<'a> BatchBounds<'a> {
             Distance::Mse => 2.0 * relative + 2.0 * more,
             Distance::Cosine => relative + more,
         };
-        let padding = std::iter::repeat_n(0.0, PADDING);
-        let slacks = query_lengths.iter().map(|length| (factor * length) as f32).chain(padding).collect();
-        let infinities = std::iter::repeat_n(f32::INFINITY, queries.len());
-        let limits = infinities.chain(std::iter::repeat_n(f32::NEG_INFINITY, PADDING)).collect();
+        let mut limits = Limits::new(queries.len());
+        for (query, length) in query_lengths.iter().enumerate() {
+            limits.set(query, (factor * length) as f32, f32::INFINITY);
+        }
         let nearest = queries.iter().map(|_| Nearest::new(k)).collect();
-        BatchBounds { distance, relative, lengths, query_lengths, slacks, limits, nearest, is_wanted }
+        BatchBounds { distance, relative, lengths, query_lengths, limits, nearest, is_wanted }
     }
 
     /// Whether these bounds say something about the query.
@@ -297,12 +295,7 @@ impl Interest for BatchBounds<'_> {
     }
 
     #[inline(always)]
-    fn query_slacks(&self) -> &[f32] {
-        &self.slacks
-    }
-
-    #[inline(always)]
-    fn limits(&self) -> &[f32] {
+    fn limits(&self) -> &Limits {
         &self.limits
     }
 
@@ -334,7 +327,7 @@ impl Interest for BatchBounds<'_> {
             nearest.offer(row, low, high);
             if nearest.limit < before {
                 // Rounded up, so that no row is left out for the rounding.
-                self.limits[query] = (nearest.limit as f32).next_up();
+                self.limits.set_limit(query, (nearest.limit as f32).next_up());
             }
         }
     }

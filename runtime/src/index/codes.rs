@@ -329,13 +329,18 @@ thread_local! {
     static CENTRED: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
 }
 
+/// A vector times its factor less the centre.
+#[inline(always)]
+pub(super) fn less_centre(vector: &[f32], factor: f64, centre: &[f32]) -> impl Iterator<Item = f64> {
+    vector.iter().zip(centre).map(move |(&value, &centre)| f64::from(value) * factor - f64::from(centre))
+}
+
 /// Calls `work` with a vector less the centre, and its largest component.
 #[inline(always)]
 fn with_centred<T>(vector: &[f32], factor: f64, centre: &[f32], work: impl FnOnce(&[f64], f64) -> T) -> T {
     CENTRED.with_borrow_mut(|centred| {
         centred.clear();
-        let components = vector.iter().zip(centre);
-        centred.extend(components.map(|(&value, &centre)| f64::from(value) * factor - f64::from(centre)));
+        centred.extend(less_centre(vector, factor, centre));
         // Side by side, because a maximum of one after another waits for the one before.
         let (chunks, rest) = centred.as_chunks::<8>();
         let mut largest = [0.0_f64; 8];

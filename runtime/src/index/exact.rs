@@ -236,10 +236,13 @@ impl<'a> Search<'a> {
     fn many(&self, queries: &[&[f32]]) -> Result<Vec<Ranking>> {
         let principal = if queries.len() < N_FOR_BATCH { None } else { self.principal(queries.len()) };
         // The others, of which bounds say nothing, are searched for one after another.
-        let suits = |query: &[f32]| {
+        let suits = |query: &&[f32]| {
             BatchBounds::suit(query) && principal.is_none_or(|principal| principal.suits(query))
         };
-        let suited: Vec<&[f32]> = queries.iter().filter(|query| suits(query)).copied().collect();
+        let is_suited: Vec<bool> = queries.iter().map(suits).collect();
+        let pairs = queries.iter().zip(&is_suited);
+        let suited: Vec<&[f32]> =
+            pairs.filter(|&(_, &is_suited)| is_suited).map(|(&query, _)| query).collect();
         if self.k == 0 || !self.bounds_help() || suited.len() < N_FOR_BATCH {
             return each(queries, |query| self.one(query));
         }
@@ -267,13 +270,13 @@ impl<'a> Search<'a> {
                 }
             })
             .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .peekable();
-        let mut ranking = |query: &&[f32]| match rankings.next_if(|_| suits(query)) {
+            .into_iter();
+        let ranking = |(query, is_suited): (&&[f32], bool)| match is_suited.then(|| rankings.next()).flatten()
+        {
             Some(ranking) => Ok(ranking),
             None => self.one(query),
         };
-        queries.iter().map(&mut ranking).collect()
+        queries.iter().zip(is_suited).map(ranking).collect()
     }
 
     /// The rows that blocks have left together.

@@ -289,16 +289,37 @@ pub(super) trait Interest {
     /// `row_offset`, the factor of the product, and `row_slack` of the row; nothing where all are of interest. Where a
     /// `query_slack` may be infinite, `row_slack` is above 0: a bound that is not a number would be of no interest.
     fn row(&self, row: usize) -> Option<[f32; 3]>;
-    /// `query_slack` of each query, padded with zeros to [`PADDING`] more than there are.
-    fn query_slacks(&self) -> &[f32];
-    /// `limit` of each query, padded with negative infinities likewise.
-    fn limits(&self) -> &[f32];
+    /// `query_slack` and `limit` of each query.
+    fn limits(&self) -> &Limits;
     /// Takes the product of a row with a query.
     fn take(&mut self, row: usize, query: usize, product: f32);
 }
 
-/// What stands behind the last query in an [`Interest`]'s lists: more than any processor's three vectors.
-pub(super) const PADDING: usize = 64;
+/// `query_slack` and `limit` of each query, with more behind the last than any processor's three vectors, of which nothing
+/// is of interest.
+pub(super) struct Limits {
+    slacks: Vec<f32>,
+    limits: Vec<f32>,
+}
+
+impl Limits {
+    /// Those of `n` queries, with no slack, of which everything is of interest.
+    pub(super) fn new(n: usize) -> Limits {
+        const PADDING: usize = 64;
+        let mut limits = vec![f32::INFINITY; n];
+        limits.resize(n + PADDING, f32::NEG_INFINITY);
+        Limits { slacks: vec![0.0; n + PADDING], limits }
+    }
+
+    pub(super) fn set(&mut self, query: usize, slack: f32, limit: f32) {
+        self.slacks[query] = slack;
+        self.limits[query] = limit;
+    }
+
+    pub(super) fn set_limit(&mut self, query: usize, limit: f32) {
+        self.limits[query] = limit;
+    }
+}
 
 /// Multiplies the rows at `places` with all queries, and gives `interest` the products that it wants.
 pub(super) fn multiply(
@@ -345,8 +366,9 @@ impl<N: Numbers, I: Interest> Multiply<'_, N, I> {
             // By how much a product misses the limit: those above 0 are of no interest.
             let mut misses = [simd.splat_f32s(0.0); V];
             if let Some([offset, factor, slack]) = *facts {
-                let slacks = S::as_simd_f32s(&self.interest.query_slacks()[group.first..]).0;
-                let limits = S::as_simd_f32s(&self.interest.limits()[group.first..]).0;
+                let Limits { slacks, limits } = self.interest.limits();
+                let slacks = S::as_simd_f32s(&slacks[group.first..]).0;
+                let limits = S::as_simd_f32s(&limits[group.first..]).0;
                 let (offset, factor, slack) =
                     (simd.splat_f32s(offset), simd.splat_f32s(factor), simd.splat_f32s(slack));
                 let mut least = simd.splat_f32s(f32::INFINITY);

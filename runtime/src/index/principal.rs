@@ -27,8 +27,8 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::random::Stream;
 
 use super::bounds::{Nearest, QueryBounds, UNIT_ROUNDOFF, is_ordinary, length, relative_error};
-use super::codes::{self, CodedQuery, Codes, RELATIVE, Written, factor};
-use super::kernel::{ARCH, Interest, Numbers, PADDING, Packed, RowList, Sums, multiply, one_by_one};
+use super::codes::{self, CodedQuery, Codes, RELATIVE, Written, factor, less_centre};
+use super::kernel::{ARCH, Interest, Limits, Numbers, Packed, RowList, Sums, multiply, one_by_one};
 
 /// Rows and width from which on the first look is worth its while; the widest for which it is not too long in the making.
 const ROWS_FROM: usize = 1 << 10;
@@ -217,17 +217,10 @@ impl Principal {
         }
         let centre = codes::mean(values, width, distance);
         let plane = Plane::new(values, width, distance, centre)?;
-        let n_seen = plane.n_seen();
-        let (mut seen, mut lost) = (vec![0.0; n_rows * n_seen], vec![0.0; n_rows]);
-        let basis = plane.basis.mapv(f64::from);
-        let rows = values.par_chunks(TOGETHER * width);
-        rows.zip(seen.par_chunks_mut(TOGETHER * n_seen)).zip(lost.par_chunks_mut(TOGETHER)).for_each(
-            |((rows, seen), lost)| {
-                let rows: Vec<&[f32]> = rows.chunks_exact(width).collect();
-                plane.project(basis.view(), distance, &rows, seen, lost);
-            },
-        );
-        let principal = Principal { distance, plane, codes: Codes::with_losses(&seen, n_seen, &lost) };
+        let rows: Vec<&[f32]> = values.chunks_exact(width).collect();
+        let (seen, lost) = plane.project(distance, &rows);
+        let codes = Codes::with_losses(&seen, plane.n_seen(), &lost);
+        let principal = Principal { distance, plane, codes };
         (principal.tightness(values) >= TIGHT).then_some(principal)
     }
 
@@ -281,11 +274,7 @@ impl Principal {
         if factor == 0.0 {
             return None;
         }
-        let centred: Vec<f64> = query
-            .iter()
-            .zip(centre)
-            .map(|(&value, &mean)| f64::from(value) * factor - f64::from(mean))
-            .collect();
+        let centred: Vec<f64> = less_centre(query, factor, centre).collect();
         let basis = basis.as_slice()?;
         let mut inside = vec![0.0; self.plane.n_seen() - 1];
         ARCH.dispatch(Project { basis, vector: &centred, out: &mut inside });
@@ -380,15 +369,7 @@ impl Principal {
     /// Queries that are looked for together.
     pub(super) fn together<'a>(&'a self, queries: &'a [&'a [f32]]) -> Together<'a> {
         let n_seen = self.plane.n_seen();
-        let basis = self.plane.basis.mapv(f64::from);
-        let (mut seen, mut lost) = (vec![0.0; queries.len() * n_seen], vec![0.0; queries.len()]);
-        queries
-            .par_chunks(TOGETHER)
-            .zip(seen.par_chunks_mut(TOGETHER * n_seen))
-            .zip(lost.par_chunks_mut(TOGETHER))
-            .for_each(|((queries, seen), lost)| {
-                self.plane.project(basis.view(), self.distance, queries, seen, lost);
-            });
+        let (mut seen, lost) = self.plane.project(self.distance, queries);
         let centre = self.codes.centre();
         let mut seen_queries = Vec::with_capacity(queries.len());
         for (seen, &lost) in seen.chunks_exact_mut(n_seen).zip(&lost) {
@@ -416,10 +397,8 @@ impl Plane {
         let mut sample = Array2::<f32>::zeros((n_sampled, width));
         for (place, mut out) in sample.outer_iter_mut().enumerate() {
             let row = &values[place * n_rows / n_sampled * width..][..width];
-            let factor = factor(distance, row);
-            for ((out, &value), &mean) in out.iter_mut().zip(row).zip(&centre) {
-                *out = (f64::from(value) * factor - f64::from(mean)) as f32;
-            }
+            let centred = less_centre(row, factor(distance, row), &centre);
+            out.iter_mut().zip(centred).for_each(|(out, value)| *out = value as f32);
         }
         // The unit does not matter: in this one nothing is too large or too small for float32.
         let largest = sample.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
@@ -471,8 +450,20 @@ impl Plane {
         self.basis.nrows() + 1
     }
 
-    /// What is seen of vectors, `[N, R + 1]`, and what is lost of each. `basis` is that of the plane in float64.
-    fn project(
+    /// What is seen of vectors, `[N, R + 1]`, and what is lost of each.
+    fn project(&self, distance: Distance, vectors: &[&[f32]]) -> (Vec<f32>, Vec<f32>) {
+        let n_seen = self.n_seen();
+        let (mut seen, mut lost) = (vec![0.0; vectors.len() * n_seen], vec![0.0; vectors.len()]);
+        let basis = self.basis.mapv(f64::from);
+        let chunks = seen.par_chunks_mut(TOGETHER * n_seen).zip(lost.par_chunks_mut(TOGETHER));
+        vectors.par_chunks(TOGETHER).zip(chunks).for_each(|(vectors, (seen, lost))| {
+            self.project_together(basis.view(), distance, vectors, seen, lost);
+        });
+        (seen, lost)
+    }
+
+    /// [`Plane::project`] as one matrix product with the directions in float64.
+    fn project_together(
         &self,
         basis: ArrayView2<'_, f64>,
         distance: Distance,
@@ -483,9 +474,9 @@ impl Plane {
         let factors: Vec<f64> = vectors.iter().map(|vector| factor(distance, vector)).collect();
         let mut centred = Array2::<f64>::zeros((vectors.len(), self.centre.len()));
         for ((mut out, vector), &factor) in centred.outer_iter_mut().zip(vectors).zip(&factors) {
-            for ((out, &value), &mean) in out.iter_mut().zip(*vector).zip(&self.centre) {
-                *out = f64::from(value) * factor - f64::from(mean);
-            }
+            out.iter_mut()
+                .zip(less_centre(vector, factor, &self.centre))
+                .for_each(|(out, value)| *out = value);
         }
         let inside = centred.dot(&basis.t());
         let both = centred.outer_iter().zip(inside.outer_iter()).zip(vectors.iter().zip(&factors));
@@ -637,8 +628,7 @@ impl Together<'_> {
             list,
             is_wanted,
             error: relative_error(self.principal.plane.n_seen()),
-            slacks: vec![0.0; n + PADDING],
-            limits: vec![f32::NEG_INFINITY; n + PADDING],
+            limits: Limits::new(n),
             parts: (0..n).map(part).collect(),
         };
         (0..n).for_each(|query| look.set(query));
@@ -689,8 +679,7 @@ struct Look<'a> {
     is_wanted: &'a (dyn Fn(usize) -> bool + Sync),
     /// The relative error of a product.
     error: f64,
-    slacks: Vec<f32>,
-    limits: Vec<f32>,
+    limits: Limits,
     /// Of each query; its reach is `t`.
     parts: Vec<Part<'a>>,
 }
@@ -710,8 +699,7 @@ impl Look<'_> {
         let square = length * length;
         let slack = (2.0 * reach + self.off().sqrt() * length) * (1.0 + Self::MORE);
         let limit = reach * reach - square + Self::MORE * (reach * reach + square);
-        self.slacks[query] = (slack as f32).next_up();
-        self.limits[query] = (limit as f32).next_up();
+        self.limits.set(query, (slack as f32).next_up(), (limit as f32).next_up());
     }
 }
 
@@ -737,12 +725,7 @@ impl Interest for Look<'_> {
     }
 
     #[inline(always)]
-    fn query_slacks(&self) -> &[f32] {
-        &self.slacks
-    }
-
-    #[inline(always)]
-    fn limits(&self) -> &[f32] {
+    fn limits(&self) -> &Limits {
         &self.limits
     }
 
