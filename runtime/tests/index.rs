@@ -291,7 +291,7 @@ fn principal_components_of_rows_of_any_size_lose_no_hit() {
         row.iter_mut().for_each(|value| *value *= scales[number / 50 % scales.len()]);
     }
     let queries: Vec<f32> =
-        values.chunks_exact(256).skip(7).step_by(25).take(24).flatten().copied().collect();
+        values.chunks_exact(256).skip(7).step_by(25).take(48).flatten().copied().collect();
     for with_huge in [false, true] {
         let rows: Vec<f32> = values
             .chunks_exact(256)
