@@ -270,8 +270,9 @@ impl Retriever {
         let matrix = Matrix::new(width, values.collect())?;
         let n_numbers = matrix.values().len() as u64;
         let query = matrix.row(0).unwrap_or_default().to_vec();
+        // Random rows have no principal components, which `prepare` would look for.
+        matrix.codes(self.card().distance);
         let index = ExactIndex::new(matrix, self.card().distance);
-        index.prepare();
         let search_us = median_us(|| index.search(&query, 10).map(drop))?;
         let costs = Costs { embedding_us, exact_numbers_per_us: (n_numbers / search_us).max(1) };
         self.gallery.set_costs(costs)?;

@@ -124,7 +124,7 @@ impl Matrix {
     }
 
     /// The rows in 8 bits.
-    pub(super) fn codes(&self, distance: Distance) -> &Codes {
+    pub(crate) fn codes(&self, distance: Distance) -> &Codes {
         made(&self.views(distance).codes, || Codes::new(self.values(), self.width, distance))
     }
 
