@@ -63,6 +63,13 @@ pub enum Event {
         /// All photos.
         n_photos: usize,
     },
+    /// The distances between training photos are known.
+    Topology {
+        /// The photos.
+        n_photos: usize,
+        /// See [`Neighbourhood::mean_distance`].
+        mean_distance: f64,
+    },
     /// Training begins or goes on.
     Started {
         /// Where it stands.
@@ -160,6 +167,8 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
     let (n_photos, n_sketches) = (pairs.photos.len(), pairs.sketches.len());
     let mut sampler = Sampler::new(Arc::new(pairs), config)?;
     if let Some(neighbourhood) = neighbourhood {
+        let mean_distance = neighbourhood.mean_distance();
+        observer(Event::Topology { n_photos, mean_distance });
         sampler = sampler.with_topology(Arc::new(neighbourhood), config);
     }
     let steps_per_epoch = sampler.steps_per_epoch();

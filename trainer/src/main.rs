@@ -341,6 +341,9 @@ impl Progress {
                 let line = format!("distances between training photos: {n_done} of {n_photos}");
                 self.passing(&line, n_done == n_photos);
             }
+            Event::Topology { n_photos, mean_distance } => {
+                say(&format!("distances between {n_photos} training photos: {mean_distance:.4} in the mean"));
+            }
             Event::Started { position, n_photos, n_sketches, n_held_out_photos, n_steps } => {
                 self.started = Instant::now();
                 say(&format!(

@@ -79,6 +79,13 @@ impl Neighbourhood {
         self.n_photos
     }
 
+    /// The mean distance between two different photos, in the unit that margins have too (squared features): margins that
+    /// suit one network and image size suit another where this is in proportion. 0 where there are no two photos.
+    pub fn mean_distance(&self) -> f64 {
+        let sum: f64 = self.distances.iter().copied().map(f64::from).sum();
+        sum / self.distances.len().max(1) as f64
+    }
+
     /// The distance between photos `i` and `j`, both below [`Neighbourhood::n_photos`].
     pub fn distance(&self, i: usize, j: usize) -> f32 {
         match i.cmp(&j) {
@@ -261,6 +268,7 @@ mod tests {
         let features = features(n, width);
         let neighbourhood = Neighbourhood::from_features(&features, width);
         assert_eq!(neighbourhood.n_photos(), n);
+        let (mut sum, mut n_pairs) = (0.0, 0.0);
         let row = |i: usize| &features[i * width..(i + 1) * width];
         let d = |i: usize, j: usize| -> f32 {
             row(i).iter().zip(row(j)).map(|(a, b)| (a - b) * (a - b)).sum::<f32>() / width as f32
@@ -269,6 +277,10 @@ mod tests {
         for i in 0..n {
             for j in 0..n {
                 assert!((neighbourhood.distance(i, j) - d(i, j)).abs() < 1e-6);
+                if i != j {
+                    sum += f64::from(d(i, j));
+                    n_pairs += 1.0;
+                }
                 for k in 0..n {
                     let expected = if d(i, j) > d(i, k) { -1.0 } else { 1.0 };
                     assert_eq!(neighbourhood.sign(i, j, k), expected, "{i} {j} {k}");
@@ -277,6 +289,8 @@ mod tests {
             }
         }
         assert!(n_ties > 100, "{n_ties}");
+        assert!((neighbourhood.mean_distance() - sum / n_pairs).abs() < 1e-6);
+        assert_eq!(Neighbourhood::from_features(&features[..width], width).mean_distance(), 0.0);
     }
 
     fn photos(n: usize, side: u32) -> Vec<Picture> {
