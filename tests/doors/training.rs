@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use sketchfind_models::weights::Weights;
 use sketchfind_tests::programs::{fail, program, run, succeed};
 use sketchfind_tests::toy;
 
@@ -115,8 +116,15 @@ fn so_it_is_with_the_meta_objective_adam_and_a_schedule() {
         assert!(config.contains(changed), "{changed}");
     }
     let scene = resuming_equals_never_having_stopped(&config);
-    // The distances between photos were computed once and kept.
-    assert_eq!(std::fs::read_dir(scene.path("stopped/neighbourhood")).unwrap().count(), 1);
+    // The distances between photos were computed once and kept, and their mean is said.
+    let mut kept = std::fs::read_dir(scene.path("stopped/neighbourhood")).unwrap();
+    let distances = Weights::load(&kept.next().unwrap().unwrap().path()).unwrap();
+    assert!(kept.next().is_none());
+    let distances = &distances.get("distances").unwrap().values;
+    let mean = distances.iter().copied().map(f64::from).sum::<f64>() / distances.len() as f64;
+    let said = run(scene.fit("stopped").arg("--resume")).err;
+    let expected = format!("distances between 24 training photos: {mean:.4} in the mean");
+    assert!(said.contains(&expected), "{expected}: {said}");
     let steps = timeless(&scene.path("straight/steps.csv"));
     assert!(steps.iter().all(|row| row.iter().all(|value| !value.is_empty())), "{:?}", steps[0]);
 }
