@@ -4,13 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_core::random::Stream;
 use sketchfind_eval::Bootstrap;
 use sketchfind_eval::report::Report;
 use sketchfind_eval::trec::read_qrels;
 use sketchfind_tests::programs::{fail, program, run, succeed};
-use sketchfind_tests::{surroundings, toy};
+use sketchfind_tests::toy;
 
+use crate::page::browser_test;
 use crate::refusals::small_model;
 
 struct Scene {
@@ -309,29 +311,13 @@ fn each_bad_input_has_one_error_and_nothing_is_written() {
 
 /// The page is laid out by a browser without reaching for anything, and fits a phone.
 fn in_a_browser(page: &Path) {
-    let Some(browser) = surroundings::chromium() else { return };
-    let profile = tempfile::tempdir().unwrap();
+    let pictures = tempfile::tempdir().unwrap();
+    let Some(mut node) = browser_test("tests/doors/report.mjs") else { return };
+    let text = succeed(node.arg(page).arg(pictures.path()));
+    assert!(text.contains("Best, typical and worst queries") && text.contains("✓ true"), "{text:.300}");
     for (width, height) in [(1000, 1400), (500, 1400)] {
-        let picture = profile.path().join(format!("{width}.png"));
-        let mut command = Command::new(&browser);
-        command.args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--hide-scrollbars",
-        ]);
-        command.arg(format!("--user-data-dir={}", profile.path().join(format!("p{width}")).display()));
-        command.arg(format!("--window-size={width},{height}"));
-        command.arg(format!("--screenshot={}", picture.display()));
-        let said = run(command.arg(format!("file://{}", page.display())));
-        let image =
-            sketchfind_core::image::Rgb8Image::open(&picture, sketchfind_core::image::DecodeLimits::ORDINARY)
-                .unwrap_or_else(|error| panic!("{error}\n{}", said.err));
+        let picture = pictures.path().join(format!("{width}.png"));
+        let image = Rgb8Image::open(&picture, DecodeLimits::ORDINARY).unwrap();
         assert_eq!((image.width(), image.height()), (width, height));
         // Something is drawn, on the left and in the middle, from top to bottom; nothing runs over the right edge, where
         // the page has its margin.
@@ -346,16 +332,4 @@ fn in_a_browser(page: &Path) {
         }
         assert_eq!(ink(width - 12..width, 0..height), 0, "something runs over the right edge at {width}");
     }
-    // What a reader of the page's text gets: the document after layout.
-    let mut dump = Command::new(&browser);
-    dump.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--dump-dom",
-    ]);
-    dump.arg(format!("--user-data-dir={}", profile.path().join("dump").display()));
-    let text = run(dump.arg(format!("file://{}", page.display()))).out;
-    assert!(text.contains("Best, typical and worst queries") && text.contains("✓ true"), "{text:.300}");
 }

@@ -10,14 +10,19 @@ use sketchfind_tests::surroundings::{self, checkout};
 use crate::load::line_drawings;
 use crate::serve::{Scene, serve};
 
-/// A test file of the page, to be run by Node against a server.
-pub(crate) fn page_test(file: &str, server: &Server) -> Option<Command> {
+/// A script of the checkout that drives a browser, to be run by Node.
+pub(crate) fn browser_test(script: &str) -> Option<Command> {
     let (web, chromium) = surroundings::browser()?;
     let mut node = Command::new("node");
-    node.args(["--test-timeout=120000", "--test-reporter=spec"]);
-    node.arg(checkout().join("serve/web/tests").join(file));
-    node.env("SKETCHFIND_ADDRESS", format!("http://{}", server.address));
+    node.args(["--test-timeout=120000", "--test-reporter=spec"]).arg(checkout().join(script));
     node.env("SKETCHFIND_WEB", web).env("SKETCHFIND_CHROMIUM", chromium);
+    Some(node)
+}
+
+/// A test file of the page, to be run against a server.
+pub(crate) fn page_test(file: &str, server: &Server) -> Option<Command> {
+    let mut node = browser_test(&format!("serve/web/tests/{file}"))?;
+    node.env("SKETCHFIND_ADDRESS", format!("http://{}", server.address));
     Some(node)
 }
 

@@ -1,7 +1,10 @@
 //! The project's programs as processes.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use crate::surroundings::checkout;
 
@@ -35,17 +38,35 @@ pub struct Said {
     pub err: String,
 }
 
+/// More than any program here needs. One that hangs fails its own test by name, not the whole run by its time.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
 /// Runs a program to its end.
 ///
 /// # Panics
-/// Where it cannot be started.
+/// Where it cannot be started, or has not ended after 20 minutes.
 pub fn run(command: &mut Command) -> Said {
-    match command.output() {
-        Ok(Output { status, stdout, stderr }) => Said {
-            code: status.code(),
-            out: String::from_utf8_lossy(&stdout).into_owned(),
-            err: String::from_utf8_lossy(&stderr).into_owned(),
-        },
+    run_within(command, LIMIT)
+}
+
+fn run_within(command: &mut Command, limit: Duration) -> Said {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let id = child.id().to_string();
+    let (ended, end) = channel::<()>();
+    let watch = thread::spawn(move || {
+        let is_late = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        is_late && Command::new("kill").args(["-KILL", &id]).status().is_ok()
+    });
+    let output = child.wait_with_output();
+    drop(ended);
+    let was_late = watch.join().unwrap_or_default();
+    match output {
+        Ok(Output { status, stdout, stderr }) => {
+            let [out, err] = [stdout, stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+            assert!(!was_late, "{command:?} did not end within {limit:?}\n{out}\n{err}");
+            Said { code: status.code(), out, err }
+        }
         Err(error) => panic!("{command:?}: {error}"),
     }
 }
@@ -70,5 +91,22 @@ pub fn fail(command: &mut Command, code: i32, parts: &[&str]) {
     assert!(!said.err.contains("panicked"), "{command:?}\n{}", said.err);
     for part in parts {
         assert!(said.err.contains(part), "{command:?}: no '{part}' in\n{}", said.err);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "did not end within 200ms")]
+    fn a_program_that_hangs_is_stopped_and_named() {
+        run_within(Command::new("sleep").arg("600"), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn what_a_program_says_is_kept() {
+        let said = run(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]));
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(3), "out\n", "err\n"));
     }
 }

@@ -46,7 +46,7 @@ fn named(variable: &str) -> Option<PathBuf> {
 }
 
 /// A Chromium that runs without a screen: the one that `SKETCHFIND_CHROMIUM` names, or the system's.
-pub fn chromium() -> Option<PathBuf> {
+fn chromium() -> Option<PathBuf> {
     let named = std::env::var_os("SKETCHFIND_CHROMIUM").filter(|path| !path.is_empty()).map(PathBuf::from);
     let usual =
         ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);

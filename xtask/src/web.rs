@@ -89,7 +89,7 @@ pub(crate) fn chromium() -> Result<PathBuf> {
     }
     let folder = provisioned("chromium");
     let package = fetch::package("@sparticuz/chromium")?;
-    let key = stage::key(&["chromium 1", &package.sha256]);
+    let key = stage::key(&["chromium 2", &package.sha256]);
     stage::folder(&folder, &key, "headless Chromium (68 MB to fetch, 210 MB on disk)", |new| {
         package.unpack(new, |member| match member {
             "bin/chromium.br" | "bin/al2023.tar.br" | "bin/fonts.tar.br" => {
@@ -108,7 +108,9 @@ pub(crate) fn chromium() -> Result<PathBuf> {
             tar::Archive::new(fs::File::open(new.join(name))?).unpack(new)?;
             fs::remove_file(new.join(name))?;
         }
-        // It is started with its own libraries, which are beside it, and its own fonts.
+        // It is started with its own libraries and fonts, which are beside it. The package's own list of fonts names folders
+        // of the service that the package was made for; a browser that finds no font at all crashes at the first letter.
+        fs::write(new.join("fonts.conf"), FONTS)?;
         let start = new.join("start");
         fs::write(&start, START)?;
         executable(&new.join("chromium"))?;
@@ -119,6 +121,13 @@ pub(crate) fn chromium() -> Result<PathBuf> {
 
 const DECOMPRESS: &str = "const [from, to] = process.argv.slice(1); const fs = require('fs'); \
                           fs.writeFileSync(to, require('zlib').brotliDecompressSync(fs.readFileSync(from)))";
+
+const FONTS: &str = "<?xml version=\"1.0\"?>\n\
+                     <!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n\
+                     <fontconfig>\n\
+                     <dir prefix=\"relative\">fonts</dir>\n\
+                     <cachedir prefix=\"relative\">fonts-cache</cachedir>\n\
+                     </fontconfig>\n";
 
 const START: &str = "#!/bin/sh\n\
                      here=$(dirname \"$(readlink -f \"$0\")\")\n\
