@@ -89,7 +89,7 @@ pub(crate) fn chromium() -> Result<PathBuf> {
     }
     let folder = provisioned("chromium");
     let package = fetch::package("@sparticuz/chromium")?;
-    let key = stage::key(&["chromium 2", &package.sha256]);
+    let key = stage::key(&["chromium 3", &package.sha256]);
     stage::folder(&folder, &key, "headless Chromium (68 MB to fetch, 210 MB on disk)", |new| {
         package.unpack(new, |member| match member {
             "bin/chromium.br" | "bin/al2023.tar.br" | "bin/fonts.tar.br" => {
@@ -109,7 +109,8 @@ pub(crate) fn chromium() -> Result<PathBuf> {
             fs::remove_file(new.join(name))?;
         }
         // It is started with its own libraries and fonts, which are beside it. The package's own list of fonts names folders
-        // of the service that the package was made for; a browser that finds no font at all crashes at the first letter.
+        // of the service that the package was made for; a browser that finds no font at all crashes at the first letter. Of
+        // fontconfig's folders only that of fonts may be relative to the list: that of caches follows XDG_CACHE_HOME.
         fs::write(new.join("fonts.conf"), FONTS)?;
         let start = new.join("start");
         fs::write(&start, START)?;
@@ -126,12 +127,13 @@ const FONTS: &str = "<?xml version=\"1.0\"?>\n\
                      <!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n\
                      <fontconfig>\n\
                      <dir prefix=\"relative\">fonts</dir>\n\
-                     <cachedir prefix=\"relative\">fonts-cache</cachedir>\n\
+                     <cachedir prefix=\"xdg\">fontconfig</cachedir>\n\
                      </fontconfig>\n";
 
 const START: &str = "#!/bin/sh\n\
                      here=$(dirname \"$(readlink -f \"$0\")\")\n\
-                     LD_LIBRARY_PATH=$here/lib FONTCONFIG_PATH=$here exec \"$here/chromium\" \"$@\"\n";
+                     export LD_LIBRARY_PATH=$here/lib FONTCONFIG_PATH=$here XDG_CACHE_HOME=$here/cache\n\
+                     exec \"$here/chromium\" \"$@\"\n";
 
 #[cfg(unix)]
 fn executable(path: &Path) -> Result<()> {
