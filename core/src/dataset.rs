@@ -185,6 +185,55 @@ impl Dataset {
         Ok(Dataset { manifest: manifest.to_owned(), photos, sketches })
     }
 
+    /// The photos in a folder and the folders below it ([`image_files`]), without any sketch, all in the training split.
+    /// Ids and instances are `photo/` and the path in the folder; the manifest is the folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a folder cannot be read; [`Error::Dataset`] where there is no photo.
+    pub fn of_photos(folder: &Path) -> Result<Dataset> {
+        let files = image_files(folder)?;
+        if files.is_empty() {
+            let reason =
+                "it holds no image: no file in it or below ends in jpg, jpeg, png, webp, gif or bmp".into();
+            return Err(Error::Dataset { path: folder.to_owned(), reason });
+        }
+        let rows = files.into_iter().map(|path| {
+            let id = format!("photo/{}", path.to_string_lossy());
+            ManifestRow { instance: id.clone(), id, modality: Modality::Photo, split: Split::Train, path }
+        });
+        let mut dataset = Dataset::from_rows(&folder.join(MANIFEST), rows.collect())?;
+        dataset.manifest = folder.to_owned();
+        Ok(dataset)
+    }
+
+    /// This data set with the images of another besides. The manifest stays this one's.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`] where an id is in both.
+    pub fn with(mut self, other: Dataset) -> Result<Dataset> {
+        let sketches: Vec<(Sketch, String)> = self
+            .sketches
+            .iter()
+            .map(|sketch| (sketch.clone(), self.photos[sketch.photo].id.clone()))
+            .chain(other.sketches.iter().map(|sketch| (sketch.clone(), other.photo_of(sketch).id.clone())))
+            .collect();
+        self.photos.extend(other.photos);
+        self.photos.sort_by(|a, b| a.id.cmp(&b.id));
+        let ids =
+            self.photos.iter().map(|photo| &photo.id).chain(sketches.iter().map(|(sketch, _)| &sketch.id));
+        let mut seen = std::collections::BTreeSet::new();
+        if let Some(id) = ids.into_iter().find(|id| !seen.insert(*id)) {
+            let reason = format!("the id '{id}' is in '{}' too", other.manifest.display());
+            return Err(Error::Dataset { path: self.manifest, reason });
+        }
+        let photos = &self.photos;
+        let place = |id: &str| photos.binary_search_by(|photo| photo.id.as_str().cmp(id)).unwrap_or_default();
+        self.sketches =
+            sketches.iter().map(|(sketch, id)| Sketch { photo: place(id), ..sketch.clone() }).collect();
+        self.sketches.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(self)
+    }
+
     /// The manifest's path.
     pub fn manifest(&self) -> &Path {
         &self.manifest

@@ -20,6 +20,48 @@ pub struct Rgb8Image {
     pixels: Vec<u8>,
 }
 
+/// How opaque each pixel of an image is, 0 to 255, rows from the top.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alpha {
+    width: u32,
+    height: u32,
+    values: Vec<u8>,
+}
+
+impl Alpha {
+    /// The opacities of an image of this size.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] where the size is zero or does not fit the values.
+    pub fn new(width: u32, height: u32, values: Vec<u8>) -> Result<Alpha> {
+        let expected = u64::from(width) * u64::from(height);
+        if expected == 0 || values.len() as u64 != expected {
+            return Err(Error::Mismatch {
+                what: "opacities of an image",
+                expected: format!("{width} x {height}, above 0"),
+                got: values.len().to_string(),
+            });
+        }
+        Ok(Alpha { width, height, values })
+    }
+
+    /// The values, row-major.
+    pub fn values(&self) -> &[u8] {
+        &self.values
+    }
+
+    /// Resized as [`Preprocess::resized`] does with images.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the resizer refuses.
+    pub fn resized(&self, preprocess: &Preprocess) -> Result<Alpha> {
+        let grey = self.values.iter().flat_map(|&value| [value; 3]).collect();
+        let resized = preprocess.resized(&Rgb8Image::new(self.width, self.height, grey)?)?;
+        let values = resized.pixels.iter().step_by(3).copied().collect();
+        Alpha::new(resized.width, resized.height, values)
+    }
+}
+
 /// What a decoder may spend on one image.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeLimits {
@@ -99,6 +141,24 @@ impl Rgb8Image {
     /// # Errors
     /// [`Error::Image`].
     pub fn decode(bytes: &[u8], origin: &str, limits: DecodeLimits) -> Result<Rgb8Image> {
+        Ok(Rgb8Image::decode_with_alpha(bytes, origin, limits)?.0)
+    }
+
+    /// As [`Rgb8Image::open`], with the transparency that was laid over white, if the file has any.
+    ///
+    /// # Errors
+    /// Those of [`Rgb8Image::open`].
+    pub fn open_with_alpha(path: &Path, limits: DecodeLimits) -> Result<(Rgb8Image, Option<Alpha>)> {
+        let origin = format!("'{}'", path.display());
+        let bytes = read_at_most(path, limits.max_bytes())?.ok_or_else(|| too_long(&origin, limits))?;
+        Rgb8Image::decode_with_alpha(&bytes, &origin, limits)
+    }
+
+    fn decode_with_alpha(
+        bytes: &[u8],
+        origin: &str,
+        limits: DecodeLimits,
+    ) -> Result<(Rgb8Image, Option<Alpha>)> {
         let error = |reason: String| Error::Image { origin: origin.to_owned(), reason };
         if bytes.is_empty() {
             return Err(error("it is empty".into()));
@@ -137,12 +197,14 @@ impl Rgb8Image {
             DynamicImage::from_decoder(decoder).map_err(|e| error(format!("as {format:?}: {e}")))?;
         decoded.apply_orientation(orientation);
         let (width, height) = (decoded.width(), decoded.height());
-        let pixels = if decoded.color().has_alpha() {
-            over_white(&decoded.into_rgba8())
-        } else {
-            decoded.into_rgb8().into_raw()
-        };
-        Rgb8Image::new(width, height, pixels)
+        if !decoded.color().has_alpha() {
+            return Ok((Rgb8Image::new(width, height, decoded.into_rgb8().into_raw())?, None));
+        }
+        let rgba = decoded.into_rgba8();
+        let alpha: Vec<u8> = rgba.pixels().map(|pixel| pixel.0[3]).collect();
+        let is_opaque = alpha.iter().all(|&value| value == u8::MAX);
+        let alpha = if is_opaque { None } else { Some(Alpha::new(width, height, alpha)?) };
+        Ok((Rgb8Image::new(width, height, over_white(&rgba))?, alpha))
     }
 
     /// The width in pixels.

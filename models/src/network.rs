@@ -11,15 +11,19 @@ mod convnext;
 mod densenet;
 mod efficientnet_lite;
 mod googlenet;
+mod head;
 mod inception_v3;
 mod mobilenet_v2;
 mod op;
 mod resnet;
 mod sketch_a_net;
+mod stages;
 mod vgg;
 
 use check::Flow;
-pub use op::{Node, Op, Padding, ParameterKind, ParameterSpec};
+pub use head::{GEM_P, HEAD, HeadSpec, PROJECTION, Pooling, Projection, ProjectionStart};
+pub use op::{GEM_MIN, Node, Op, Padding, ParameterKind, ParameterSpec};
+pub use stages::Stage;
 
 /// What a network ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +57,6 @@ impl InputSpec {
         InputSpec { side, mean: [0.5; 3], std: [0.5; 3] }
     }
 }
-
-/// The tensors of a projection ([`Network::with_projection`]).
-pub const PROJECTION: [&str; 2] = ["projection.weight", "projection.bias"];
 
 /// A network that this crate describes.
 struct Known {
@@ -143,35 +144,6 @@ impl Network {
         Network::new(name, nodes)
     }
 
-    /// The same network with a linear layer (`projection.weight`, `projection.bias`) from its output to `width` numbers
-    /// behind it, and, if `normalised`, their division by their length: for small indexes. A normalised output is to be
-    /// compared by angle.
-    ///
-    /// # Errors
-    /// [`Error::Description`] where `width` is 0 or there is a projection already.
-    ///
-    /// ```
-    /// use sketchfind_models::network::{Head, Network};
-    /// let network = Network::by_name("resnet18", Head::Embedding)?.with_projection(64, true)?;
-    /// assert_eq!(network.output_width(), 64);
-    /// assert_eq!(network.n_parameters(), 11_176_512 + 512 * 64 + 64);
-    /// # Ok::<(), sketchfind_models::Error>(())
-    /// ```
-    pub fn with_projection(&self, width: usize, normalised: bool) -> Result<Network> {
-        let mut nodes = self.nodes.clone();
-        let op = Op::Linear {
-            name: "projection".into(),
-            in_features: self.output_width(),
-            out_features: width,
-            bias: true,
-        };
-        nodes.push(Node { op, inputs: vec![nodes.len() - 1] });
-        if normalised {
-            nodes.push(Node { op: Op::L2Normalise, inputs: vec![nodes.len() - 1] });
-        }
-        Network::new(&self.name, nodes)
-    }
-
     /// The distance by which outputs are to be compared: the angle where they are normalised to unit length, mean squared
     /// difference otherwise.
     pub fn distance(&self) -> Distance {
@@ -230,6 +202,43 @@ impl Network {
         let reader = readers.next()?;
         let is_norm = matches!(self.nodes[reader].op, Op::BatchNorm2d { .. });
         (is_norm && readers.next().is_none()).then_some(reader)
+    }
+
+    /// Height and width of the map that the node at `index` gives for images of a size; `[1, 1]` for a vector, 0 where a
+    /// window is larger than what it looks at.
+    ///
+    /// ```
+    /// use sketchfind_models::network::{Head, Network};
+    /// let network = Network::by_name("mobilenet_v2", Head::Embedding)?;
+    /// assert_eq!(network.map_size(network.nodes().len() - 2, [256, 224]), [8, 7]);
+    /// # Ok::<(), sketchfind_models::Error>(())
+    /// ```
+    pub fn map_size(&self, index: usize, image: [usize; 2]) -> [usize; 2] {
+        let mut sizes: Vec<[usize; 2]> = Vec::with_capacity(index + 1);
+        for (place, node) in self.nodes.iter().enumerate().take(index + 1) {
+            let before = node.inputs.first().map_or(image, |&input| sizes[input]);
+            let windows = |kernel: [usize; 2], stride: [usize; 2], padding: Padding, ceil_mode: bool| {
+                [0, 1].map(|dim| {
+                    let (start, end) = padding.around(before[dim], dim, kernel[dim], stride[dim]);
+                    let Some(room) = (before[dim] + start + end).checked_sub(kernel[dim]) else { return 0 };
+                    let n = if ceil_mode { room.div_ceil(stride[dim]) } else { room / stride[dim] } + 1;
+                    // A window that begins in the padding behind the map does not count (torch's rule for ceil_mode).
+                    n - usize::from(ceil_mode && (n - 1) * stride[dim] >= before[dim] + start)
+                })
+            };
+            sizes.push(match &node.op {
+                _ if !self.is_map(place) => [1, 1],
+                Op::Conv2d { kernel, stride, padding, .. } => windows(*kernel, *stride, *padding, false),
+                Op::MaxPool2d { kernel, stride, padding, ceil_mode } => {
+                    windows(*kernel, *stride, Padding::Fixed(*padding), *ceil_mode)
+                }
+                Op::AvgPool2d { kernel, stride, padding } => {
+                    windows(*kernel, *stride, Padding::Fixed(*padding), false)
+                }
+                _ => before,
+            });
+        }
+        sizes.last().copied().unwrap_or(image)
     }
 
     /// Every tensor that the network needs, in the order of its nodes.

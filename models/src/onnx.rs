@@ -10,7 +10,7 @@ use prost::Message;
 use sketchfind_core::image::Preprocess;
 
 use crate::fold::folded;
-use crate::network::{Network, Node, Op, Padding};
+use crate::network::{GEM_MIN, Network, Node, Op, Padding};
 use crate::quantise::{Layer, MapScale, Quantisation};
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -246,6 +246,31 @@ impl<'a> Writer<'a> {
                 self.node("GlobalAveragePool", inputs, &pooled, vec![]);
                 self.node("Flatten", vec![pooled], &output, vec![Attribute::int("axis", 1)]);
             }
+            Op::Gem { p, name, cells } => {
+                let [clamped, raised, pooled, mean] =
+                    ["clamped", "raised", "map", "mean"].map(|part| format!("{output}.{part}"));
+                let p = match name {
+                    Some(name) => f64::from(self.values(name).first().copied().unwrap_or_default()),
+                    None => *p,
+                };
+                inputs.push(self.constant(index, "gem.min", GEM_MIN as f32));
+                let [power, root] = [("p", p), ("root", 1.0 / p)].map(|(part, value)| {
+                    self.floats(format!("{output}.{part}"), vec![], &[value as f32], false)
+                });
+                self.node("Max", inputs, &clamped, vec![]);
+                self.node("Pow", vec![clamped, power], &raised, vec![]);
+                match cells {
+                    1 => self.node("GlobalAveragePool", vec![raised], &pooled, vec![]),
+                    _ => {
+                        let kernel = self.cell_of(index, *cells)?;
+                        let attributes =
+                            vec![Attribute::ints("kernel_shape", kernel), Attribute::ints("strides", kernel)];
+                        self.node("AveragePool", vec![raised], &pooled, attributes);
+                    }
+                }
+                self.node("Flatten", vec![pooled], &mean, vec![Attribute::int("axis", 1)]);
+                self.node("Pow", vec![mean, root], &output, vec![]);
+            }
             Op::Add => self.node("Add", inputs, &output, vec![]),
             Op::Linear { name, in_features, out_features, bias } if self.is_map(index) => {
                 let (weight, bias) = match self.layer(index)? {
@@ -329,6 +354,23 @@ impl<'a> Writer<'a> {
             name = "half".into();
         }
         name
+    }
+
+    /// The height and width of each of `cells x cells` parts of the map that the node at `index` pools. ONNX has no
+    /// adaptive pooling, so the parts must be of one size, which the size of the image decides.
+    fn cell_of(&self, index: usize, cells: usize) -> Result<[usize; 2]> {
+        let refuse = |reason: String| Error::Onnx { network: self.network.name().to_owned(), reason };
+        let side = self.options.image_side.ok_or_else(|| {
+            refuse("pooling by cells needs images of one size, and none is given".to_owned())
+        })?;
+        let [height, width] = self.network.map_size(self.network.nodes()[index].inputs[0], [side; 2]);
+        if height == 0 || width == 0 || height % cells != 0 || width % cells != 0 {
+            return Err(refuse(format!(
+                "its last map has {height} x {width} places for images of {side} pixels, which {cells} x {cells} cells \
+                 do not divide"
+            )));
+        }
+        Ok([height / cells, width / cells])
     }
 
     fn is_half(&self) -> bool {
@@ -484,6 +526,7 @@ fn readable_name(index: usize, op: &Op) -> String {
         Op::MaxPool2d { .. } => format!("max_pool_{index}"),
         Op::AvgPool2d { .. } => format!("avg_pool_{index}"),
         Op::GlobalAvgPool => format!("global_avg_pool_{index}"),
+        Op::Gem { .. } => format!("gem_{index}"),
         Op::Flatten { .. } => format!("flatten_{index}"),
         Op::Add => format!("add_{index}"),
         Op::Concat => format!("concat_{index}"),

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use sketchfind_core::random::Stream;
 
-use crate::network::{Head, Network, Op, PROJECTION};
+use crate::network::{HEAD, Head, Network, Op};
 use crate::{Error, Result};
 
 mod checkpoint;
 mod safetensors_file;
+pub mod start;
 pub mod tfjs;
 pub mod torch;
 mod torchvision;
@@ -105,7 +106,7 @@ impl Weights {
     }
 
     /// Exactly the tensors that `network` needs. Not called unexpected are `num_batches_tracked`, which nothing
-    /// reads, and the tensors of the same network's classifier or projection where `network` is without.
+    /// reads, and the tensors of the same network's classifier or head where `network` is without.
     ///
     /// # Errors
     /// [`Error::WeightsDoNotFit`] with every missing, misshapen and unexpected tensor.
@@ -128,7 +129,7 @@ impl Weights {
         }
         if let Ok(classifier) = Network::by_name(network.name(), Head::Classifier) {
             known.extend(classifier.parameters().into_iter().map(|parameter| parameter.name));
-            known.extend(PROJECTION.map(str::to_owned));
+            known.extend(HEAD.map(str::to_owned));
         }
         let unexpected: Vec<String> = self
             .tensors
@@ -181,6 +182,10 @@ impl Weights {
                 let mut stream = Stream::new(seed, &parameter.name, &[]);
                 let n_values: usize = parameter.shape.iter().product();
                 let fan_in: usize = parameter.shape.iter().skip(1).product();
+                if let Op::Gem { p, .. } = node.op {
+                    tensors.insert(parameter.name, Tensor { shape: parameter.shape, values: vec![p as f32] });
+                    continue;
+                }
                 let values = (0..n_values)
                     .map(|_| match (is_norm, parameter.name.rsplit('.').next()) {
                         (true, Some("weight" | "running_var")) => 0.8 + 0.4 * stream.unit(),
@@ -211,7 +216,7 @@ fn normal(stream: &mut Stream) -> f64 {
 /// - the folder of a tfjs layers model (Keras' ResNet50 only).
 ///
 /// The result has all tensors of the network with its classifier, if there is one in the file, and those of a
-/// projection ([`Network::with_projection`]) if they are there. Where every name begins with `module.`, as in what
+/// head ([`Network::with_head`]) if they are there. Where every name begins with `module.`, as in what
 /// `torch.nn.DataParallel` saves, the names go on without it. Auxiliary classifiers and old names in torchvision's files
 /// are dealt with as torchvision does.
 ///
@@ -245,10 +250,10 @@ pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
     let has_classifier =
         classifier.parameters().last().is_some_and(|parameter| weights.get(&parameter.name).is_some());
     let head = if has_classifier { Head::Classifier } else { Head::Embedding };
-    let projection: Vec<(String, Tensor)> =
-        PROJECTION.iter().filter_map(|name| Some(((*name).to_owned(), weights.get(name)?.clone()))).collect();
+    let of_head: Vec<(String, Tensor)> =
+        HEAD.iter().filter_map(|name| Some(((*name).to_owned(), weights.get(name)?.clone()))).collect();
     let mut weights = weights.for_network(&Network::by_name(network_name, head)?)?;
-    weights.tensors.extend(projection);
+    weights.tensors.extend(of_head);
     weights.check_finite()?;
     Ok(weights.with_metadata("network", network_name))
 }
@@ -275,6 +280,7 @@ pub fn file_of(path: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::{HeadSpec, Pooling, Projection, ProjectionStart};
 
     #[test]
     fn all_differences_are_listed_at_once() {
@@ -326,7 +332,9 @@ mod tests {
         assert_eq!(conv1(&run), expected(2));
         // Through DataParallel, and with a projection.
         let mut prefixed = Weights::default();
-        let projected = network.with_projection(8, false).unwrap();
+        let projection = Projection { width: 8, bias: true, start: ProjectionStart::Random };
+        let head = HeadSpec { pooling: Pooling::Average {}, projection: Some(projection), normalise: false };
+        let projected = network.with_head(&head).unwrap();
         for (name, tensor) in Weights::random(&projected, 3).iter() {
             prefixed.insert(&format!("module.{name}"), tensor.clone());
         }

@@ -11,7 +11,7 @@ use sketchfind_core::random::Stream;
 use sketchfind_models::network::builder::Builder;
 use sketchfind_models::network::{Head, Network, Op, Padding};
 use sketchfind_models::onnx::{self, Arithmetic, ExportOptions};
-use sketchfind_models::weights::Weights;
+use sketchfind_models::weights::{Tensor, Weights};
 use sketchfind_runtime::{Embedder, EmbedderOptions};
 use sketchfind_tests::programs::succeed;
 use sketchfind_tests::{naive, reference, surroundings};
@@ -121,6 +121,43 @@ pub(crate) fn every_operation() -> Network {
     let x = b.linear("head", x, 12, 5);
     b.add_op(Op::L2Normalise, vec![x]);
     Network::new("every_operation", b.finish()).unwrap()
+}
+
+/// A convolution, the generalised mean over cells, a linear layer without a bias.
+fn pooled_by_cells(cells: usize, is_learnt: bool) -> (Network, Weights) {
+    let mut b = Builder::new();
+    let x = b.conv("conv", b.input(), 3, 6, 3, 2, 1, 1, true);
+    let x = b.relu(x);
+    let x = b.add_op(Op::Gem { p: 2.5, name: is_learnt.then(|| "gem.p".into()), cells }, vec![x]);
+    let in_features = 6 * cells * cells;
+    b.add_op(Op::Linear { name: "head".into(), in_features, out_features: 5, bias: false }, vec![x]);
+    let network = Network::new("pooled", b.finish()).unwrap();
+    let mut weights = Weights::random(&network, 1);
+    if is_learnt {
+        weights.insert("gem.p", Tensor::new(vec![1], vec![3.25]).unwrap());
+    }
+    (network, weights)
+}
+
+#[test]
+fn generalised_means_over_cells_equal_their_definition() {
+    for (cells, is_learnt) in [(1, false), (1, true), (2, false), (4, true)] {
+        let (network, weights) = pooled_by_cells(cells, is_learnt);
+        let worst = disagreement(&network, &weights, 24);
+        assert!(worst < 1e-5, "{cells} cells: {worst}");
+    }
+    // 12 x 12 places are not five parts of one size.
+    let (network, weights) = pooled_by_cells(5, false);
+    let options = ExportOptions {
+        input: "image",
+        output: "embedding",
+        metadata: &BTreeMap::new(),
+        image_side: Some(24),
+        pixels: None,
+        arithmetic: Arithmetic::Fp32,
+    };
+    let message = onnx::export(&network, &weights, &options).unwrap_err().to_string();
+    assert!(message.contains("12 x 12") && message.contains("5 x 5"), "{message}");
 }
 
 /// The largest difference between ONNX Runtime and the naive interpreter, over the largest component.

@@ -23,6 +23,8 @@ mod photographs;
 mod pipeline;
 /// Models in 16 and 8 bits, and models that take pixels.
 mod precision;
+/// What recipes are made of: contrastive training, heads, averages, augmentation, pseudo-sketches.
+mod recipe;
 /// What each program says of bad input, and with which exit code.
 mod refusals;
 /// The HTTP API, and clients that mean no good.

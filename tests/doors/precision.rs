@@ -125,7 +125,7 @@ fn onnx_checker_accepts_every_precision_and_input() {
 /// what the export said, so the emulation is that arithmetic; 8 bits make a quarter of the file.
 #[test]
 fn every_precision_verifies_and_is_off_by_what_the_export_said() {
-    let config = CONFIG.replace("[images]", "[projection]\nwidth = 24\nnormalise = true\n[images]");
+    let config = CONFIG.replace("[images]", "[head]\npooling = { kind = \"gem\", p = 2.5, learn = true, cells = 1 }\nprojection = { width = 24, bias = true, start = \"orthogonal\" }\nnormalise = true\n[images]");
     let scene = Scene::new(&config);
     succeed(&mut scene.fit("run"));
     let mut n_bytes = BTreeMap::new();

@@ -22,11 +22,14 @@ crop = 32
 flip = true
 pairs = "independent"
 memory_mib = 64
+[loss]
+kind = "triplet"
+margin = 0.1
+negatives = "random"
 [train]
 method = "baseline"
 epochs = 3
 batch = 6
-margin = 0.1
 batch_norm = "training"
 learning_rate = 0.01
 warmup_steps = 0
@@ -82,7 +85,7 @@ impl Scene {
     }
 }
 
-fn last_weights(run: &Path) -> Vec<u8> {
+pub(crate) fn last_weights(run: &Path) -> Vec<u8> {
     let mut checkpoints: Vec<PathBuf> =
         std::fs::read_dir(run.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).collect();
     checkpoints.sort();
@@ -129,7 +132,7 @@ fn so_it_is_with_the_meta_objective_adam_and_a_schedule() {
     assert!(steps.iter().all(|row| row.iter().all(|value| !value.is_empty())), "{:?}", steps[0]);
 }
 
-fn resuming_equals_never_having_stopped(config: &str) -> Scene {
+pub(crate) fn resuming_equals_never_having_stopped(config: &str) -> Scene {
     let scene = Scene::new(config);
     succeed(&mut scene.fit("straight"));
     succeed(&mut scene.fit("again"));

@@ -163,6 +163,21 @@ pub fn forward(network: &Network, weights: &Weights, image: &[f32], side: usize)
                 }
                 pooled
             }
+            Op::Gem { p, name, cells } => {
+                let p = name.as_ref().map_or(*p, |name| whole(name)[0]);
+                let map = input(0);
+                let part = |index: usize, n: usize| index * n / cells..((index + 1) * n).div_ceil(*cells);
+                let mut pooled = Map::new(map.channels * cells * cells, 1, 1);
+                for (index, mean) in pooled.values.iter_mut().enumerate() {
+                    let (channel, cell) = (index / (cells * cells), index % (cells * cells));
+                    let (rows, columns) = (part(cell / cells, map.height), part(cell % cells, map.width));
+                    let n = rows.len() * columns.len();
+                    let places = rows.flat_map(|y| columns.clone().map(move |x| (y as isize, x as isize)));
+                    let powers = places.map(|(y, x)| map.at(channel, y, x, 0.0).max(1e-6).powf(p));
+                    *mean = (powers.sum::<f64>() / n as f64).powf(1.0 / p);
+                }
+                pooled
+            }
             Op::Add => {
                 let (mut sum, other) = (input(0), input(1));
                 sum.values.iter_mut().zip(&other.values).for_each(|(a, b)| *a += b);

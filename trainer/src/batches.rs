@@ -1,5 +1,5 @@
-//! Batches of triplets: a sketch, its photo, another photo. What a batch holds is a function of the seed, the epoch
-//! and the step alone, so that it is the same on any number of workers and after a resumed run.
+//! Batches: sketches, their photos, and where the loss asks for it another photo each. What a batch holds is a function
+//! of the seed, the epoch and the step alone, so that it is the same on any number of workers and after a resumed run.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -8,11 +8,12 @@ use rayon::prelude::*;
 use sketchfind_core::image::{Crop, Preprocess};
 use sketchfind_core::random::Stream;
 
-use crate::config::{Config, Pairs as PairMode, Sampling};
+use crate::Result;
+use crate::augment::{self, Geometry};
+use crate::config::{Augmentation, Config, Pairs as PairMode, Sampling};
 use crate::data::Pairs;
 use crate::loss::TopologyPairs;
 use crate::neighbourhood::Neighbourhood;
-use crate::{Error, Result};
 
 /// Batches that wait for the step; more only take memory.
 const N_AHEAD: usize = 2;
@@ -22,25 +23,50 @@ const N_AHEAD: usize = 2;
 pub struct Batch {
     /// The step within its epoch, from 0.
     pub step: u64,
-    /// The number of triplets, B.
-    pub n_triplets: usize,
-    /// `[3 * B, 3, crop, crop]`: the B sketches, then their photos, then the negatives.
+    /// Sketches, each with its photo: B.
+    pub n_pairs: usize,
+    /// Photos that were drawn as negatives, one for each sketch, or none: B or 0.
+    pub n_negatives: usize,
+    /// `[2 * B + n_negatives, 3, crop, crop]`: the B sketches, then their photos, then the negatives.
     pub values: Vec<f32>,
-    /// What L_NT asks about, for the methods that have it. Anchors are triplets, photos are the batch's 2 * B.
+    /// Which photo each sketch is of; two sketches of one batch may be of the same.
+    pub photos: Vec<i64>,
+    /// What L_NT asks about, for the methods that have it. Anchors are sketches, photos are the batch's `B + n_negatives`.
     pub topology: Option<TopologyPairs>,
 }
 
-/// The entries of one triplet.
+impl Batch {
+    /// The images that pass through the network in a step.
+    pub fn n_images(&self) -> usize {
+        2 * self.n_pairs + self.n_negatives
+    }
+}
+
+/// A sketch of a batch, its photo, and another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Triplet {
-    /// Index of the sketch.
-    pub sketch: usize,
+pub struct Entry {
+    /// The sketch.
+    pub sketch: SketchOf,
     /// Index of its photo.
     pub positive: usize,
-    /// Index of another photo, never the sketch's own.
-    pub negative: usize,
-    /// How each is cropped and flipped.
-    pub crops: [Crop; 3],
+    /// Index of another photo, never the sketch's own, where the loss has one drawn.
+    pub negative: Option<usize>,
+}
+
+/// Where a sketch comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SketchOf {
+    /// A person: the index of the sketch.
+    Person(usize),
+    /// Its photo, whose lines are drawn.
+    Photo,
+}
+
+/// How the images of an entry are cropped or moved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum View {
+    Crop(Crop),
+    Moved(Geometry),
 }
 
 /// Draws batches from the training pairs.
@@ -52,6 +78,9 @@ pub struct Sampler {
     batch: usize,
     flip: bool,
     pair_mode: PairMode,
+    draws_negatives: bool,
+    augmentation: Option<Augmentation>,
+    pseudo_share: f64,
     topology: Option<Topology>,
 }
 
@@ -64,7 +93,7 @@ struct Topology {
 }
 
 impl Sampler {
-    /// A sampler of `pairs`, which hold at least 2 photos and 1 sketch.
+    /// A sampler of `pairs`, which hold at least 2 photos and 1 sketch or photo to draw lines from.
     ///
     /// # Errors
     /// Those of [`Preprocess::check`].
@@ -72,9 +101,12 @@ impl Sampler {
         Ok(Sampler {
             preprocess: config.preprocess()?,
             seed: config.seed,
-            batch: config.train.batch.min(pairs.sketches.len()),
+            batch: config.train.batch.min(n_queries(&pairs)),
             flip: config.images.flip,
             pair_mode: config.images.pairs,
+            draws_negatives: config.loss.draws_negatives(),
+            augmentation: config.augmentation,
+            pseudo_share: config.pseudo_sketches.map_or(0.0, |pseudo| pseudo.share),
             pairs,
             topology: None,
         })
@@ -83,7 +115,7 @@ impl Sampler {
     /// Has batches come with pairs of L_NT, as many as the configuration says. `neighbourhood` is of the training
     /// photos, in their order.
     pub fn with_topology(mut self, neighbourhood: Arc<Neighbourhood>, config: &Config) -> Sampler {
-        self.topology = config.topology().map(|settings| Topology {
+        self.topology = config.method.topology().map(|settings| Topology {
             neighbourhood,
             n_pairs: settings.pairs,
             sampling: settings.sampling,
@@ -91,57 +123,77 @@ impl Sampler {
         self
     }
 
-    /// Steps in an epoch: the training sketches over the batch, rounded down. An epoch passes over the sketches in
-    /// random order; those that do not fill a batch are left out of it, others in each epoch.
+    /// Steps in an epoch: the training sketches, and the photos that have none but lines, over the batch, rounded down.
+    /// An epoch passes over them in random order; those that do not fill a batch are left out of it, others in each epoch.
     pub fn steps_per_epoch(&self) -> u64 {
-        (self.pairs.sketches.len() / self.batch) as u64
+        (n_queries(&self.pairs) / self.batch) as u64
     }
 
-    /// The triplets of one step. Epochs and steps from 0.
-    pub fn triplets(&self, epoch: u64, step: u64) -> Vec<Triplet> {
-        let mut order: Vec<usize> = (0..self.pairs.sketches.len()).collect();
+    /// The entries of one step. Epochs and steps from 0.
+    pub fn entries(&self, epoch: u64, step: u64) -> Vec<Entry> {
+        let n_sketches = self.pairs.sketches.len();
+        let mut order: Vec<usize> = (0..n_queries(&self.pairs)).collect();
         Stream::new(self.seed, "order", &[epoch]).shuffle(&mut order);
         let start = step as usize * self.batch;
         order[start..start + self.batch]
             .iter()
             .enumerate()
-            .map(|(slot, &sketch)| {
+            .map(|(slot, &query)| {
                 let indices = [epoch, step, slot as u64];
-                let positive = self.pairs.sketches[sketch].1;
-                // Uniform over the other photos: draw from one fewer and step over the sketch's own.
-                let drawn = Stream::new(self.seed, "negative", &indices).below(self.pairs.photos.len() - 1);
-                let negative = if drawn >= positive { drawn + 1 } else { drawn };
-                let mut stream = Stream::new(self.seed, "augmentation", &indices);
-                let of_sketch = self.draw_crop(&mut stream);
-                let of_positive = match self.pair_mode {
-                    PairMode::Alike => of_sketch,
-                    PairMode::Independent => self.draw_crop(&mut stream),
+                let (sketch, positive) = match query.checked_sub(n_sketches) {
+                    Some(index) => (SketchOf::Photo, self.pairs.without_sketch[index]),
+                    None => {
+                        let is_pseudo =
+                            Stream::new(self.seed, "pseudo-sketch", &indices).unit() < self.pseudo_share;
+                        let sketch = if is_pseudo { SketchOf::Photo } else { SketchOf::Person(query) };
+                        (sketch, self.pairs.sketches[query].1)
+                    }
                 };
-                let crops = [of_sketch, of_positive, self.draw_crop(&mut stream)];
-                Triplet { sketch, positive, negative, crops }
+                // Uniform over the other photos: draw from one fewer and step over the sketch's own.
+                let negative = self.draws_negatives.then(|| {
+                    let n_others = self.pairs.photos.len() - 1;
+                    let drawn = Stream::new(self.seed, "negative", &indices).below(n_others);
+                    if drawn >= positive { drawn + 1 } else { drawn }
+                });
+                Entry { sketch, positive, negative }
             })
             .collect()
     }
 
-    /// The pairs of L_NT for one step's triplets. For a sketch of photo i, K pairs of photos of the batch, each of two
+    /// How sketch, photo and negative of one entry are cropped or moved.
+    fn views(&self, indices: [u64; 3]) -> [View; 3] {
+        let mut stream = Stream::new(self.seed, "augmentation", &indices);
+        let mut draw = || match &self.augmentation {
+            None => View::Crop(self.draw_crop(&mut stream)),
+            Some(settings) => View::Moved(Geometry::draw(settings, self.flip, &mut stream)),
+        };
+        let of_sketch = draw();
+        let of_positive = match self.pair_mode {
+            PairMode::Alike => of_sketch,
+            PairMode::Independent => draw(),
+        };
+        [of_sketch, of_positive, draw()]
+    }
+
+    /// The pairs of L_NT for one step's entries. For a sketch of photo i, K pairs of photos of the batch, each of two
     /// photos that are neither each other nor i; whether i itself may be in a pair is left open by the source, and
     /// here it may not, so that L_NT never asks what L_FG asks. A sketch whose batch has no two other photos has no
     /// pairs.
     fn topology_pairs(
         &self,
         topology: &Topology,
-        triplets: &[Triplet],
+        entries: &[Entry],
         (epoch, step): (u64, u64),
     ) -> TopologyPairs {
         let mut pairs = TopologyPairs::default();
         // In the order of the batch's values behind the sketches.
-        let photos: Vec<usize> = triplets
+        let photos: Vec<usize> = entries
             .iter()
-            .map(|triplet| triplet.positive)
-            .chain(triplets.iter().map(|triplet| triplet.negative))
+            .map(|entry| entry.positive)
+            .chain(entries.iter().filter_map(|entry| entry.negative))
             .collect();
-        for (slot, triplet) in triplets.iter().enumerate() {
-            let own = triplet.positive;
+        for (slot, entry) in entries.iter().enumerate() {
+            let own = entry.positive;
             // The same photo may be in the batch several times, cropped differently.
             let others: Vec<usize> = (0..photos.len()).filter(|&place| photos[place] != own).collect();
             if others.iter().all(|&place| photos[place] == photos[others[0]]) {
@@ -188,25 +240,46 @@ impl Sampler {
     /// # Errors
     /// [`Error::Core`] where an image was resized otherwise.
     pub fn batch(&self, epoch: u64, step: u64) -> Result<Batch> {
-        let triplets = self.triplets(epoch, step);
-        let n_triplets = triplets.len();
-        let mut values = vec![0.0; 3 * n_triplets * self.preprocess.tensor_len()];
-        values
-            .par_chunks_exact_mut(self.preprocess.tensor_len())
-            .enumerate()
-            .try_for_each(|(index, out)| {
-                let (role, triplet) = (index / n_triplets, &triplets[index % n_triplets]);
-                let picture = match role {
-                    0 => &self.pairs.sketches[triplet.sketch].0,
-                    1 => &self.pairs.photos[triplet.positive],
-                    _ => &self.pairs.photos[triplet.negative],
-                };
-                self.preprocess.write_tensor(&picture.image, triplet.crops[role], out)
-            })
-            .map_err(Error::from)?;
+        let entries = self.entries(epoch, step);
+        let n_pairs = entries.len();
+        let n_negatives = if self.draws_negatives { n_pairs } else { 0 };
+        let mut values = vec![0.0; (2 * n_pairs + n_negatives) * self.preprocess.tensor_len()];
+        values.par_chunks_exact_mut(self.preprocess.tensor_len()).enumerate().try_for_each(
+            |(index, out)| {
+                let (role, slot) = (index / n_pairs, index % n_pairs);
+                self.write(role, &entries[slot], [epoch, step, slot as u64], out)
+            },
+        )?;
         let topology =
-            self.topology.as_ref().map(|topology| self.topology_pairs(topology, &triplets, (epoch, step)));
-        Ok(Batch { step, n_triplets, values, topology })
+            self.topology.as_ref().map(|topology| self.topology_pairs(topology, &entries, (epoch, step)));
+        let photos = entries.iter().map(|entry| entry.positive as i64).collect();
+        Ok(Batch { step, n_pairs, n_negatives, values, photos, topology })
+    }
+
+    /// Writes one image of an entry: its sketch (role 0), its photo (1) or its negative (2).
+    fn write(&self, role: usize, entry: &Entry, indices: [u64; 3], out: &mut [f32]) -> Result<()> {
+        let photo = &self.pairs.photos[entry.negative.filter(|_| role == 2).unwrap_or(entry.positive)];
+        let mut stream = Stream::new(self.seed, ["sketch", "photo", "negative photo"][role], &indices);
+        let (settings, preprocess) = (&self.augmentation, &self.preprocess);
+        let (picture, is_pseudo) = match (role, entry.sketch) {
+            (0, SketchOf::Person(sketch)) => (&self.pairs.sketches[sketch].0, false),
+            (0, SketchOf::Photo) => (photo, true),
+            _ => (photo, false),
+        };
+        match (self.views(indices)[role], settings) {
+            (View::Moved(geometry), Some(settings)) if role == 0 => {
+                augment::sketch(picture, is_pseudo, geometry, settings, preprocess, &mut stream, out)
+            }
+            (View::Moved(geometry), Some(settings)) => {
+                augment::photo(picture, geometry, settings, preprocess, &mut stream, out)
+            }
+            (View::Crop(crop), _) if is_pseudo => {
+                Ok(preprocess.write_tensor(&augment::drawn(picture, &mut stream)?, crop, out)?)
+            }
+            (View::Crop(crop), _) => Ok(preprocess.write_tensor(&picture.image, crop, out)?),
+            // Views are moved where there are settings only.
+            (View::Moved(_), None) => Ok(()),
+        }
     }
 
     /// The batches of an epoch from `first_step` on, made on a worker thread ahead of their use. Dropping the
@@ -225,16 +298,22 @@ impl Sampler {
     }
 }
 
+/// What an epoch passes over: sketches, and photos whose lines stand for one.
+fn n_queries(pairs: &Pairs) -> usize {
+    pairs.sketches.len() + pairs.without_sketch.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{self, Loss, Negatives};
     use crate::data::Picture;
     use sketchfind_core::image::Rgb8Image;
     use std::path::Path;
 
     fn config(edit: impl Fn(&mut Config)) -> Config {
-        let text = include_str!("../configs/demo.toml");
-        let mut config = Config::parse(text, Path::new("demo.toml")).unwrap();
+        let text = include_str!("../configs/chair-v1-mobilenet.toml");
+        let mut config = Config::parse(text, Path::new("x.toml")).unwrap();
         (config.images.resize, config.images.crop, config.train.batch) = (10, 8, 4);
         config.images.pairs = PairMode::Independent;
         edit(&mut config);
@@ -243,11 +322,21 @@ mod tests {
 
     /// Five photos with two sketches each; every image is of one grey that tells which it is.
     fn pairs() -> Arc<Pairs> {
-        let picture =
-            |id: String, grey: u8| Picture { id, image: Rgb8Image::new(10, 10, vec![grey; 300]).unwrap() };
+        let picture = |id: String, grey: u8| Picture {
+            id,
+            image: Rgb8Image::new(10, 10, vec![grey; 300]).unwrap(),
+            alpha: None,
+        };
         let photos = (0..5).map(|i| picture(format!("p{i}"), 100 + i)).collect();
         let sketches = (0..10).map(|i| (picture(format!("s{i}"), i), usize::from(i) / 2)).collect();
-        Arc::new(Pairs { photos, sketches })
+        Arc::new(Pairs { photos, sketches, without_sketch: Vec::new() })
+    }
+
+    fn person(entry: &Entry) -> usize {
+        match entry.sketch {
+            SketchOf::Person(sketch) => sketch,
+            SketchOf::Photo => panic!("a pseudo-sketch"),
+        }
     }
 
     #[test]
@@ -258,11 +347,12 @@ mod tests {
         for epoch in 0..60 {
             let mut sketches = Vec::new();
             for step in 0..2 {
-                for triplet in sampler.triplets(epoch, step) {
-                    assert_eq!(triplet.positive, triplet.sketch / 2);
-                    assert_ne!(triplet.negative, triplet.positive);
-                    seen.insert((triplet.positive, triplet.negative));
-                    sketches.push(triplet.sketch);
+                for entry in sampler.entries(epoch, step) {
+                    let (sketch, negative) = (person(&entry), entry.negative.unwrap());
+                    assert_eq!(entry.positive, sketch / 2);
+                    assert_ne!(negative, entry.positive);
+                    seen.insert((entry.positive, negative));
+                    sketches.push(sketch);
                 }
             }
             sketches.sort_unstable();
@@ -288,26 +378,80 @@ mod tests {
     #[test]
     fn each_image_stands_where_it_should() {
         let sampler = Sampler::new(pairs(), &config(|_| {})).unwrap();
-        let (triplets, batch) = (sampler.triplets(0, 0), sampler.batch(0, 0).unwrap());
+        let (entries, batch) = (sampler.entries(0, 0), sampler.batch(0, 0).unwrap());
+        assert_eq!((batch.n_pairs, batch.n_negatives, batch.n_images()), (4, 4, 12));
         let red = |index: usize| batch.values[index * 3 * 64];
         let expected = |grey: usize| (grey as f32 / 255.0 - 0.485) / 0.229;
-        for (slot, triplet) in triplets.iter().enumerate() {
-            assert_eq!(red(slot), expected(triplet.sketch));
-            assert_eq!(red(4 + slot), expected(100 + triplet.positive));
-            assert_eq!(red(8 + slot), expected(100 + triplet.negative));
+        for (slot, entry) in entries.iter().enumerate() {
+            assert_eq!(red(slot), expected(person(entry)));
+            assert_eq!(red(4 + slot), expected(100 + entry.positive));
+            assert_eq!(red(8 + slot), expected(100 + entry.negative.unwrap()));
+            assert_eq!(batch.photos[slot], entry.positive as i64);
         }
+    }
+
+    /// Where negatives come from the batch, nothing else is embedded.
+    #[test]
+    fn no_third_image_is_made_where_the_loss_has_no_use_for_one() {
+        let contrastive = Loss::Contrastive { temperature: 0.1, same_modality: false };
+        let hardest = Loss::Triplet { margin: 0.1, negatives: Negatives::Hardest };
+        for loss in [contrastive, hardest] {
+            let sampler = Sampler::new(pairs(), &config(|config| config.loss = loss)).unwrap();
+            let batch = sampler.batch(0, 0).unwrap();
+            assert_eq!((batch.n_pairs, batch.n_negatives, batch.n_images()), (4, 0, 8));
+            assert_eq!(batch.values.len(), 8 * 3 * 64);
+            assert!(sampler.entries(0, 0).iter().all(|entry| entry.negative.is_none()));
+        }
+    }
+
+    /// Photos without a sketch, and a share of the sketches, are drawn from photos; without the table none is.
+    #[test]
+    fn pseudo_sketches_are_drawn_for_their_share() {
+        let with_lines = |share: Option<f64>, without_sketch: Vec<usize>| {
+            let config = config(|config| {
+                config.pseudo_sketches = share.map(|share| config::PseudoSketches { share });
+            });
+            let pairs = Pairs { without_sketch, ..(*pairs()).clone() };
+            Sampler::new(Arc::new(pairs), &config).unwrap()
+        };
+        let count = |sampler: &Sampler| {
+            let n_steps = sampler.steps_per_epoch();
+            let entries = (0..50).flat_map(|epoch| (0..n_steps).map(move |step| (epoch, step)));
+            let entries: Vec<Entry> =
+                entries.flat_map(|(epoch, step)| sampler.entries(epoch, step)).collect();
+            let n_pseudo = entries.iter().filter(|entry| entry.sketch == SketchOf::Photo).count();
+            (n_pseudo, entries.len())
+        };
+        assert_eq!(count(&with_lines(None, vec![])), (0, 400));
+        assert_eq!(count(&with_lines(Some(0.0), vec![])), (0, 400));
+        assert_eq!(count(&with_lines(Some(1.0), vec![])), (400, 400));
+        let (n_pseudo, n) = count(&with_lines(Some(0.3), vec![]));
+        assert!((80..160).contains(&n_pseudo) && n == 400, "{n_pseudo}");
+        // Two photos besides the ten sketches: a sixth of all queries.
+        let (n_pseudo, n) = count(&with_lines(Some(0.0), vec![1, 4]));
+        assert!((70..130).contains(&n_pseudo) && n == 600, "{n_pseudo}");
+        let alone = Pairs { sketches: Vec::new(), without_sketch: (0..5).collect(), ..(*pairs()).clone() };
+        let alone = Sampler::new(Arc::new(alone), &config(|_| {})).unwrap();
+        assert_eq!((alone.steps_per_epoch(), alone.batch(0, 0).unwrap().n_pairs), (1, 4));
     }
 
     #[test]
     fn settings_of_augmentation() {
         let alike = Sampler::new(pairs(), &config(|config| config.images.pairs = PairMode::Alike)).unwrap();
-        assert!(alike.triplets(0, 0).iter().all(|t| t.crops[0] == t.crops[1]));
+        let views = |sampler: &Sampler, epoch: u64| {
+            (0..4).map(|slot| sampler.views([epoch, 0, slot])).collect::<Vec<_>>()
+        };
+        let crop = |view: &View| match view {
+            View::Crop(crop) => *crop,
+            View::Moved(_) => panic!("moved"),
+        };
+        assert!(views(&alike, 0).iter().all(|view| view[0] == view[1]));
         let apart = Sampler::new(pairs(), &config(|_| {})).unwrap();
-        assert!(apart.triplets(0, 0).iter().any(|t| t.crops[0] != t.crops[1]));
+        assert!(views(&apart, 0).iter().any(|view| view[0] != view[1]));
         let unflipped = Sampler::new(pairs(), &config(|config| config.images.flip = false)).unwrap();
-        assert!(unflipped.triplets(0, 0).iter().all(|t| t.crops.iter().all(|crop| !crop.flip)));
+        assert!(views(&unflipped, 0).iter().flatten().all(|view| !crop(view).flip));
         let of = |sampler: &Sampler| {
-            (0..40).flat_map(|epoch| sampler.triplets(epoch, 0)).map(|t| t.crops[0]).collect::<Vec<_>>()
+            (0..40).flat_map(|epoch| views(sampler, epoch)).map(|view| crop(&view[0])).collect::<Vec<_>>()
         };
         let n_flipped = of(&apart).iter().filter(|crop| crop.flip).count();
         assert!((50..110).contains(&n_flipped), "{n_flipped} of 160");
@@ -317,7 +461,7 @@ mod tests {
     #[test]
     fn a_batch_larger_than_the_data_is_all_of_it() {
         let sampler = Sampler::new(pairs(), &config(|config| config.train.batch = 64)).unwrap();
-        assert_eq!((sampler.steps_per_epoch(), sampler.triplets(0, 0).len()), (1, 10));
+        assert_eq!((sampler.steps_per_epoch(), sampler.entries(0, 0).len()), (1, 10));
     }
 
     fn topology_config(sampling: &str) -> Config {
@@ -339,15 +483,15 @@ mod tests {
         let sampler = Sampler::new(pairs(), &config).unwrap().with_topology(line(), &config);
         let mut seen = std::collections::BTreeSet::new();
         for epoch in 0..40 {
-            let triplets = sampler.triplets(epoch, 0);
+            let entries = sampler.entries(epoch, 0);
             let photo = |place: i64| {
-                let (place, n) = (place as usize, triplets.len());
-                if place < n { triplets[place].positive } else { triplets[place - n].negative }
+                let (place, n) = (place as usize, entries.len());
+                if place < n { entries[place].positive } else { entries[place - n].negative.unwrap() }
             };
             let pairs = sampler.batch(epoch, 0).unwrap().topology.unwrap();
             assert_eq!(pairs, sampler.batch(epoch, 0).unwrap().topology.unwrap());
             for z in 0..pairs.signs.len() {
-                let own = triplets[pairs.anchors[z] as usize].positive;
+                let own = entries[pairs.anchors[z] as usize].positive;
                 let (first, second) = (photo(pairs.first[z]), photo(pairs.second[z]));
                 assert!(first != second && first != own && second != own);
                 let at = [0.0_f32, 1.0, 2.1, 3.3, 4.6];

@@ -9,12 +9,13 @@ use sketchfind_core::{atomic, fingerprint};
 use sketchfind_models::weights::Weights;
 use tch::Tensor;
 
+use crate::average::Average;
 use crate::network::{TorchNetwork, to_weight};
 use crate::optimiser::Optimiser;
 use crate::{Error, Result};
 
 /// The version of the checkpoint's format.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 const STATE: &str = "state.json";
 const WEIGHTS: &str = "weights.safetensors";
@@ -93,11 +94,12 @@ pub enum Which {
 pub fn save(
     run: &Path,
     position: &Position,
-    network: &TorchNetwork,
+    network: &mut TorchNetwork,
     optimiser: &Optimiser,
+    average: Option<&mut Average>,
 ) -> Result<PathBuf> {
     let folder = run.join(CHECKPOINTS).join(format!("{:010}", position.steps_done));
-    write(&folder, position, network, optimiser)?;
+    write(&folder, position, network, optimiser, average)?;
     let all = list(run)?;
     for old in all.iter().rev().skip(N_KEPT) {
         std::fs::remove_dir_all(old).map_err(sketchfind_core::Error::io("remove", old))?;
@@ -112,18 +114,37 @@ pub fn save(
 pub fn save_best(
     run: &Path,
     position: &Position,
-    network: &TorchNetwork,
+    network: &mut TorchNetwork,
     optimiser: &Optimiser,
+    average: Option<&mut Average>,
 ) -> Result<()> {
-    write(&run.join(BEST), position, network, optimiser)
+    write(&run.join(BEST), position, network, optimiser, average)
 }
 
-fn write(folder: &Path, position: &Position, network: &TorchNetwork, optimiser: &Optimiser) -> Result<()> {
+fn write(
+    folder: &Path,
+    position: &Position,
+    network: &mut TorchNetwork,
+    optimiser: &Optimiser,
+    average: Option<&mut Average>,
+) -> Result<()> {
     let mut state = BTreeMap::new();
     for (name, tensor) in optimiser.state() {
         state.insert(name, to_weight(tensor)?);
     }
-    let weights = network.weights()?;
+    let weights = match average {
+        None => network.weights()?,
+        // What is evaluated is the average; training goes on from the last weights, which stand beside the optimiser.
+        Some(average) => {
+            for (index, tensor) in network.trained().iter().enumerate() {
+                state.insert(last(index), to_weight(tensor)?);
+            }
+            average.exchange(network)?;
+            let weights = network.weights();
+            average.exchange(network)?;
+            weights?
+        }
+    };
     atomic::write_folder(folder, |new| {
         weights.save(&new.join(WEIGHTS))?;
         Weights::new(state).save(&new.join(OPTIMISER))?;
@@ -203,19 +224,39 @@ pub fn load(run: &Path, which: Which) -> Result<Option<Checkpoint>> {
 }
 
 impl Checkpoint {
-    /// Gives the checkpoint's state to an optimiser of the same network.
+    /// Puts the optimiser's state back, and where there is an average, which the network was made with, the last weights.
     ///
     /// # Errors
-    /// [`Error::Optimiser`] where a tensor is missing; [`Error::Torch`] where a shape differs.
-    pub fn restore(&self, optimiser: &mut Optimiser) -> Result<()> {
-        optimiser.restore(self.n_updates, |name| {
+    /// [`Error::Optimiser`] where the state does not fit; [`Error::Torch`].
+    pub fn restore(
+        &self,
+        network: &mut TorchNetwork,
+        optimiser: &mut Optimiser,
+        average: Option<&mut Average>,
+    ) -> Result<()> {
+        let get = |name: &str| {
             let Some(tensor) = self.optimiser.get(name) else {
                 return Ok(None);
             };
             let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
             Ok(Some(Tensor::f_from_slice(&tensor.values)?.f_reshape(shape)?))
-        })
+        };
+        optimiser.restore(self.n_updates, get)?;
+        if average.is_none() {
+            return Ok(());
+        }
+        for (index, own) in network.trained_mut().iter_mut().enumerate() {
+            let name = last(index);
+            let stored = get(&name)?.ok_or(Error::Optimiser { name })?;
+            tch::no_grad(|| own.f_copy_(&stored))?;
+        }
+        Ok(())
     }
+}
+
+/// The name of a trained tensor's last value, by its place.
+fn last(index: usize) -> String {
+    format!("{index:05}.last")
 }
 
 /// The folders of a run's checkpoints, oldest first.

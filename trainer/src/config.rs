@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::image::Preprocess;
-use sketchfind_models::network::{Head, InputSpec, Network};
+use sketchfind_models::network::{Head, HeadSpec, InputSpec, Network, Pooling};
 
 use crate::{Error, Result};
 
-/// A configuration, as it stands in a file. [`Config::load`] checks it.
+/// A configuration. [`Config::load`] reads it from a file and checks it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "ConfigFile", into = "ConfigFile")]
 pub struct Config {
-    /// The network's name in `sketchfind-models`.
+    /// The network's name in `sketchfind-models`, or the path of a network's file.
     pub network: String,
     /// Its photo-pre-trained weights, in any format that [`sketchfind_models::weights::import`] reads, relative to the
     /// configuration's folder; or `random`.
@@ -27,37 +27,156 @@ pub struct Config {
     /// Whether maps lie in memory with the channels of a pixel beside each other, which some processors and GPUs
     /// run faster. The same function; the last bits may differ.
     pub channels_last: bool,
-    /// A linear layer behind the network's feature; none without the table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub projection: Option<Projection>,
-    /// Images and their augmentation.
+    /// What stands behind the network's last map; the network's own average without the table.
+    pub head: Option<HeadSpec>,
+    /// Images.
     pub images: Images,
-    /// The objective.
+    /// How training images differ from what is in their files; without the table they are cropped and flipped only.
+    pub augmentation: Option<Augmentation>,
+    /// Pseudo-sketches, drawn from photos while training; none without the table.
+    pub pseudo_sketches: Option<PseudoSketches>,
+    /// What is trained beside retrieval.
+    pub method: Method,
+    /// The retrieval loss, L_FG.
+    pub loss: Loss,
+    /// Length, batches and learning rates.
     pub train: Train,
+    /// The learning rates of the network's parts; the same for all without the table.
+    pub rates: Option<Rates>,
+    /// The average of the weights over steps, which is what is evaluated and exported; the last weights without it.
+    pub average: Option<Average>,
     /// What turns gradients into updates.
     pub optimiser: Optimiser,
     /// How the learning rate changes.
     pub schedule: Schedule,
-    /// The neighbourhood topology, which every method but the baseline trains.
-    pub neighbourhood: Option<Neighbourhood>,
     /// Validation on photos held out of the training split.
     pub validation: Validation,
     /// Checkpoints.
     pub checkpoint: Checkpoints,
 }
 
-/// A linear layer from the network's feature to a narrower one, for small indexes. It begins at random.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// A configuration, as it stands in a file: the method's name and its table apart, which [`Config`] has as one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Projection {
-    /// The width of an embedding.
-    pub width: usize,
-    /// Whether embeddings are divided by their length. The model is then compared by cosine, and losses are on `1 - cos`:
-    /// half the squared difference of unit vectors, from 0 to 2.
-    pub normalise: bool,
+struct ConfigFile {
+    network: String,
+    weights: String,
+    seed: u64,
+    threads: usize,
+    precision: Precision,
+    channels_last: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head: Option<HeadSpec>,
+    images: Images,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    augmentation: Option<Augmentation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pseudo_sketches: Option<PseudoSketches>,
+    loss: Loss,
+    train: TrainTable,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rates: Option<Rates>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    average: Option<Average>,
+    optimiser: Optimiser,
+    schedule: Schedule,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    neighbourhood: Option<Neighbourhood>,
+    validation: Validation,
+    checkpoint: Checkpoints,
 }
 
-/// Images and their augmentation.
+/// The table `[train]` with the method's name in it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrainTable {
+    method: MethodName,
+    epochs: u64,
+    batch: usize,
+    batch_norm: BatchNorm,
+    learning_rate: f64,
+    warmup_steps: u64,
+    weight_decay: f64,
+    clip_norm: f64,
+}
+
+impl TryFrom<ConfigFile> for Config {
+    type Error = String;
+
+    fn try_from(file: ConfigFile) -> std::result::Result<Config, String> {
+        let TrainTable {
+            method,
+            epochs,
+            batch,
+            batch_norm,
+            learning_rate,
+            warmup_steps,
+            weight_decay,
+            clip_norm,
+        } = file.train;
+        Ok(Config {
+            method: Method::new(method, file.neighbourhood)?,
+            network: file.network,
+            weights: file.weights,
+            seed: file.seed,
+            threads: file.threads,
+            precision: file.precision,
+            channels_last: file.channels_last,
+            head: file.head,
+            images: file.images,
+            augmentation: file.augmentation,
+            pseudo_sketches: file.pseudo_sketches,
+            loss: file.loss,
+            train: Train { epochs, batch, batch_norm, learning_rate, warmup_steps, weight_decay, clip_norm },
+            rates: file.rates,
+            average: file.average,
+            optimiser: file.optimiser,
+            schedule: file.schedule,
+            validation: file.validation,
+            checkpoint: file.checkpoint,
+        })
+    }
+}
+
+impl From<Config> for ConfigFile {
+    fn from(config: Config) -> ConfigFile {
+        let Train { epochs, batch, batch_norm, learning_rate, warmup_steps, weight_decay, clip_norm } =
+            config.train;
+        let method = config.method.kind();
+        ConfigFile {
+            network: config.network,
+            weights: config.weights,
+            seed: config.seed,
+            threads: config.threads,
+            precision: config.precision,
+            channels_last: config.channels_last,
+            head: config.head,
+            images: config.images,
+            augmentation: config.augmentation,
+            pseudo_sketches: config.pseudo_sketches,
+            loss: config.loss,
+            train: TrainTable {
+                method,
+                epochs,
+                batch,
+                batch_norm,
+                learning_rate,
+                warmup_steps,
+                weight_decay,
+                clip_norm,
+            },
+            rates: config.rates,
+            average: config.average,
+            optimiser: config.optimiser,
+            schedule: config.schedule,
+            neighbourhood: config.method.into_topology(),
+            validation: config.validation,
+            checkpoint: config.checkpoint,
+        }
+    }
+}
+
+/// Images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Images {
@@ -94,19 +213,13 @@ pub enum Precision {
     Bf16,
 }
 
-/// The objective.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Length, batches and learning rates.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Train {
-    /// The step's kind.
-    pub method: Method,
     /// Passes over the training sketches.
     pub epochs: u64,
-    /// Triplets a step, B.
+    /// Sketches a step, B, each with its photo.
     pub batch: usize,
-    /// The margin of the triplet loss, Delta_sp. The paper's 0.1 is a third of the mean distance between chair photos in
-    /// its ResNet50's space at 256 x 256 pixels; see [`crate::neighbourhood::Neighbourhood::mean_distance`] for others'.
-    pub margin: f64,
     /// Whether batch norms use and update the statistics of batches, or keep those of pre-training.
     pub batch_norm: BatchNorm,
     /// The learning rate before the schedule, eta_s.
@@ -119,36 +232,206 @@ pub struct Train {
     pub clip_norm: f64,
 }
 
-/// The kinds of step.
+/// The retrieval loss, L_FG; formulas in [`crate::loss`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Loss {
+    /// A sketch nearer to its own photo than to another, by a margin.
+    Triplet {
+        /// The margin, Delta_sp, in the unit of distances. The paper's 0.1 is a third of the mean distance between chair
+        /// photos in its ResNet50's space at 256 x 256 pixels; see
+        /// [`crate::neighbourhood::Neighbourhood::mean_distance`] for others'. Where embeddings are normalised, distances
+        /// are `1 - cos`.
+        margin: f64,
+        /// Which other photo.
+        negatives: Negatives,
+    },
+    /// A sketch's own photo told apart from all photos of the batch, and a photo's own sketch from all sketches
+    /// (InfoNCE, both directions).
+    Contrastive {
+        /// Distances are divided by it; above 0.
+        temperature: f64,
+        /// Whether images of the query's own modality are among the negatives.
+        same_modality: bool,
+    },
+}
+
+impl Loss {
+    /// Whether each sketch is trained against a photo that is drawn from all training photos, a third image a step.
+    pub fn draws_negatives(&self) -> bool {
+        matches!(self, Loss::Triplet { negatives: Negatives::Random, .. })
+    }
+}
+
+/// The other photo of a triplet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+pub enum Negatives {
+    /// Drawn at random from the other training photos: the paper's.
+    Random,
+    /// The nearest other photo of the batch.
+    Hardest,
+    /// The nearest photo of the batch that lies farther than the sketch's own; the farthest where none does.
+    SemiHard,
+}
+
+/// What is trained beside retrieval: nothing, or the neighbourhood topology in one of three ways.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Method {
-    /// The triplet loss alone.
+    /// The retrieval loss alone.
     Baseline,
-    /// The triplet loss and the neighbourhood topology, one gradient of their weighted sum (equation 5).
-    Multitask,
+    /// The retrieval loss and the neighbourhood topology, one gradient of their weighted sum (equation 5).
+    Multitask(Neighbourhood),
     /// The topology as a meta-objective, first order (Algorithm 1, equation 9).
-    Meta,
+    Meta(Neighbourhood),
     /// The topology as a meta-objective with the second-order term (equation 8).
+    MetaFull(Neighbourhood),
+}
+
+/// The methods' names, as files have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MethodName {
+    /// See [`Method::Baseline`].
+    Baseline,
+    /// See [`Method::Multitask`].
+    Multitask,
+    /// See [`Method::Meta`].
+    Meta,
+    /// See [`Method::MetaFull`].
     #[serde(alias = "meta-full")]
     MetaFull,
 }
 
 impl Method {
-    /// The name in configurations and cards.
-    pub fn name(self) -> &'static str {
+    /// The method called `name` with its settings. The baseline has none and takes no notice of them, so that studies
+    /// can change a method by its name alone.
+    ///
+    /// # Errors
+    /// A text that names the missing table.
+    pub fn new(
+        name: MethodName,
+        neighbourhood: Option<Neighbourhood>,
+    ) -> std::result::Result<Method, String> {
+        let with: fn(Neighbourhood) -> Method = match name {
+            MethodName::Baseline => return Ok(Method::Baseline),
+            MethodName::Multitask => Method::Multitask,
+            MethodName::Meta => Method::Meta,
+            MethodName::MetaFull => Method::MetaFull,
+        };
+        neighbourhood.map(with).ok_or_else(|| {
+            format!("train.method is '{}', which needs the table [neighbourhood]", name.as_str())
+        })
+    }
+
+    /// Which method it is.
+    pub fn kind(&self) -> MethodName {
         match self {
-            Method::Baseline => "baseline",
-            Method::Multitask => "multitask",
-            Method::Meta => "meta",
-            Method::MetaFull => "meta_full",
+            Method::Baseline => MethodName::Baseline,
+            Method::Multitask(_) => MethodName::Multitask,
+            Method::Meta(_) => MethodName::Meta,
+            Method::MetaFull(_) => MethodName::MetaFull,
         }
     }
 
-    /// Whether the neighbourhood topology is a part of it.
-    pub fn has_topology(self) -> bool {
-        self != Method::Baseline
+    /// The name in configurations and cards.
+    pub fn name(&self) -> &'static str {
+        self.kind().as_str()
     }
+
+    /// The neighbourhood topology, where it is a part of the method.
+    pub fn topology(&self) -> Option<&Neighbourhood> {
+        match self {
+            Method::Baseline => None,
+            Method::Multitask(settings) | Method::Meta(settings) | Method::MetaFull(settings) => {
+                Some(settings)
+            }
+        }
+    }
+
+    pub(crate) fn topology_mut(&mut self) -> Option<&mut Neighbourhood> {
+        match self {
+            Method::Baseline => None,
+            Method::Multitask(settings) | Method::Meta(settings) | Method::MetaFull(settings) => {
+                Some(settings)
+            }
+        }
+    }
+
+    fn into_topology(self) -> Option<Neighbourhood> {
+        match self {
+            Method::Baseline => None,
+            Method::Multitask(settings) | Method::Meta(settings) | Method::MetaFull(settings) => {
+                Some(settings)
+            }
+        }
+    }
+}
+
+impl MethodName {
+    fn as_str(self) -> &'static str {
+        match self {
+            MethodName::Baseline => "baseline",
+            MethodName::Multitask => "multitask",
+            MethodName::Meta => "meta",
+            MethodName::MetaFull => "meta_full",
+        }
+    }
+}
+
+/// The learning rates of the network's parts, as factors on [`Train::learning_rate`]. A factor of 0 leaves a part as it
+/// is, and nothing is computed for its gradient.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rates {
+    /// One for each stage ([`sketchfind_models::network::Stage`]), from the input on.
+    pub stages: Vec<f64>,
+    /// Of what stands behind the last map.
+    pub head: f64,
+}
+
+/// An exponential moving average of the weights: after update t, from 1, `average += (1 - d) * (weights - average)` with
+/// `d = min(decay, (1 + t) / (10 + t))`, so that the beginning is forgotten soon.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Average {
+    /// The share of the average that an update leaves, from 0 to below 1.
+    pub decay: f64,
+}
+
+/// How training images differ from what is in their files; what each does is in [`crate::augment`]. With it, images are
+/// seen as evaluation sees them, from the centre, and moved from there. All are amounts of 0 and more; 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Augmentation {
+    /// The most that images are turned, in degrees, to either side.
+    pub rotation: f64,
+    /// The most that images grow or shrink, as a share of their size.
+    pub scale: f64,
+    /// The most that the width changes against the height, as a share.
+    pub aspect: f64,
+    /// The most that images move, down and across, as a share of their size.
+    pub shift: f64,
+    /// How far lines are bent: the standard deviation of the displacement, as a share of the size. Sketches only.
+    pub elastic: f64,
+    /// The share of sketches whose lines become a pixel thicker on either side.
+    pub thicker: f64,
+    /// The share of sketches of which a part is left out.
+    pub erase: f64,
+    /// The share of photos that lose their colour.
+    pub grey: f64,
+    /// The share of photos whose colours are changed.
+    pub colour: f64,
+    /// The share of photos of which only lines are shown.
+    pub lines: f64,
+}
+
+/// Pseudo-sketches, drawn from photos by [`crate::lines`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PseudoSketches {
+    /// The share of sketches in whose place one is drawn from the photo. A photo that has no sketch always has one drawn.
+    pub share: f64,
 }
 
 /// What turns gradients into updates; formulas in [`crate::optimiser`].
@@ -201,7 +484,7 @@ pub enum Schedule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Neighbourhood {
-    /// The margin of L_NT, Delta_NT, in the unit of [`Train::margin`].
+    /// The margin of L_NT, Delta_NT, in the unit of distances.
     pub margin: f64,
     /// Pairs of photos that are drawn for each sketch of a batch, K.
     pub pairs: usize,
@@ -319,15 +602,14 @@ impl Config {
             Ok(())
         };
         absolute(&mut self.weights)?;
-        match &mut self.neighbourhood {
-            // What the method does not use need not be there.
-            Some(neighbourhood) if self.train.method.has_topology() => absolute(&mut neighbourhood.weights),
-            _ => Ok(()),
+        match self.method.topology_mut() {
+            Some(neighbourhood) => absolute(&mut neighbourhood.weights),
+            None => Ok(()),
         }
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        Network::by_name(&self.network, Head::Embedding).map_err(|e| e.to_string())?;
+        let network = Network::by_name(&self.network, Head::Embedding).map_err(|e| e.to_string())?;
         self.preprocess().map_err(|e| e.to_string())?;
         let within =
             |key: &str, value: f64, expected: &str, is_within: bool| -> std::result::Result<(), String> {
@@ -337,16 +619,15 @@ impl Config {
                     Err(format!("{key} is {value}, expected {expected}"))
                 }
             };
-        if let Some(projection) = &self.projection {
-            let width = projection.width;
-            within("projection.width", width as f64, "1 to 65536", (1..=65_536).contains(&width))?;
-        }
+        self.check_head(&within)?;
         let train = &self.train;
         within("train.epochs", train.epochs as f64, "1 to 1000000", (1..=1_000_000).contains(&train.epochs))?;
         within("train.batch", train.batch as f64, "1 to 65536", (1..=65_536).contains(&train.batch))?;
-        within("train.margin", train.margin, "above 0", train.margin > 0.0)?;
+        self.check_loss(&within)?;
+        self.check_images(&within)?;
         self.check_optimisation(&within)?;
         self.check_neighbourhood(&within)?;
+        self.check_rates(&network, &within)?;
         let share = self.validation.share;
         within("validation.share", share, "from 0 to 0.9", (0.0..=0.9).contains(&share))?;
         for (key, every) in [
@@ -394,17 +675,58 @@ impl Config {
         }
     }
 
+    fn check_head(&self, within: &Within) -> std::result::Result<(), String> {
+        let Some(head) = &self.head else { return Ok(()) };
+        if let Pooling::Gem { p, cells, .. } = head.pooling {
+            within("head.pooling.p", p, "above 0 to 100", p > 0.0 && p <= 100.0)?;
+            within("head.pooling.cells", cells as f64, "1 to 16", (1..=16).contains(&cells))?;
+        }
+        if let Some(projection) = &head.projection {
+            let width = projection.width;
+            within("head.projection.width", width as f64, "1 to 65536", (1..=65_536).contains(&width))?;
+        }
+        Ok(())
+    }
+
+    fn check_loss(&self, within: &Within) -> std::result::Result<(), String> {
+        match self.loss {
+            Loss::Triplet { margin, .. } => within("loss.margin", margin, "above 0", margin > 0.0)?,
+            Loss::Contrastive { temperature, .. } => {
+                within("loss.temperature", temperature, "above 0", temperature > 0.0)?;
+            }
+        }
+        let is_enough = self.loss.draws_negatives() || self.train.batch >= 2;
+        let expected = "at least 2, so that a sketch sees other photos";
+        within("train.batch", self.train.batch as f64, expected, is_enough)
+    }
+
+    fn check_images(&self, within: &Within) -> std::result::Result<(), String> {
+        let unit = |key: &str, value: f64| within(key, value, "from 0 to 1", (0.0..=1.0).contains(&value));
+        if let Some(pseudo) = &self.pseudo_sketches {
+            unit("pseudo_sketches.share", pseudo.share)?;
+        }
+        let Some(a) = &self.augmentation else { return Ok(()) };
+        within("augmentation.rotation", a.rotation, "from 0 to 180", (0.0..=180.0).contains(&a.rotation))?;
+        for (key, value) in
+            [("scale", a.scale), ("aspect", a.aspect), ("shift", a.shift), ("elastic", a.elastic)]
+        {
+            let key = format!("augmentation.{key}");
+            within(&key, value, "from 0 to 0.5", (0.0..=0.5).contains(&value))?;
+        }
+        for (key, value) in [
+            ("thicker", a.thicker),
+            ("erase", a.erase),
+            ("grey", a.grey),
+            ("colour", a.colour),
+            ("lines", a.lines),
+        ] {
+            unit(&format!("augmentation.{key}"), value)?;
+        }
+        Ok(())
+    }
+
     fn check_neighbourhood(&self, within: &Within) -> std::result::Result<(), String> {
-        let Some(n) = &self.neighbourhood else {
-            return if self.train.method.has_topology() {
-                Err(format!(
-                    "train.method is '{}', which needs the table [neighbourhood]",
-                    self.train.method.name()
-                ))
-            } else {
-                Ok(())
-            };
-        };
+        let Some(n) = self.method.topology() else { return Ok(()) };
         Network::by_name(&n.network, Head::Embedding).map_err(|e| format!("neighbourhood.network: {e}"))?;
         within("neighbourhood.margin", n.margin, "0 or above", n.margin >= 0.0)?;
         within("neighbourhood.pairs", n.pairs as f64, "1 to 65536", (1..=65_536).contains(&n.pairs))?;
@@ -413,8 +735,27 @@ impl Config {
         }
         within("neighbourhood.eta_s", n.eta_s, "above 0", n.eta_s > 0.0)?;
         let batch = self.train.batch;
-        let is_enough = !self.train.method.has_topology() || batch >= 2;
-        within("train.batch", batch as f64, "at least 2, so that a sketch sees other photos", is_enough)
+        within("train.batch", batch as f64, "at least 2, so that a sketch sees other photos", batch >= 2)
+    }
+
+    fn check_rates(&self, network: &Network, within: &Within) -> std::result::Result<(), String> {
+        if let Some(average) = &self.average {
+            let decay = average.decay;
+            within("average.decay", decay, "from 0 to below 1", (0.0..1.0).contains(&decay))?;
+        }
+        let Some(rates) = &self.rates else { return Ok(()) };
+        let (got, expected) = (rates.stages.len(), network.n_stages());
+        if got != expected {
+            return Err(format!(
+                "rates.stages has {got} factors, expected {expected}, one for each stage of {}",
+                network.name()
+            ));
+        }
+        for &factor in rates.stages.iter().chain([&rates.head]) {
+            within("rates", factor, "0 or above", factor >= 0.0)?;
+        }
+        let is_any = rates.stages.iter().chain([&rates.head]).any(|&factor| factor > 0.0);
+        within("rates", 0.0, "a factor above 0, so that something is trained", is_any)
     }
 
     /// The way from an image to the network's input.
@@ -439,11 +780,6 @@ impl Config {
         (self.weights != RANDOM).then(|| PathBuf::from(&self.weights))
     }
 
-    /// The neighbourhood topology, where the method uses one.
-    pub fn topology(&self) -> Option<&Neighbourhood> {
-        self.neighbourhood.as_ref().filter(|_| self.train.method.has_topology())
-    }
-
     /// The configuration as TOML.
     ///
     /// # Errors
@@ -464,7 +800,7 @@ pub const RANDOM: &str = "random";
 mod tests {
     use super::*;
 
-    const DEMO: &str = include_str!("../configs/demo.toml");
+    const PLAIN: &str = include_str!("../configs/chair-v1-mobilenet.toml");
 
     fn parse(text: &str) -> std::result::Result<Config, String> {
         Config::parse(text, Path::new("x.toml")).map_err(|e| e.to_string())
@@ -486,12 +822,29 @@ mod tests {
         assert!(n_configs >= 3 + 5 * 3);
     }
 
+    /// A method that trains the topology cannot be had without its settings, in a file or by hand.
+    #[test]
+    fn a_method_has_its_settings_or_is_none() {
+        let with_topology = include_str!("../configs/paper/chair-v1-meta.toml");
+        let config = parse(with_topology).unwrap();
+        let settings = config.method.topology().unwrap().clone();
+        for name in [MethodName::Multitask, MethodName::Meta, MethodName::MetaFull] {
+            assert!(Method::new(name, None).unwrap_err().contains("[neighbourhood]"));
+            let method = Method::new(name, Some(settings.clone())).unwrap();
+            assert_eq!((method.kind(), method.topology()), (name, Some(&settings)));
+        }
+        // The baseline has none, even where a file has the table for studies to switch by name.
+        let baseline = parse(&with_topology.replace("\"meta\"", "\"baseline\"")).unwrap();
+        assert_eq!(baseline.method, Method::Baseline);
+        assert!(!baseline.to_toml().unwrap().contains("[neighbourhood]"));
+    }
+
     #[test]
     fn bad_values_are_refused_by_name() {
         for (from, to, part) in [
             ("epochs = ", "epoch = ", "epoch"),
-            ("margin = 0.1", "margin = -1.0", "train.margin is -1, expected above 0"),
-            ("margin = 0.1", "margin = nan", "train.margin"),
+            ("margin = 0.1", "margin = -1.0", "loss.margin is -1, expected above 0"),
+            ("margin = 0.1", "margin = nan", "loss.margin"),
             ("crop = 128", "crop = 151", "preprocess.crop"),
             ("\"mobilenet_v2\"", "\"mobilenet\"", "resnet50_v1"),
             ("momentum = 0.9", "momentum = 1.0", "optimiser.momentum"),
@@ -501,9 +854,27 @@ mod tests {
             ("\"baseline\"", "\"meta\"", "[neighbourhood]"),
             ("\"frozen\"", "\"melted\"", "melted"),
             ("seed = 1", "", "seed"),
+            ("negatives = \"random\"", "negatives = \"easy\"", "easy"),
+            ("negatives = \"random\"", "", "negatives"),
+            ("negatives = \"random\"", "negatives = \"random\"\ntemperature = 0.1", "temperature"),
+            ("\"triplet\"", "\"contrastive\"", "margin"),
+            ("[train]", "[average]\ndecay = 1.0\n[train]", "average.decay is 1, expected from 0 to below 1"),
+            (
+                "[train]",
+                "[rates]\nstages = [1.0]\nhead = 1.0\n[train]",
+                "rates.stages has 1 factors, expected 5",
+            ),
+            ("[train]", "[rates]\nstages = [0.0, 0.0, 0.0, 0.0, 0.0]\nhead = 0.0\n[train]", "is trained"),
+            ("[train]", "[pseudo_sketches]\nshare = 1.5\n[train]", "pseudo_sketches.share is 1.5"),
+            ("[train]", "[head]\nnormalise = true\n[train]", "pooling"),
+            (
+                "[train]",
+                "[head]\nnormalise = true\npooling = { kind = \"gem\", p = 0.0, learn = false, cells = 1 }\n[train]",
+                "head.pooling.p is 0",
+            ),
         ] {
-            let text = DEMO.replacen(from, to, 1);
-            assert_ne!(text, DEMO, "{from}");
+            let text = PLAIN.replacen(from, to, 1);
+            assert_ne!(text, PLAIN, "{from}");
             let message = parse(&text).unwrap_err();
             assert!(message.contains("x.toml") && message.contains(part), "{message}");
         }

@@ -1,15 +1,17 @@
 //! The training split in memory: decoded once, resized once, kept as 8-bit pixels.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use sketchfind_core::dataset::{Dataset, Split};
-use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
+use sketchfind_core::image::{Alpha, DecodeLimits, Preprocess, Rgb8Image};
 use sketchfind_core::random::Stream;
 
 use crate::config::Config;
-use crate::{Error, Result};
+use crate::{Error, Result, augment, lines};
 
 /// An image and its id.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct Picture {
     pub id: String,
     /// The pixels, resized as the configuration says.
     pub image: Rgb8Image,
+    /// How opaque they are, where lines are to be drawn from a photo that is transparent somewhere.
+    pub alpha: Option<Alpha>,
 }
 
 /// Photos and the sketches of them.
@@ -27,6 +31,8 @@ pub struct Pairs {
     pub photos: Vec<Picture>,
     /// Sketches, sorted by id, each with the index of its photo.
     pub sketches: Vec<(Picture, usize)>,
+    /// Photos, by index, from which pseudo-sketches are drawn because no sketch is of them.
+    pub without_sketch: Vec<usize>,
 }
 
 /// The training split, divided by photo into what is trained on and what is held out.
@@ -36,6 +42,8 @@ pub struct TrainingData {
     pub train: Pairs,
     /// What is held out for validation, with all its sketches; may be empty.
     pub held_out: Pairs,
+    /// Photos that no lines can be drawn from, and why; no pseudo-sketch of them is trained on.
+    pub without_lines: Vec<(String, String)>,
 }
 
 impl TrainingData {
@@ -71,7 +79,18 @@ impl TrainingData {
             .map(|photo| (&photo.id, &photo.path))
             .chain(sketches.iter().map(|sketch| (&sketch.id, &sketch.path)))
             .collect();
-        let mut decoded = decode(dataset.manifest(), &files, &preprocess, progress, interrupted)?.into_iter();
+        let refusals = Mutex::new(BTreeMap::new());
+        let look = |index: usize, size: (u32, u32), picture: &Picture| {
+            if config.pseudo_sketches.is_some() && index < photos.len() {
+                if let Some(reason) = lines::refusal(size, &picture.image, picture.alpha.as_ref()) {
+                    refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(index, reason);
+                }
+            }
+        };
+        let mut decoded =
+            decode_looking(dataset.manifest(), &files, &preprocess, progress, interrupted, &look)?
+                .into_iter();
+        let refusals = refusals.into_inner().unwrap_or_else(PoisonError::into_inner);
         let photo_pictures: Vec<Picture> = decoded.by_ref().take(photos.len()).collect();
         let photo_ids: Vec<&str> = photos.iter().map(|photo| photo.id.as_str()).collect();
         let sketch_pictures: Vec<(Picture, usize)> = decoded
@@ -82,17 +101,44 @@ impl TrainingData {
             })
             .collect();
         let held_out = held_out_photos(photos.len(), config.validation.share, config.seed);
-        let all = Pairs { photos: photo_pictures, sketches: sketch_pictures };
-        let (train, held_out) = all.divide(&held_out);
-        let data = TrainingData { train, held_out };
-        if data.train.photos.len() < 2 || data.train.sketches.is_empty() {
-            return Err(refuse(format!(
-                "{} photos and {} sketches are left to train on, expected at least 2 and 1",
-                data.train.photos.len(),
-                data.train.sketches.len()
-            )));
+        let mut without_sketch = Vec::new();
+        if config.pseudo_sketches.is_some() {
+            let mut has_sketch = vec![false; photos.len()];
+            sketch_pictures.iter().for_each(|(_, photo)| has_sketch[*photo] = true);
+            without_sketch = (0..photos.len())
+                .filter(|photo| !has_sketch[*photo] && !refusals.contains_key(photo))
+                .collect();
         }
-        Ok(data)
+        let without_lines: Vec<(String, String)> =
+            refusals.into_iter().map(|(photo, reason)| (photos[photo].id.clone(), reason)).collect();
+        let all = Pairs { photos: photo_pictures, sketches: sketch_pictures, without_sketch };
+        let (train, mut held_out) = all.divide(&held_out);
+        // Of held-out photos that nobody has drawn, lines that are drawn once are the queries of validation.
+        for photo in std::mem::take(&mut held_out.without_sketch) {
+            let of = &held_out.photos[photo];
+            let mut stream = Stream::new(config.seed, "held-out lines", &[photo as u64]);
+            let image = augment::drawn(of, &mut stream)?;
+            let id = format!("lines of {}", of.id);
+            held_out.sketches.push((Picture { id, image, alpha: None }, photo));
+        }
+        let (n_photos, n_sketches) = (train.photos.len(), train.sketches.len());
+        let n_drawn = train.without_sketch.len();
+        if n_photos < 2 || n_sketches + n_drawn == 0 {
+            return Err(refuse(match (&config.pseudo_sketches, without_lines.first()) {
+                (None, _) => format!(
+                    "{n_photos} photos and {n_sketches} sketches are left to train on, expected at least 2 and 1; to \
+                     train on photos alone, have the configuration's table [pseudo_sketches]"
+                ),
+                (Some(_), first) => {
+                    let first = first.map(|(id, reason)| format!("; '{id}' is {reason}")).unwrap_or_default();
+                    format!(
+                        "{n_photos} photos are left to train on, {n_drawn} of them without a sketch and with lines to \
+                         draw, expected at least 2 and 1{first}"
+                    )
+                }
+            }));
+        }
+        Ok(TrainingData { train, held_out, without_lines })
     }
 }
 
@@ -107,16 +153,34 @@ pub(crate) fn decode(
     progress: &(dyn Fn(usize, usize) + Sync),
     interrupted: &AtomicBool,
 ) -> Result<Vec<Picture>> {
+    decode_looking(manifest, files, preprocess, progress, interrupted, &|_, _, _| {})
+}
+
+/// As [`decode`], and shows each picture to `look`, with its index and the size that its file has.
+fn decode_looking(
+    manifest: &Path,
+    files: &[(&String, &PathBuf)],
+    preprocess: &Preprocess,
+    progress: &(dyn Fn(usize, usize) + Sync),
+    interrupted: &AtomicBool,
+    look: &(dyn Fn(usize, (u32, u32), &Picture) + Sync),
+) -> Result<Vec<Picture>> {
     let n_done = AtomicUsize::new(0);
+    let one = |index: usize, id: &String, path: &Path| -> sketchfind_core::Result<Picture> {
+        let (image, alpha) = Rgb8Image::open_with_alpha(path, DecodeLimits::ORDINARY)?;
+        let alpha = alpha.map(|alpha| alpha.resized(preprocess)).transpose()?;
+        let picture = Picture { id: id.clone(), image: preprocess.resized(&image)?, alpha };
+        look(index, (image.width(), image.height()), &picture);
+        Ok(picture)
+    };
     let decoded: Option<Vec<sketchfind_core::Result<Picture>>> = files
         .par_iter()
-        .map(|(id, path)| {
+        .enumerate()
+        .map(|(index, (id, path))| {
             if interrupted.load(Ordering::Relaxed) {
                 return None;
             }
-            let picture = Rgb8Image::open(path, DecodeLimits::ORDINARY)
-                .and_then(|image| preprocess.resized(&image))
-                .map(|image| Picture { id: (*id).clone(), image });
+            let picture = one(index, id, path);
             progress(1 + n_done.fetch_add(1, Ordering::Relaxed), files.len());
             Some(picture)
         })
@@ -147,6 +211,10 @@ impl Pairs {
         for (sketch, photo) in self.sketches {
             let part = if is_held_out[photo] { &mut held_out } else { &mut train };
             part.sketches.push((sketch, new_index[photo]));
+        }
+        for photo in self.without_sketch {
+            let part = if is_held_out[photo] { &mut held_out } else { &mut train };
+            part.without_sketch.push(new_index[photo]);
         }
         (train, held_out)
     }

@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provenance, Training};
-use sketchfind_core::dataset::{Dataset, Split};
+use sketchfind_core::dataset::Split;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
+use sketchfind_core::random::Stream;
 use sketchfind_core::{atomic, fingerprint};
 use sketchfind_models::onnx;
 
+use crate::augment;
 use crate::checkpoint::Which;
 use crate::data::Picture;
 use crate::fit::network_at;
 use crate::network::TorchNetwork;
 use crate::reduced::Reduced;
 use crate::run::Run;
+use crate::source::ImageSource;
 use crate::validation::embed;
 use crate::{Error, Result};
 
@@ -38,8 +41,8 @@ pub struct ExportOptions<'a> {
     pub out: &'a Path,
     /// The checkpoint, or nothing for the network before training.
     pub checkpoint: Option<Which>,
-    /// The data set, where it is no longer where the run found it.
-    pub data: Option<&'a Path>,
+    /// The images, where they are no longer where the run found them.
+    pub source: Option<&'a ImageSource>,
     /// The model's name for people; made from the run if not given.
     pub name: Option<&'a str>,
     /// What the graph takes.
@@ -65,7 +68,7 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
     let (network, weights, position) = network_at(options.run, &config, &run, options.checkpoint)?;
     let preprocess = config.preprocess()?;
     let training = options.checkpoint.map(|_| Training {
-        method: config.train.method.name().into(),
+        method: config.method.name().into(),
         dataset_sha256: run.dataset_sha256.clone(),
         n_photos: run.n_photos,
         n_sketches: run.n_sketches,
@@ -90,7 +93,7 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
     let distance = network.distance();
     let metadata =
         metadata(&name, &preprocess, distance, &provenance).map_err(|e| Error::run(options.run, e))?;
-    let pairs = training_pairs(&run, options.data)?;
+    let pairs = training_pairs(&run, options.source)?;
     let calibration = match options.precision {
         Precision::Int8 => calibration_pictures(&pairs, &preprocess)?,
         Precision::Fp32 | Precision::Fp16 => Vec::new(),
@@ -109,7 +112,7 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
     let probe = probe_images(&pairs, &preprocess)?;
     let pictures = probe
         .iter()
-        .map(|(id, image)| Ok(Picture { id: id.clone(), image: preprocess.resized(image)? }))
+        .map(|(id, image)| Ok(Picture { id: id.clone(), image: preprocess.resized(image)?, alpha: None }))
         .collect::<Result<Vec<_>>>()?;
     let embeddings = embed(&torch, &pictures.iter().collect::<Vec<_>>(), &preprocess)?;
     // In the order of the embeddings' ids, which are sorted.
@@ -164,9 +167,15 @@ fn metadata(
     ]))
 }
 
-/// The files of the training photos that have a sketch, each with its first.
-fn training_pairs(run: &Run, data: Option<&Path>) -> Result<Vec<[PathBuf; 2]>> {
-    let dataset = Dataset::load(data.unwrap_or(&run.manifest))?;
+/// A training photo and, where one is there, its sketch.
+type Pair = (PathBuf, Option<PathBuf>);
+
+/// The run's training photos, each with its first sketch; photos without one only where the run drew lines of them.
+///
+/// # Errors
+/// [`Error::Data`] where the images are not those that the run was trained on; errors of files.
+fn training_pairs(run: &Run, source: Option<&ImageSource>) -> Result<Vec<Pair>> {
+    let dataset = source.unwrap_or(&run.source).load()?;
     let sha256 = dataset.fingerprint()?;
     if sha256 != run.dataset_sha256 {
         let reason =
@@ -178,32 +187,44 @@ fn training_pairs(run: &Run, data: Option<&Path>) -> Result<Vec<[PathBuf; 2]>> {
         sketches.entry(&dataset.photo_of(sketch).id).or_insert(&sketch.path);
     }
     let pairs = dataset.photos_in(Split::Train).filter_map(|photo| {
-        let sketch = sketches.get(photo.id.as_str())?;
-        Some([photo.path.clone(), sketch.to_path_buf()])
+        let sketch = sketches.get(photo.id.as_str()).map(|path| path.to_path_buf());
+        (sketch.is_some() || run.n_photos_without_sketch > 0).then(|| (photo.path.clone(), sketch))
     });
     Ok(pairs.collect())
 }
 
-/// Photos and sketches for calibration, spread evenly over the training split.
-fn calibration_pictures(pairs: &[[PathBuf; 2]], preprocess: &Preprocess) -> Result<Vec<Picture>> {
+/// A pair's images: the photo, and the sketch or lines that are drawn from the photo in its place.
+fn images_of((photo, sketch): &Pair, number: usize) -> Result<[Rgb8Image; 2]> {
+    let (image, alpha) = Rgb8Image::open_with_alpha(photo, DecodeLimits::ORDINARY)?;
+    let sketch = match sketch {
+        Some(path) => Rgb8Image::open(path, DecodeLimits::ORDINARY)?,
+        None => {
+            let picture = Picture { id: String::new(), image: image.clone(), alpha };
+            augment::drawn(&picture, &mut Stream::new(0, "exported lines", &[number as u64]))?
+        }
+    };
+    Ok([image, sketch])
+}
+
+/// Training images, resized, over which 8-bit arithmetic is calibrated: pairs at even steps through the split.
+fn calibration_pictures(pairs: &[Pair], preprocess: &Preprocess) -> Result<Vec<Picture>> {
     let n = pairs.len().min(N_CALIBRATION_PAIRS);
     let mut pictures = Vec::with_capacity(2 * n);
     for number in 0..n {
-        for path in &pairs[number * pairs.len() / n] {
-            let image = Rgb8Image::open(path, DecodeLimits::ORDINARY)?;
-            let id = format!("{}", path.display());
-            pictures.push(Picture { id, image: preprocess.resized(&image)? });
+        let place = number * pairs.len() / n;
+        for image in images_of(&pairs[place], place)? {
+            let id = format!("{}-{}", place, pictures.len());
+            pictures.push(Picture { id, image: preprocess.resized(&image)?, alpha: None });
         }
     }
     Ok(pictures)
 }
 
-/// The first photos of the training split and a sketch of each, decoded.
-fn probe_images(pairs: &[[PathBuf; 2]], preprocess: &Preprocess) -> Result<Vec<(String, Rgb8Image)>> {
+/// The probe's images, `photo-1`, `sketch-1`, ...: the first training photos and their sketches.
+fn probe_images(pairs: &[Pair], preprocess: &Preprocess) -> Result<Vec<(String, Rgb8Image)>> {
     let mut images = Vec::new();
     for (number, pair) in pairs.iter().take(N_PROBE_PAIRS).enumerate() {
-        for (kind, path) in ["photo", "sketch"].into_iter().zip(pair) {
-            let image = Rgb8Image::open(path, DecodeLimits::ORDINARY)?;
+        for (kind, image) in ["photo", "sketch"].into_iter().zip(images_of(pair, number)?) {
             let is_large = image.width().max(image.height()) > MAX_PROBE_SIDE;
             let image = if is_large { preprocess.resized(&image)? } else { image };
             images.push((format!("{kind}-{}", number + 1), image));

@@ -8,9 +8,11 @@ use std::time::Instant;
 use sketchfind_core::dataset::Dataset;
 use sketchfind_models::network::{Head, Network};
 
+use crate::average::Average;
 use crate::batches::Sampler;
 use crate::checkpoint::{self, Best, Position, Which};
 use crate::config::{self, Config};
+use crate::contact_sheet;
 use crate::data::TrainingData;
 use crate::device::TrainingDevice;
 use crate::metrics::{EPOCHS, EpochRow, Log, STEPS, StepRow};
@@ -19,6 +21,7 @@ use crate::network::TorchNetwork;
 use crate::optimiser::{Optimiser, norm};
 use crate::run::{self, Run};
 use crate::schedule;
+use crate::source::ImageSource;
 use crate::step::step;
 use crate::tensorboard::EventLog;
 use crate::validation::held_out_acc1;
@@ -30,8 +33,8 @@ const CACHE: &str = "neighbourhood";
 /// What to train.
 #[derive(Debug)]
 pub struct FitOptions<'a> {
-    /// The data set's folder or manifest.
-    pub data: &'a Path,
+    /// Where images come from.
+    pub source: &'a ImageSource,
     /// The checked configuration.
     pub config: Config,
     /// The run's folder.
@@ -56,6 +59,10 @@ pub enum Event {
         /// All images.
         n_images: usize,
     },
+    /// Photos that no lines can be drawn from, with the reason of each; no pseudo-sketch of them is trained on.
+    WithoutLines(Vec<(String, String)>),
+    /// A picture of what the network is taught.
+    ContactSheet(PathBuf),
     /// Training photos are being embedded, for the distances between them.
     Neighbourhood {
         /// Photos that are done.
@@ -78,6 +85,8 @@ pub enum Event {
         n_photos: usize,
         /// See `n_photos`.
         n_sketches: usize,
+        /// Photos without a sketch whose lines are trained on.
+        n_photos_without_sketch: usize,
         /// Photos that are held out.
         n_held_out_photos: usize,
         /// Steps in all.
@@ -131,11 +140,14 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
     let device = options.device.open()?;
     refuse_to_overwrite(out, options.resume)?;
 
-    let dataset = Dataset::load(options.data)?;
+    let dataset = options.source.load()?;
     let network = run::network_of(config)?;
     let initial = run::initial_weights(config, &network)?;
     let tell = |n_done, n_images| observer(Event::Decoded { n_done, n_images });
     let data = TrainingData::load(&dataset, config, &tell, options.interrupted)?;
+    if !data.without_lines.is_empty() {
+        observer(Event::WithoutLines(data.without_lines.clone()));
+    }
     let topology = TopologySource::load(config)?;
     begin_or_check(options, &dataset, &data, &initial, topology.as_ref())?;
     let neighbourhood = match &topology {
@@ -150,9 +162,21 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
     let train = &config.train;
     let mut torch = TorchNetwork::new(&network, weights, device)?
         .with_arithmetic(config.precision, config.channels_last)?;
+    let mut factors = None;
+    if let Some(rates) = &config.rates {
+        let (with_rates, of_trained) = torch.with_rates(rates)?;
+        (torch, factors) = (with_rates, Some(of_trained));
+    }
     let mut optimiser = Optimiser::new(config.optimiser, train, torch.trained())?;
+    if let Some(factors) = factors {
+        optimiser = optimiser.with_rates(factors);
+    }
+    let mut average = match config.average {
+        Some(settings) => Some(Average::new(settings.decay, &torch)?),
+        None => None,
+    };
     if let Some(checkpoint) = &checkpoint {
-        checkpoint.restore(&mut optimiser)?;
+        checkpoint.restore(&mut torch, &mut optimiser, average.as_mut())?;
     }
     drop((initial, checkpoint));
 
@@ -163,18 +187,29 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
     let mut epoch_rows: Vec<StepRow> =
         kept.into_iter().filter(|row| row.epoch > position.epochs_done).collect();
     let preprocess = config.preprocess()?;
-    let TrainingData { train: pairs, held_out } = data;
+    let TrainingData { train: pairs, held_out, .. } = data;
     let (n_photos, n_sketches) = (pairs.photos.len(), pairs.sketches.len());
+    let n_photos_without_sketch = pairs.without_sketch.len();
     let mut sampler = Sampler::new(Arc::new(pairs), config)?;
     if let Some(neighbourhood) = neighbourhood {
         let mean_distance = neighbourhood.mean_distance();
         observer(Event::Topology { n_photos, mean_distance });
         sampler = sampler.with_topology(Arc::new(neighbourhood), config);
     }
+    if config.pseudo_sketches.is_some() || config.augmentation.is_some() {
+        observer(Event::ContactSheet(contact_sheet::write(out, &sampler, &preprocess)?));
+    }
     let steps_per_epoch = sampler.steps_per_epoch();
     let n_steps = train.epochs * steps_per_epoch;
     let n_held_out_photos = held_out.photos.len();
-    observer(Event::Started { position, n_photos, n_sketches, n_held_out_photos, n_steps });
+    observer(Event::Started {
+        position,
+        n_photos,
+        n_sketches,
+        n_photos_without_sketch,
+        n_held_out_photos,
+        n_steps,
+    });
 
     for epoch in position.epochs_done..train.epochs {
         let batches = sampler.epoch(epoch, position.steps_into_epoch);
@@ -185,6 +220,9 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
             let number = (epoch + 1, position.steps_done + 1);
             let factor = schedule::factor(&config.schedule, train, position.steps_done, steps_per_epoch);
             let outcome = step(config, &mut torch, &mut optimiser, &batch, factor, number)?;
+            if let Some(average) = &mut average {
+                average.follow(&torch, optimiser.n_updates())?;
+            }
             position.steps_done += 1;
             position.steps_into_epoch += 1;
             let row = StepRow {
@@ -201,11 +239,12 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
             step_started = Instant::now();
             step_log.append(&row)?;
             events.step(&row)?;
-            observer(Event::Step { row: row.clone(), n_steps, n_images: 3 * batch.n_triplets });
+            observer(Event::Step { row: row.clone(), n_steps, n_images: batch.n_images() });
             epoch_rows.push(row);
             if options.interrupted.load(Ordering::Relaxed) {
                 check_finite(&torch, number)?;
-                observer(Event::Checkpoint(checkpoint::save(out, &position, &torch, &optimiser)?));
+                let path = checkpoint::save(out, &position, &mut torch, &optimiser, average.as_mut())?;
+                observer(Event::Checkpoint(path));
                 return Ok(Outcome::Interrupted(position));
             }
         }
@@ -218,21 +257,26 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
 
         let is_last = position.epochs_done == train.epochs;
         let is_validated = is_last || position.epochs_done.is_multiple_of(config.validation.every_epochs);
-        let acc1 = if is_validated { held_out_acc1(&torch, &held_out, &preprocess)? } else { None };
+        let acc1 = if is_validated {
+            of_average(&mut average, &mut torch, |torch| held_out_acc1(torch, &held_out, &preprocess))?
+        } else {
+            None
+        };
         if let Some(acc1) = acc1
             && position.best.is_none_or(|best| acc1 > best.acc1)
         {
             position.best = Some(Best { acc1, epochs_done: position.epochs_done });
-            checkpoint::save_best(out, &position, &torch, &optimiser)?;
+            checkpoint::save_best(out, &position, &mut torch, &optimiser, average.as_mut())?;
         }
         let row = EpochRow {
             epoch: position.epochs_done,
             steps: position.steps_done,
             mean_loss: mean(&epoch_rows, |row| row.loss),
             mean_active_share: mean(&epoch_rows, |row| row.active_share),
-            mean_topology_loss: train
+            mean_topology_loss: config
                 .method
-                .has_topology()
+                .topology()
+                .is_some()
                 .then(|| mean(&epoch_rows, |row| row.topology_loss.unwrap_or_default())),
             held_out_acc1: acc1,
             n_held_out_sketches: acc1.map(|_| held_out.sketches.len()),
@@ -244,10 +288,24 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
         observer(Event::Epoch(row));
         epoch_rows.clear();
         if is_last || position.epochs_done.is_multiple_of(config.checkpoint.every_epochs) {
-            observer(Event::Checkpoint(checkpoint::save(out, &position, &torch, &optimiser)?));
+            let path = checkpoint::save(out, &position, &mut torch, &optimiser, average.as_mut())?;
+            observer(Event::Checkpoint(path));
         }
     }
     Ok(Outcome::Finished(position))
+}
+
+/// Looks at the network as it is evaluated: with the average of its weights, where there is one.
+fn of_average<T>(
+    average: &mut Option<Average>,
+    torch: &mut TorchNetwork,
+    look: impl FnOnce(&TorchNetwork) -> Result<T>,
+) -> Result<T> {
+    let Some(average) = average else { return look(torch) };
+    average.exchange(torch)?;
+    let seen = look(torch);
+    average.exchange(torch)?;
+    seen
 }
 
 /// Refuses weights that are not numbers, before they are validated or kept: the last update's loss was still one.
@@ -285,7 +343,7 @@ struct TopologySource<'a> {
 impl<'a> TopologySource<'a> {
     /// Reads the weights that the configuration names, if its method uses R.
     fn load(config: &'a Config) -> Result<Option<TopologySource<'a>>> {
-        let Some(settings) = config.topology() else {
+        let Some(settings) = config.method.topology() else {
             return Ok(None);
         };
         let network = Network::by_name(&settings.network, Head::Embedding)?;
@@ -320,15 +378,14 @@ fn begin_or_check(
     initial: &run::InitialWeights,
     topology: Option<&TopologySource<'_>>,
 ) -> Result<()> {
-    let manifest = std::path::absolute(dataset.manifest())
-        .map_err(sketchfind_core::Error::io("read", dataset.manifest()))?;
     let run = Run {
         format: run::FORMAT,
         tool: concat!("sketchfind-train ", env!("CARGO_PKG_VERSION")).into(),
-        manifest,
+        source: options.source.absolute()?,
         dataset_sha256: dataset.fingerprint()?,
         n_photos: data.train.photos.len(),
         n_sketches: data.train.sketches.len(),
+        n_photos_without_sketch: data.train.without_sketch.len(),
         weights_path: options.config.weights_path(),
         weights_sha256: initial.sha256.clone(),
         weights_source: initial.source.clone(),

@@ -7,14 +7,18 @@
 //!
 //! **Architecture invariant:** no ONNX Runtime and no index here; what a product ships never links libtorch.
 
+pub mod augment;
+pub mod average;
 pub mod batches;
 pub mod checkpoint;
 pub mod config;
+pub mod contact_sheet;
 pub mod data;
 pub mod device;
 mod error;
 pub mod export;
 pub mod fit;
+pub mod lines;
 pub mod loss;
 pub mod memory;
 pub mod metrics;
@@ -24,6 +28,7 @@ pub mod optimiser;
 pub mod reduced;
 pub mod run;
 pub mod schedule;
+pub mod source;
 pub mod step;
 pub mod study;
 pub mod tensorboard;

@@ -17,6 +17,7 @@ use sketchfind_trainer::config::Config;
 use sketchfind_trainer::device::TrainingDevice;
 use sketchfind_trainer::export::{ExportOptions, export};
 use sketchfind_trainer::fit::{Event, FitOptions, Outcome, fit};
+use sketchfind_trainer::source::ImageSource;
 use sketchfind_trainer::study::{self, Study, StudyEvent, StudyOptions, StudyOutcome, SummaryRow};
 
 /// Trains sketch-to-photo retrievers and exports them as ONNX.
@@ -34,9 +35,8 @@ enum Command {
     /// Metrics go to OUT/steps.csv and OUT/epochs.csv, checkpoints to OUT/checkpoints. Ctrl-C finishes the step in
     /// progress, writes a checkpoint and stops; --resume goes on as if training had never stopped.
     Fit {
-        /// The data set: a folder with a manifest.csv, or the manifest.
-        #[arg(long)]
-        data: PathBuf,
+        #[command(flatten)]
+        source: SourceArguments,
         /// The configuration, TOML (see trainer/configs).
         #[arg(long)]
         config: PathBuf,
@@ -78,9 +78,8 @@ enum Command {
         /// Which weights: the last checkpoint, the best on held-out photos, or those that training began with.
         #[arg(long, value_enum, default_value_t = CheckpointArgument::Last)]
         checkpoint: CheckpointArgument,
-        /// The data set, if it is no longer where the run found it.
-        #[arg(long)]
-        data: Option<PathBuf>,
+        #[command(flatten)]
+        source: MovedArguments,
         /// A name for people.
         #[arg(long)]
         name: Option<String>,
@@ -94,6 +93,31 @@ enum Command {
         #[arg(long)]
         licence: Option<String>,
     },
+}
+
+/// Where training images come from.
+#[derive(clap::Args)]
+#[group(required = true, multiple = true)]
+struct SourceArguments {
+    /// The data set: a folder with a manifest.csv, or the manifest.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// A folder of photos that nobody has drawn: sketches are drawn from them while training, as the configuration's
+    /// table [pseudo_sketches] says. Alone, or besides --data.
+    #[arg(long)]
+    photos: Option<PathBuf>,
+}
+
+/// Where a run's images are now, if they are no longer where it found them.
+#[derive(clap::Args)]
+#[group(multiple = true)]
+struct MovedArguments {
+    /// The data set, if it is no longer where the run found it.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// The folder of photos, likewise.
+    #[arg(long)]
+    photos: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -168,10 +192,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<Exit> {
     match arguments.command {
-        Command::Fit { data, config, out, device, cache, resume } => {
+        Command::Fit { source, config, out, device, cache, resume } => {
             let interrupted = listen()?;
             let options = FitOptions {
-                data: &data,
+                source: &ImageSource { data: source.data, photos: source.photos },
                 config: Config::load(&config)?,
                 out: &out,
                 device: device.into(),
@@ -222,7 +246,8 @@ fn run(arguments: Arguments) -> Result<Exit> {
                 }
             })
         }
-        Command::Export { run, out, checkpoint, data, name, precision, input, licence } => {
+        Command::Export { run, out, checkpoint, source, name, precision, input, licence } => {
+            let source = ImageSource { data: source.data, photos: source.photos };
             let card = export(&ExportOptions {
                 run: &run,
                 out: &out,
@@ -231,7 +256,7 @@ fn run(arguments: Arguments) -> Result<Exit> {
                     CheckpointArgument::Best => Some(Which::Best),
                     CheckpointArgument::Initial => None,
                 },
-                data: data.as_deref(),
+                source: (source != ImageSource::default()).then_some(&source),
                 name: name.as_deref(),
                 precision: match precision {
                     PrecisionArgument::Fp32 => Precision::Fp32,
@@ -337,6 +362,17 @@ impl Progress {
             Event::Decoded { n_done, n_images } => {
                 self.passing(&format!("decoding images: {n_done} of {n_images}"), n_done == n_images);
             }
+            Event::WithoutLines(photos) => {
+                let shown: Vec<String> =
+                    photos.iter().take(5).map(|(id, reason)| format!("'{id}' is {reason}")).collect();
+                let more = if photos.len() > 5 { "; ..." } else { "" };
+                say(&format!(
+                    "no lines can be drawn from {} photos, of which no pseudo-sketch is trained on: {}{more}",
+                    photos.len(),
+                    shown.join("; ")
+                ));
+            }
+            Event::ContactSheet(path) => say(&format!("what is taught: {}", path.display())),
             Event::Neighbourhood { n_done, n_photos } => {
                 let line = format!("distances between training photos: {n_done} of {n_photos}");
                 self.passing(&line, n_done == n_photos);
@@ -344,10 +380,21 @@ impl Progress {
             Event::Topology { n_photos, mean_distance } => {
                 say(&format!("distances between {n_photos} training photos: {mean_distance:.4} in the mean"));
             }
-            Event::Started { position, n_photos, n_sketches, n_held_out_photos, n_steps } => {
+            Event::Started {
+                position,
+                n_photos,
+                n_sketches,
+                n_photos_without_sketch,
+                n_held_out_photos,
+                n_steps,
+            } => {
                 self.started = Instant::now();
+                let drawn = match n_photos_without_sketch {
+                    0 => String::new(),
+                    n => format!(" and the lines of {n} photos without one"),
+                };
                 say(&format!(
-                    "training on {n_sketches} sketches of {n_photos} photos ({n_held_out_photos} photos held out), \
+                    "training on {n_sketches} sketches{drawn}, {n_photos} photos ({n_held_out_photos} held out), \
                      {n_steps} steps; {} done before",
                     describe(position)
                 ));

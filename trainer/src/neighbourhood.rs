@@ -298,7 +298,11 @@ mod tests {
             .map(|index| {
                 let mut stream = Stream::new(9, "photo", &[index as u64]);
                 let pixels = (0..side * side * 3).map(|_| stream.below(256) as u8).collect();
-                Picture { id: format!("p{index:02}"), image: Rgb8Image::new(side, side, pixels).unwrap() }
+                Picture {
+                    id: format!("p{index:02}"),
+                    image: Rgb8Image::new(side, side, pixels).unwrap(),
+                    alpha: None,
+                }
             })
             .collect()
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sketchfind_models::network::{Network, Op, Padding, ParameterKind};
+use sketchfind_models::network::{GEM_MIN, Network, Node, Op, Padding, ParameterKind, Stage};
 use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 use tch::Tensor;
 
-use crate::config::{BatchNorm, Features, Precision};
+use crate::config::{BatchNorm, Features, Precision, Rates};
 use crate::{Error, Result};
 
 /// How batch norms' running statistics follow batches: torch's and torchvision's default.
@@ -19,7 +19,7 @@ pub struct TorchNetwork {
     device: tch::Device,
     /// Trained tensors, leaves of the gradient graph, in the order of the network's parameters.
     trained: Vec<Tensor>,
-    /// Running means and variances, in that order.
+    /// Running means and variances, in that order, then parameters that are not trained.
     statistics: Vec<Tensor>,
     /// Where each parameter's tensor stands.
     places: BTreeMap<String, (ParameterKind, usize)>,
@@ -84,6 +84,40 @@ impl TorchNetwork {
         Ok(self)
     }
 
+    /// Has training leave parameters as they are whose factor is 0, and nothing computed for their gradients. Returns the
+    /// factors of those that are trained, in their order ([`TorchNetwork::trained`]).
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`].
+    pub fn with_rates(mut self, rates: &Rates) -> Result<(TorchNetwork, Vec<f64>)> {
+        let stages = self.network.stages();
+        let factor = |name: &str| match stages.get(name) {
+            // Before the first stride; no network of ours has parameters there.
+            Some(Stage::Map(0)) => rates.stages.first().copied().unwrap_or(1.0),
+            Some(Stage::Map(stage)) => rates.stages.get(stage - 1).copied().unwrap_or(1.0),
+            Some(Stage::Head) | None => rates.head,
+        };
+        let mut trained = Vec::new();
+        let mut factors = Vec::new();
+        for parameter in self.network.parameters() {
+            let Some(place) = self.places.get_mut(&parameter.name) else { continue };
+            if place.0 == ParameterKind::Statistic {
+                continue;
+            }
+            let tensor = self.trained[place.1].shallow_clone();
+            if factor(&parameter.name) > 0.0 {
+                place.1 = trained.len();
+                trained.push(tensor);
+                factors.push(factor(&parameter.name));
+            } else {
+                *place = (ParameterKind::Statistic, self.statistics.len());
+                self.statistics.push(tensor.f_detach()?);
+            }
+        }
+        self.trained = trained;
+        Ok((self, factors))
+    }
+
     /// The description.
     pub fn network(&self) -> &Network {
         &self.network
@@ -104,7 +138,7 @@ impl TorchNetwork {
         &mut self.trained
     }
 
-    /// The running means and variances.
+    /// The running means and variances, and parameters that are not trained.
     pub fn statistics(&self) -> &[Tensor] {
         &self.statistics
     }
@@ -161,7 +195,8 @@ impl TorchNetwork {
     /// [`crate::Error::Torch`].
     pub fn features(&self, images: &Tensor, features: Features) -> Result<Tensor> {
         let nodes = self.network.nodes();
-        let pool = nodes.iter().rposition(|node| node.op == Op::GlobalAvgPool).unwrap_or(nodes.len());
+        let is_pooling = |node: &Node| matches!(node.op, Op::GlobalAvgPool | Op::Gem { .. });
+        let pool = nodes.iter().rposition(is_pooling).unwrap_or(nodes.len());
         tch::no_grad(|| match features {
             Features::Pooled => {
                 self.run(images, BatchNorm::Frozen, Precision::Fp32, nodes.len(), &mut |_, output| Ok(output))
@@ -253,6 +288,20 @@ impl TorchNetwork {
                     let pair = |values: &[usize; 2]| values.map(|value| value as i64);
                     input(0).f_avg_pool2d(pair(kernel), pair(stride), pair(padding), false, true, None)?
                 }
+                Op::Gem { p, name, cells } => {
+                    let clamped = widened(input(0))?.f_clamp_min(GEM_MIN)?;
+                    let mean = |map: Tensor| match cells {
+                        1 => map.f_mean_dim(&[2_i64, 3][..], false, None::<tch::Kind>),
+                        _ => map.f_contiguous()?.f_adaptive_avg_pool2d([*cells as i64; 2])?.f_flatten(1, -1),
+                    };
+                    match name {
+                        None => mean(clamped.f_pow_tensor_scalar(*p)?)?.f_pow_tensor_scalar(1.0 / p)?,
+                        Some(name) => {
+                            let p = self.tensor(name);
+                            mean(clamped.f_pow(p)?)?.f_pow(&p.f_reciprocal()?)?
+                        }
+                    }
+                }
                 // Embeddings and what follows are 32-bit.
                 Op::GlobalAvgPool => widened(input(0))?.f_mean_dim(&[2_i64, 3][..], false, None)?,
                 Op::Flatten { size } => {
@@ -341,8 +390,8 @@ impl TorchNetwork {
     }
 
     fn optional(&self, name: &str, part: &str) -> Option<Tensor> {
-        let &(_, index) = self.places.get(&format!("{name}.{part}"))?;
-        Some(self.trained[index].shallow_clone())
+        let name = format!("{name}.{part}");
+        self.places.contains_key(&name).then(|| self.tensor(&name).shallow_clone())
     }
 }
 
@@ -470,6 +519,38 @@ pub(crate) mod tests {
         for (ours, theirs) in our_gradients.iter().zip(&their_gradients) {
             assert!(difference(ours, theirs) < 1e-4, "{ours} {theirs}");
         }
+    }
+
+    /// Generalised means over parts of a map that are not all of one size, and their gradient for the exponent.
+    #[test]
+    fn pooling_by_cells_is_the_mean_of_powers() {
+        use sketchfind_models::network::Op;
+        let mut b = Builder::new();
+        let x = b.conv("conv", b.input(), 3, 3, 1, 1, 0, 1, false);
+        b.add_op(Op::Gem { p: 3.0, name: Some("gem.p".into()), cells: 2 }, vec![x]);
+        let network = Network::new("pooled", b.finish()).unwrap();
+        let mut weights = Weights::random(&network, 1);
+        let identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+        let kernel = WeightTensor::new(vec![3, 3, 1, 1], identity.to_vec()).unwrap();
+        weights.insert("conv.weight", kernel);
+        let torch = TorchNetwork::new(&network, &weights, tch::Device::Cpu).unwrap();
+        let images = Tensor::rand([2, 3, 5, 6], (tch::Kind::Float, tch::Device::Cpu));
+        let output = torch.forward(&images, BatchNorm::Frozen).unwrap();
+        assert_eq!(output.size(), [2, 12]);
+        let mean = |p: f64, rows: std::ops::Range<i64>, columns: std::ops::Range<i64>| {
+            let n = ((rows.end - rows.start) * (columns.end - columns.start)) as f64;
+            let places = rows.flat_map(|y| columns.clone().map(move |x| (y, x)));
+            let sum: f64 = places.map(|(y, x)| images.double_value(&[1, 2, y, x]).max(1e-6).powf(p)).sum();
+            (sum / n).powf(1.0 / p)
+        };
+        // Of five rows the middle one belongs to both halves.
+        for (cell, rows, columns) in [(0, 0..3, 0..3), (1, 0..3, 3..6), (2, 2..5, 0..3), (3, 2..5, 3..6)] {
+            let got = output.double_value(&[1, 8 + cell]);
+            assert!((got - mean(3.0, rows, columns)).abs() < 1e-5, "{cell}: {got}");
+        }
+        let gradients = Tensor::run_backward(&[output.get(1).get(8)], torch.trained(), false, false);
+        let slope = (mean(3.001, 0..3, 0..3) - mean(2.999, 0..3, 0..3)) / 0.002;
+        assert!((gradients[1].double_value(&[0]) - slope).abs() < 1e-4, "{slope}");
     }
 
     #[test]

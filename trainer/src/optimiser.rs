@@ -19,6 +19,8 @@ pub struct Optimiser {
     weight_decay: f64,
     clip_norm: f64,
     n_updates: u64,
+    /// For each parameter a factor on the learning rate.
+    rates: Vec<f64>,
     /// For each parameter one tensor for each of [`slots`].
     state: Vec<Vec<Tensor>>,
 }
@@ -47,8 +49,15 @@ impl Optimiser {
             weight_decay: train.weight_decay,
             clip_norm: train.clip_norm,
             n_updates: 0,
+            rates: vec![1.0; parameters.len()],
             state,
         })
+    }
+
+    /// Has each parameter, in their order, trained with the learning rate times a factor of its own.
+    pub fn with_rates(mut self, rates: Vec<f64>) -> Optimiser {
+        self.rates = rates;
+        self
     }
 
     /// Updates `parameters` in place.
@@ -67,7 +76,9 @@ impl Optimiser {
         tch::no_grad(|| {
             self.n_updates += 1;
             let scale = if self.clip_norm > 0.0 { clip_scale(gradients, self.clip_norm)? } else { 1.0 };
-            for ((parameter, gradient), state) in parameters.iter_mut().zip(gradients).zip(&mut self.state) {
+            let parameters = parameters.iter_mut().zip(gradients).zip(&self.rates);
+            for (((parameter, gradient), rate), state) in parameters.zip(&mut self.state) {
+                let learning_rate = learning_rate * rate;
                 let scaled = if scale < 1.0 { Some(gradient.f_mul_scalar(scale)?) } else { None };
                 let mut gradient = scaled.unwrap_or_else(|| gradient.shallow_clone());
                 if self.weight_decay > 0.0 {
@@ -164,7 +175,8 @@ mod tests {
     use tch::nn::{self, OptimizerConfig};
 
     fn train(weight_decay: f64, clip_norm: f64) -> Train {
-        let config = Config::parse(include_str!("../configs/demo.toml"), Path::new("demo.toml")).unwrap();
+        let config =
+            Config::parse(include_str!("../configs/chair-v1-mobilenet.toml"), Path::new("x.toml")).unwrap();
         Train { weight_decay, clip_norm, ..config.train }
     }
 

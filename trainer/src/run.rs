@@ -5,6 +5,7 @@
 //! RUN/config.toml                  the checked configuration
 //! RUN/steps.csv, RUN/epochs.csv    metrics
 //! RUN/tensorboard/                 the same for TensorBoard
+//! RUN/contact-sheet.png            what the network is taught, with augmentation or pseudo-sketches
 //! RUN/neighbourhood/               distances between training photos, for the methods that need them
 //! RUN/checkpoints/<steps>/         the last two checkpoints
 //! RUN/best/                        the one that scored best on the held-out photos
@@ -14,10 +15,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::{atomic, fingerprint};
-use sketchfind_models::network::{Head, Network, PROJECTION};
-use sketchfind_models::weights::{self, Weights};
+use sketchfind_models::network::{Head, HeadSpec, Network};
+use sketchfind_models::weights::{self, Weights, start};
 
 use crate::config::{Config, Neighbourhood, RANDOM};
+use crate::source::ImageSource;
 use crate::{Error, Result};
 
 /// The file of a [`Run`].
@@ -25,7 +27,7 @@ pub const RUN: &str = "run.json";
 /// The configuration, for people.
 pub const CONFIG: &str = "config.toml";
 /// The version of the run folder's format.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What a run trains, on what, from which weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,14 +37,16 @@ pub struct Run {
     pub format: u32,
     /// The program and version that began it.
     pub tool: String,
-    /// The data set's manifest.
-    pub manifest: PathBuf,
+    /// Where images come from.
+    pub source: ImageSource,
     /// The data set's fingerprint.
     pub dataset_sha256: String,
     /// Training photos and sketches, without those held out.
     pub n_photos: usize,
     /// See `n_photos`.
     pub n_sketches: usize,
+    /// Photos that are trained on by pseudo-sketches alone.
+    pub n_photos_without_sketch: usize,
     /// The initial weights' file; nothing for random ones.
     pub weights_path: Option<PathBuf>,
     /// Their SHA-256 (of the file, or of random values).
@@ -145,7 +149,7 @@ pub struct InitialWeights {
 /// # Errors
 /// [`Error::Models`] where they cannot be read or do not fit.
 pub fn initial_weights(config: &Config, network: &Network) -> Result<InitialWeights> {
-    pretrained(&config.weights, config.seed, network)
+    pretrained(&config.weights, config.seed, network, config.head.as_ref())
 }
 
 /// Reads or draws the weights of the network that R comes from.
@@ -157,7 +161,7 @@ pub fn topology_weights(
     settings: &Neighbourhood,
     network: &Network,
 ) -> Result<InitialWeights> {
-    pretrained(&settings.weights, config.seed, network)
+    pretrained(&settings.weights, config.seed, network, None)
 }
 
 /// The SHA-256 of the weights that R comes from, for a method that has it.
@@ -169,21 +173,25 @@ pub(crate) fn topology_sha256(config: &Config) -> Result<Option<String>> {
         let network = Network::by_name(&settings.network, Head::Embedding)?;
         Ok(topology_weights(config, settings, &network)?.sha256)
     };
-    config.topology().map(of).transpose()
+    config.method.topology().map(of).transpose()
 }
 
-fn pretrained(path: &str, seed: u64, network: &Network) -> Result<InitialWeights> {
+fn pretrained(path: &str, seed: u64, network: &Network, head: Option<&HeadSpec>) -> Result<InitialWeights> {
+    let of_head = match head {
+        Some(head) => start::of_head(network, head, seed)?,
+        None => Weights::default(),
+    };
     match (path != RANDOM).then(|| PathBuf::from(path)) {
         Some(path) => {
             let all = weights::import(&path, network.name())?;
             let mut source =
                 all.metadata().get("source").cloned().unwrap_or_else(|| file_name(&path).unwrap_or_default());
             let mut all = all;
-            for (name, tensor) in Weights::random(network, seed).iter() {
-                // A photo-pre-trained network has no projection: it begins at random.
-                if PROJECTION.contains(&name) && all.get(name).is_none() {
+            for (name, tensor) in of_head.iter() {
+                // A photo-pre-trained network has no head: it begins anew.
+                if all.get(name).is_none() {
                     all.insert(name, tensor.clone());
-                    source = format!("{source}; {name} random, seed {seed}");
+                    source = format!("{source}; {name} new, seed {seed}");
                 }
             }
             let weights = all.for_network(network)?;
@@ -191,7 +199,8 @@ fn pretrained(path: &str, seed: u64, network: &Network) -> Result<InitialWeights
             Ok(InitialWeights { weights, sha256, source })
         }
         None => {
-            let weights = Weights::random(network, seed);
+            let mut weights = Weights::random(network, seed);
+            of_head.iter().for_each(|(name, tensor)| weights.insert(name, tensor.clone()));
             let bytes: Vec<u8> =
                 weights.iter().flat_map(|(_, tensor)| &tensor.values).flat_map(|v| v.to_le_bytes()).collect();
             let source = format!("random, seed {seed}");
@@ -206,8 +215,8 @@ fn pretrained(path: &str, seed: u64, network: &Network) -> Result<InitialWeights
 /// [`Error::Models`] where no network has its name.
 pub fn network_of(config: &Config) -> Result<Network> {
     let network = Network::by_name(&config.network, Head::Embedding)?;
-    Ok(match &config.projection {
-        Some(projection) => network.with_projection(projection.width, projection.normalise)?,
+    Ok(match &config.head {
+        Some(head) => network.with_head(head)?,
         None => network,
     })
 }
@@ -221,7 +230,7 @@ pub(crate) fn portable(config: &Config) -> Result<String> {
         }
     };
     shorten(&mut config.weights);
-    if let Some(neighbourhood) = &mut config.neighbourhood {
+    if let Some(neighbourhood) = config.method.topology_mut() {
         shorten(&mut neighbourhood.weights);
     }
     config.to_toml()

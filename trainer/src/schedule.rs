@@ -37,7 +37,8 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        let config = Config::parse(include_str!("../configs/demo.toml"), Path::new("demo.toml")).unwrap();
+        let config =
+            Config::parse(include_str!("../configs/chair-v1-mobilenet.toml"), Path::new("x.toml")).unwrap();
         let train = Train { epochs: 4, warmup_steps: 0, ..config.train };
         let constant = Schedule::Constant {};
         let step = Schedule::Step { every_epochs: 2, factor: 0.1 };

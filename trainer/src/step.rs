@@ -10,8 +10,8 @@ use sketchfind_core::distance::Distance;
 use tch::Tensor;
 
 use crate::batches::Batch;
-use crate::config::{Anchor, Config, Method, Neighbourhood};
-use crate::loss::{self, TripletLoss};
+use crate::config::{Anchor, Config, Loss, Method, Negatives, Neighbourhood};
+use crate::loss::{self, LossValue};
 use crate::network::TorchNetwork;
 use crate::optimiser::{Optimiser, norm};
 use crate::{Error, Result};
@@ -48,13 +48,7 @@ pub fn step(
 ) -> Result<StepOutcome> {
     let images = images(config, network, batch)?;
     let objective = Objective { config, batch, images, rate_factor };
-    let (gradients, outcome) = match (config.train.method, config.topology()) {
-        (Method::Multitask, Some(settings)) => multitask::gradients(&objective, settings, network)?,
-        (Method::Meta, Some(settings)) => meta::gradients(&objective, settings, network)?,
-        (Method::MetaFull, Some(settings)) => meta_full::gradients(&objective, settings, network)?,
-        // Config::check has seen to it that the others have their settings.
-        _ => baseline::gradients(&objective, network)?,
-    };
+    let (gradients, outcome) = gradients(&objective, network)?;
     for loss in [Some(outcome.loss), outcome.topology_loss].into_iter().flatten() {
         if !loss.is_finite() {
             return Err(Error::NotFinite { what: "the loss", step, epoch, value: loss });
@@ -68,23 +62,33 @@ pub fn step(
     Ok(outcome)
 }
 
+/// What the optimiser receives: the gradient of the method, one file each.
+fn gradients(objective: &Objective<'_>, network: &mut TorchNetwork) -> Result<(Vec<Tensor>, StepOutcome)> {
+    match &objective.config.method {
+        Method::Baseline => baseline::gradients(objective, network),
+        Method::Multitask(settings) => multitask::gradients(objective, settings, network),
+        Method::Meta(settings) => meta::gradients(objective, settings, network),
+        Method::MetaFull(settings) => meta_full::gradients(objective, settings, network),
+    }
+}
+
 /// The two losses on one batch.
 #[derive(Debug)]
 pub struct Objective<'a> {
     config: &'a Config,
     batch: &'a Batch,
-    /// `[3 * B, 3, crop, crop]`: the batch's values on the network's device.
+    /// `[n_images, 3, crop, crop]`: the batch's values on the network's device.
     images: Tensor,
     /// The schedule's factor on the learning rates.
     rate_factor: f64,
 }
 
 impl Objective<'_> {
-    /// Passes sketches, photos and negatives through the one encoder as one batch; in training mode they therefore
-    /// share one set of batch statistics.
+    /// Passes sketches, photos and negatives, if there are any, through the one encoder as one batch; in training mode
+    /// they therefore share one set of batch statistics.
     ///
     /// # Shapes
-    /// Returns `[3 * B, D]`.
+    /// Returns `[n_images, D]`.
     fn embed(&self, network: &TorchNetwork) -> Result<Tensor> {
         comparable(network, &network.forward(&self.images, self.config.train.batch_norm)?)
     }
@@ -93,26 +97,38 @@ impl Objective<'_> {
     /// weights round to the same bf16 numbers, so this is computed in 32 bits.
     ///
     /// # Shapes
-    /// Returns `[3 * B, D]`.
+    /// Returns `[n_images, D]`.
     fn embed_nearby(&self, network: &TorchNetwork) -> Result<Tensor> {
         comparable(network, &network.forward_exactly(&self.images, self.config.train.batch_norm)?)
     }
 
     /// L_FG of the batch's embeddings.
-    fn retrieval(&self, embeddings: &Tensor) -> Result<TripletLoss> {
-        let n = self.batch.n_triplets as i64;
+    fn retrieval(&self, embeddings: &Tensor) -> Result<LossValue> {
+        let (n, photos) = (self.batch.n_pairs as i64, &self.batch.photos);
         let part = |index: i64| embeddings.f_narrow(0, index * n, n);
-        loss::triplet(&part(0)?, &part(1)?, &part(2)?, self.config.train.margin)
+        let (sketches, positives) = (part(0)?, part(1)?);
+        match self.config.loss {
+            Loss::Triplet { margin, negatives: Negatives::Random } => {
+                loss::triplet(&sketches, &positives, &part(2)?, margin)
+            }
+            Loss::Triplet { margin, negatives } => {
+                let is_semi_hard = negatives == Negatives::SemiHard;
+                loss::triplet_in_batch(&sketches, &positives, photos, margin, is_semi_hard)
+            }
+            Loss::Contrastive { temperature, same_modality } => {
+                loss::contrastive(&sketches, &positives, photos, temperature, same_modality)
+            }
+        }
     }
 
     /// L_NT of the batch's embeddings.
-    fn topology(&self, embeddings: &Tensor, settings: &Neighbourhood) -> Result<TripletLoss> {
-        let n = self.batch.n_triplets as i64;
+    fn topology(&self, embeddings: &Tensor, settings: &Neighbourhood) -> Result<LossValue> {
+        let n = self.batch.n_pairs as i64;
         let anchors = match settings.anchor {
             Anchor::Sketch => embeddings.f_narrow(0, 0, n)?,
             Anchor::Photo => embeddings.f_narrow(0, n, n)?,
         };
-        let photos = embeddings.f_narrow(0, n, 2 * n)?;
+        let photos = embeddings.f_narrow(0, n, n + self.batch.n_negatives as i64)?;
         match &self.batch.topology {
             Some(pairs) => loss::topology(&anchors, &photos, pairs, settings.margin),
             None => loss::topology(&anchors, &photos, &loss::TopologyPairs::default(), settings.margin),
@@ -142,7 +158,7 @@ fn value(tensor: &Tensor) -> Result<f64> {
     Ok(tensor.f_double_value(&[])?)
 }
 
-fn outcome(retrieval: &TripletLoss, topology: Option<&TripletLoss>) -> Result<StepOutcome> {
+fn outcome(retrieval: &LossValue, topology: Option<&LossValue>) -> Result<StepOutcome> {
     Ok(StepOutcome {
         loss: value(&retrieval.loss)?,
         active: value(&retrieval.active)?,
@@ -152,7 +168,7 @@ fn outcome(retrieval: &TripletLoss, topology: Option<&TripletLoss>) -> Result<St
 }
 
 fn images(config: &Config, network: &TorchNetwork, batch: &Batch) -> Result<Tensor> {
-    let (n, side) = (3 * batch.n_triplets as i64, i64::from(config.images.crop));
+    let (n, side) = (batch.n_images() as i64, i64::from(config.images.crop));
     Ok(Tensor::f_from_slice(&batch.values)?.f_reshape([n, 3, side, side])?.f_to_device(network.device())?)
 }
 
@@ -203,7 +219,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, BatchNorm};
+    use crate::config::{self, BatchNorm, MethodName};
     use crate::loss::TopologyPairs;
     use crate::network::tests::small_network;
     use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
@@ -219,17 +235,17 @@ mod tests {
         Weights::load(&path).unwrap()
     }
 
-    fn settings(method: Method, momentum: f64, batch_norm: BatchNorm) -> Config {
+    fn settings(method: MethodName, momentum: f64, batch_norm: BatchNorm) -> Config {
         let text = include_str!("../configs/paper/chair-v1-meta.toml");
         let mut config = Config::parse(text, &PathBuf::from("meta.toml")).unwrap();
         (config.images.resize, config.images.crop) = (16, 16);
-        config.train.method = method;
         config.train.batch_norm = batch_norm;
         config.train.learning_rate = ETA_S;
         config.optimiser = config::Optimiser::Sgd { momentum };
-        let topology = config.neighbourhood.as_mut().unwrap();
+        let mut topology = config.method.topology().unwrap().clone();
         (topology.margin, topology.alpha, topology.beta) = (0.05, 0.7, 1.3);
         (topology.eta_s, topology.eta_t) = (ETA_S, ETA_T);
+        config.method = Method::new(method, Some(topology)).unwrap();
         config
     }
 
@@ -242,7 +258,14 @@ mod tests {
             second: indices("second"),
             signs: values("signs"),
         };
-        Batch { step: 0, n_triplets: 4, values: values("images"), topology: Some(topology) }
+        Batch {
+            step: 0,
+            n_pairs: 4,
+            n_negatives: 4,
+            values: values("images"),
+            photos: (0..4).collect(),
+            topology: Some(topology),
+        }
     }
 
     fn network(reference: &Weights) -> TorchNetwork {
@@ -262,15 +285,7 @@ mod tests {
 
     fn gradients_of(config: &Config, batch: &Batch, network: &mut TorchNetwork) -> Vec<Tensor> {
         let objective = objective(config, batch, network);
-        let settings = config.neighbourhood.as_ref().unwrap();
-        match config.train.method {
-            Method::Baseline => baseline::gradients(&objective, network),
-            Method::Multitask => multitask::gradients(&objective, settings, network),
-            Method::Meta => meta::gradients(&objective, settings, network),
-            Method::MetaFull => meta_full::gradients(&objective, settings, network),
-        }
-        .unwrap()
-        .0
+        super::gradients(&objective, network).unwrap().0
     }
 
     /// The trained tensors' names, in the order of their gradients.
@@ -306,10 +321,10 @@ mod tests {
         let reference = reference();
         let batch = batch(&reference);
         for (method, name) in [
-            (Method::Baseline, "baseline"),
-            (Method::Multitask, "multitask"),
-            (Method::Meta, "meta"),
-            (Method::MetaFull, "meta_full"),
+            (MethodName::Baseline, "baseline"),
+            (MethodName::Multitask, "multitask"),
+            (MethodName::Meta, "meta"),
+            (MethodName::MetaFull, "meta_full"),
         ] {
             for (batch_norm, mode) in [(BatchNorm::Frozen, "frozen"), (BatchNorm::Training, "training")] {
                 for momentum in [0.0, 0.9] {
@@ -343,9 +358,8 @@ mod tests {
     fn a_virtual_step_is_seen_in_bf16_too() {
         let reference = reference();
         let batch = batch(&reference);
-        let mut config = settings(Method::Meta, 0.0, BatchNorm::Frozen);
-        config.neighbourhood.as_mut().unwrap().eta_s = 1e-3;
-        let topology = config.neighbourhood.as_ref().unwrap();
+        let config = settings(MethodName::Meta, 0.0, BatchNorm::Frozen);
+        let topology = &Neighbourhood { eta_s: 1e-3, ..config.method.topology().unwrap().clone() };
         let after = |precision| {
             let mut torch = network(&reference).with_arithmetic(precision, false).unwrap();
             let objective = objective(&config, &batch, &torch);
@@ -365,7 +379,7 @@ mod tests {
         use sketchfind_models::network::{Network, Node, Op};
         let reference = reference();
         let batch = batch(&reference);
-        let config = settings(Method::Meta, 0.0, BatchNorm::Frozen);
+        let config = settings(MethodName::Meta, 0.0, BatchNorm::Frozen);
         let mut nodes = small_network().nodes().to_vec();
         nodes.push(Node { op: Op::L2Normalise, inputs: vec![nodes.len() - 1] });
         let description = Network::new("normalised", nodes).unwrap();
@@ -384,8 +398,8 @@ mod tests {
         let batch = batch(&reference);
         for (batch_norm, mode) in [(BatchNorm::Frozen, "frozen"), (BatchNorm::Training, "training")] {
             let exact = expected(&reference, &format!("meta_full.0.0.{mode}"), "exact");
-            let config = settings(Method::MetaFull, 0.0, batch_norm);
-            let topology = config.neighbourhood.as_ref().unwrap();
+            let config = settings(MethodName::MetaFull, 0.0, batch_norm);
+            let topology = config.method.topology().unwrap();
             let torch = || network(&reference).in_double();
             let objective = objective(&config, &batch, &torch());
             let (first_order, _) = meta::gradients(&objective, topology, &mut torch()).unwrap();
@@ -404,10 +418,10 @@ mod tests {
     fn plain_meta_is_the_virtual_step_and_then_one_on_the_topology() {
         let reference = reference();
         let batch = batch(&reference);
-        let config = settings(Method::Meta, 0.0, BatchNorm::Frozen);
+        let config = settings(MethodName::Meta, 0.0, BatchNorm::Frozen);
         let mut torch = network(&reference).in_double();
         let objective = objective(&config, &batch, &torch);
-        let settings = config.neighbourhood.as_ref().unwrap();
+        let settings = config.method.topology().unwrap();
         let first = meta::FirstOrder::compute(&objective, settings, &mut torch).unwrap();
         // The network is at theta_tmp now.
         let expected: Vec<Tensor> = torch
@@ -427,15 +441,18 @@ mod tests {
     fn a_meta_step_leaves_the_network_at_theta_n_to_the_bit_until_the_update() {
         let reference = reference();
         let batch = batch(&reference);
-        for method in [Method::Meta, Method::MetaFull] {
+        for method in [MethodName::Meta, MethodName::MetaFull] {
             let config = settings(method, 0.9, BatchNorm::Training);
             let mut torch = network(&reference);
             let _ = gradients_of(&config, &batch, &mut torch);
             let meta_weights = torch.weights().unwrap();
             // The running statistics have followed the batch once, as in a baseline step.
             let mut baseline = network(&reference);
-            let _ =
-                gradients_of(&settings(Method::Baseline, 0.9, BatchNorm::Training), &batch, &mut baseline);
+            let _ = gradients_of(
+                &settings(MethodName::Baseline, 0.9, BatchNorm::Training),
+                &batch,
+                &mut baseline,
+            );
             assert!(meta_weights.iter().eq(baseline.weights().unwrap().iter()));
         }
     }

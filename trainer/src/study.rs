@@ -35,6 +35,7 @@ use crate::fit::{Event, FitOptions, Outcome, fit, network_at};
 use crate::metrics::{EPOCHS, EpochRow};
 use crate::network::TorchNetwork;
 use crate::run::{self, Run};
+use crate::source::ImageSource;
 use crate::validation::embed;
 use crate::{Error, Result};
 
@@ -75,7 +76,14 @@ pub struct StudyDataset {
     pub name: String,
     /// Its folder or manifest.
     pub data: PathBuf,
-    /// The configuration that its runs begin with.
+    /// Photos without sketches to train on besides: a folder.
+    pub photos: Option<PathBuf>,
+    /// The data set, earlier in the study, whose runs are evaluated on this one's test split; nothing is trained then. So
+    /// a retriever is measured on products that it never saw.
+    pub runs_of: Option<String>,
+    /// The split that is evaluated; `train` with `runs_of` only, where it was not trained on: so settings are chosen.
+    pub split: Option<Split>,
+    /// The configuration that its runs begin with; with `runs_of` that of the other data set.
     pub config: PathBuf,
     /// Its own seeds, in the place of the study's: fewer where runs take long.
     pub seeds: Option<Vec<u64>>,
@@ -131,6 +139,30 @@ impl Study {
             ("dataset", self.dataset.iter().map(|d| d.name.clone()).collect::<Vec<_>>()),
             ("method", self.method.iter().map(|m| m.name.clone()).collect()),
         ];
+        if let Some(dataset) = self.dataset.iter().find(|set| set.split.is_some() && set.runs_of.is_none()) {
+            return Err(format!("dataset '{}' has a split, which goes with runs_of only", dataset.name));
+        }
+        for (place, dataset) in self.dataset.iter().enumerate() {
+            let Some(other) = &dataset.runs_of else { continue };
+            let earlier = self.dataset[..place].iter().find(|earlier| earlier.name == *other);
+            let is_trained = earlier.is_some_and(|earlier| earlier.runs_of.is_none());
+            if !is_trained || !dataset.set.is_empty() || dataset.photos.is_some() {
+                return Err(format!(
+                    "dataset '{}' has runs_of = '{other}', which takes the name of an earlier data set with runs of its \
+                     own, and neither 'set' nor 'photos'",
+                    dataset.name
+                ));
+            }
+            if earlier.is_some_and(|earlier| earlier.data == dataset.data) {
+                return Err(format!(
+                    "dataset '{}' is the one that the runs of '{other}' are trained on",
+                    dataset.name
+                ));
+            }
+            if earlier.is_some_and(|earlier| self.seeds_of(earlier) != self.seeds_of(dataset)) {
+                return Err(format!("dataset '{}' has other seeds than '{other}'", dataset.name));
+            }
+        }
         let of_sets = self.dataset.iter().filter_map(|dataset| dataset.seeds.as_ref());
         for seeds in of_sets.chain([&self.seeds]) {
             lists.push(("seeds", seeds.iter().map(u64::to_string).collect()));
@@ -154,6 +186,10 @@ impl Study {
             }
         }
         Ok(())
+    }
+
+    fn dataset_called(&self, name: &str) -> Option<&StudyDataset> {
+        self.dataset.iter().find(|dataset| dataset.name == name)
     }
 
     fn bootstrap(&self) -> Bootstrap {
@@ -402,20 +438,36 @@ pub fn study(options: &StudyOptions<'_>, observer: &(dyn Fn(StudyEvent<'_>) + Sy
 struct TestSource<'a> {
     study: &'a Study,
     settings: &'a StudyDataset,
+    /// The data set whose runs these are: the same, or another's.
+    trained: &'a StudyDataset,
+    /// What they are trained on.
+    source: ImageSource,
+    split: Split,
     dataset: Dataset,
     sha256: String,
+    trained_sha256: String,
 }
 
 impl<'a> TestSource<'a> {
     fn new(study: &'a Study, settings: &'a StudyDataset) -> Result<TestSource<'a>> {
         let dataset = Dataset::load(&study.folder.join(&settings.data))?;
         // Known before hours of training, not after them.
-        if dataset.sketches_in(Split::Test).next().is_none() {
-            let reason = "it has no test sketches, which a study reports on".into();
+        let split = settings.split.unwrap_or(Split::Test);
+        if dataset.sketches_in(split).next().is_none() {
+            let reason = format!("it has no {split} sketches, which a study reports on");
             return Err(Error::Data { path: dataset.manifest().to_owned(), reason });
         }
+        let trained = match settings.runs_of.as_ref().and_then(|name| study.dataset_called(name)) {
+            Some(trained) => trained,
+            None => settings,
+        };
+        let source = ImageSource {
+            data: Some(study.folder.join(&trained.data)),
+            photos: trained.photos.as_ref().map(|photos| study.folder.join(photos)),
+        };
         let sha256 = dataset.fingerprint()?;
-        Ok(TestSource { study, settings, dataset, sha256 })
+        let trained_sha256 = source.load()?.fingerprint()?;
+        Ok(TestSource { study, settings, trained, source, split, dataset, sha256, trained_sha256 })
     }
 
     /// Trains, if it is not done, evaluates, if that is not done, and returns the results; nothing where it was
@@ -428,10 +480,13 @@ impl<'a> TestSource<'a> {
         with_initial: bool,
         observer: &(dyn Fn(StudyEvent<'_>) + Sync),
     ) -> Result<Option<Vec<Done>>> {
-        let config = self.study.config(self.settings, method, seed)?;
-        let name = format!("runs/{}/{}/seed-{seed}", self.settings.name, method.name);
+        let config = self.study.config(self.trained, method, seed)?;
+        let name = format!("runs/{}/{}/seed-{seed}", self.trained.name, method.name);
         let folder = options.out.join(name);
-        let report = |checkpoint: &str| folder.join(format!("test-{checkpoint}"));
+        let report = |checkpoint: &str| match &self.settings.runs_of {
+            None => folder.join(format!("test-{checkpoint}")),
+            Some(_) => folder.join(format!("test-{checkpoint}-{}", self.settings.name)),
+        };
         let is_there = |checkpoint: &str| report(checkpoint).join(QUERIES).is_file();
         let is_done = is_there("last")
             && (!with_initial || is_there("initial"))
@@ -441,7 +496,7 @@ impl<'a> TestSource<'a> {
             std::fs::create_dir_all(&folder)
                 .map_err(sketchfind_core::Error::io("make the folder", &folder))?;
             let fit_options = FitOptions {
-                data: &self.study.folder.join(&self.settings.data),
+                source: &self.source,
                 config: config.clone(),
                 out: &folder,
                 device: options.device,
@@ -490,7 +545,7 @@ impl<'a> TestSource<'a> {
             return Ok(false);
         }
         let run = Run::load(folder)?;
-        if run.config != run::portable(config)? || run.dataset_sha256 != self.sha256 {
+        if run.config != run::portable(config)? || run.dataset_sha256 != self.trained_sha256 {
             return Ok(false);
         }
         // A configuration names weights by their file, whose content may have changed since.
@@ -515,12 +570,12 @@ impl<'a> TestSource<'a> {
             data::decode(self.dataset.manifest(), &files, &preprocess, &|_, _| {}, options.interrupted)
         };
         let photos =
-            decode(self.dataset.photos_in(Split::Test).map(|photo| (&photo.id, &photo.path)).collect())?;
+            decode(self.dataset.photos_in(self.split).map(|photo| (&photo.id, &photo.path)).collect())?;
         let sketches =
-            decode(self.dataset.sketches_in(Split::Test).map(|sketch| (&sketch.id, &sketch.path)).collect())?;
+            decode(self.dataset.sketches_in(self.split).map(|sketch| (&sketch.id, &sketch.path)).collect())?;
         let truth: BTreeMap<String, String> = self
             .dataset
-            .sketches_in(Split::Test)
+            .sketches_in(self.split)
             .map(|sketch| (sketch.id.clone(), self.dataset.photo_of(sketch).id.clone()))
             .collect();
         let all = |pictures: &[Picture]| embed(&torch, &pictures.iter().collect::<Vec<_>>(), &preprocess);
@@ -530,7 +585,7 @@ impl<'a> TestSource<'a> {
             model,
             model_sha256: model_sha256.into(),
             dataset_sha256: self.sha256.clone(),
-            split: Split::Test.to_string(),
+            split: self.split.to_string(),
             distance: network.distance().to_string(),
         };
         Ok(Report::new(provenance, results, &self.study.bootstrap())?)
@@ -765,7 +820,7 @@ mod tests {
     fn a_study_is_refused_by_what_is_wrong_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("study.toml");
-        let config = include_str!("../configs/demo.toml")
+        let config = include_str!("../configs/chair-v1-mobilenet.toml")
             .replace("../../.provision/weights/mobilenet_v2.safetensors", "random");
         std::fs::write(folder.path().join("base.toml"), config).unwrap();
         let good = "seeds = [1, 2]\nsamples = 100\nconfidence = 0.95\n\

@@ -31,7 +31,7 @@ fn ten_thousand_photos_fit_in_a_gibibyte() {
     let photos: Vec<Picture> = (0..n_photos)
         .map(|index| {
             let pixels = (0..8 * 8 * 3).map(|_| stream.below(256) as u8).collect();
-            Picture { id: format!("{index:05}"), image: Rgb8Image::new(8, 8, pixels).unwrap() }
+            Picture { id: format!("{index:05}"), image: Rgb8Image::new(8, 8, pixels).unwrap(), alpha: None }
         })
         .collect();
     let preprocess = Preprocess::imagenet(8, 8).unwrap();

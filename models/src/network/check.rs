@@ -72,6 +72,15 @@ pub(super) fn check(network: &str, nodes: &[Node]) -> Result<Vec<Flow>> {
                 Flow::Map(c)
             }
             (Op::GlobalAvgPool, Some(Flow::Map(c))) => Flow::Vector(c),
+            (Op::Gem { p, cells, .. }, Some(Flow::Map(c))) => {
+                if *cells == 0 {
+                    return Err(error("it pools 0 cells".into()));
+                }
+                if !(*p > 0.0 && p.is_finite()) {
+                    return Err(error(format!("its exponent is {p}, expected a number above 0")));
+                }
+                Flow::Vector(c * cells * cells)
+            }
             (Op::Flatten { size: [height, width] }, Some(Flow::Map(c))) => Flow::Vector(c * height * width),
             (Op::Linear { in_features, out_features, .. }, Some(flow)) => {
                 let (Flow::Map(c) | Flow::Vector(c)) = flow;

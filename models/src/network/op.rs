@@ -1,5 +1,8 @@
 //! The operations of networks, and the tensors that each needs.
 
+/// What [`Op::Gem`] raises smaller values to, so that their power has a gradient.
+pub const GEM_MIN: f64 = 1e-6;
+
 /// One operation. Parameter names are `<name>.weight`, `<name>.bias`, `<name>.running_mean` and
 /// `<name>.running_var`, as in torchvision's state dictionaries.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +63,19 @@ pub enum Op {
     },
     /// The mean over height and width: `[n, c, h, w]` to `[n, c]`.
     GlobalAvgPool,
+    /// The generalised mean over each of `cells x cells` parts of the map, `(mean of max(x, 1e-6)^p)^(1 / p)`:
+    /// `[n, c, h, w]` to `[n, c * cells * cells]`, a channel's parts beside each other, row by row. Part i of a dimension of
+    /// length n goes from `floor(i * n / cells)` to `ceil((i + 1) * n / cells)`, as torch's adaptive pooling has it.
+    /// Radenovic, Tolias, Chum, 'Fine-tuning CNN Image Retrieval with No Human Annotation' (2018), equation 3, with one
+    /// exponent for all channels. An exponent of 1 is the mean, a large one the maximum.
+    Gem {
+        /// The exponent, or where it is learnt, the one that training begins with.
+        p: f64,
+        /// The name of the exponent, a parameter `[1]`, where it is learnt.
+        name: Option<String>,
+        /// The parts across and down; 1 for the whole map.
+        cells: usize,
+    },
     /// A map of exactly this height and width as a vector: `[n, c, h, w]` to `[n, c * h * w]`.
     Flatten {
         /// The map's height and width.
@@ -205,7 +221,11 @@ impl Op {
                 shape: vec![*channels, 1, 1],
                 kind: ParameterKind::Trained,
             }],
-            Op::Input
+            Op::Gem { name: Some(name), .. } => {
+                vec![ParameterSpec { name: name.clone(), shape: vec![1], kind: ParameterKind::Trained }]
+            }
+            Op::Gem { name: None, .. }
+            | Op::Input
             | Op::Relu
             | Op::Relu6
             | Op::Gelu

@@ -16,7 +16,7 @@ use tch::Tensor;
 use super::{Objective, Place, StepOutcome, gradient, outcome};
 use crate::Result;
 use crate::config::Neighbourhood;
-use crate::loss::TripletLoss;
+use crate::loss::LossValue;
 use crate::network::TorchNetwork;
 
 /// What both meta methods compute.
@@ -28,9 +28,9 @@ pub(super) struct FirstOrder {
     /// theta_n.
     pub(super) place: Place,
     /// L_FG at theta_n.
-    retrieval: TripletLoss,
+    retrieval: LossValue,
     /// L_NT at theta_tmp.
-    topology: TripletLoss,
+    topology: LossValue,
 }
 
 impl FirstOrder {

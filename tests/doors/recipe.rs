@@ -1,0 +1,174 @@
+//! What recipes are made of: contrastive training, a head, an average of the weights, frozen stages, augmentation, and
+//! sketches that are drawn from photos.
+
+use std::path::Path;
+use std::process::Command;
+
+use sketchfind_core::card::Card;
+use sketchfind_core::distance::Distance;
+use sketchfind_core::image::Rgb8Image;
+use sketchfind_models::weights::Weights;
+use sketchfind_runtime::{Device, verify};
+use sketchfind_tests::programs::{fail, program, run, succeed};
+
+use crate::training::{CONFIG, Scene, last_weights, meta_config, resuming_equals_never_having_stopped};
+
+const PARTS: &str = r#"[head]
+pooling = { kind = "gem", p = 3.0, learn = true, cells = 1 }
+projection = { width = 16, bias = true, start = "orthogonal" }
+normalise = true
+[augmentation]
+rotation = 8.0
+scale = 0.1
+aspect = 0.1
+shift = 0.05
+elastic = 0.01
+thicker = 0.2
+erase = 0.2
+grey = 0.2
+colour = 0.2
+lines = 0.2
+[pseudo_sketches]
+share = 0.5
+[average]
+decay = 0.9
+[rates]
+stages = [0.0, 0.5, 1.0, 1.0, 1.0]
+head = 2.0
+[loss]
+kind = "contrastive"
+temperature = 0.1
+same_modality = true
+"#;
+
+fn with_parts(config: &str) -> String {
+    let loss = "[loss]\nkind = \"triplet\"\nmargin = 0.1\nnegatives = \"random\"\n";
+    assert!(config.contains(loss));
+    config.replace(loss, PARTS)
+}
+
+/// A small run on photos alone: one epoch, frozen batch norms.
+fn photos_config() -> String {
+    with_parts(CONFIG).replace("epochs = 3", "epochs = 1")
+}
+
+fn fit_photos(scene: &Scene, photos: &Path, out: &str) -> Command {
+    let mut command = program("sketchfind-train");
+    command.arg("fit").arg("--photos").arg(photos).arg("--config").arg(scene.path("config.toml"));
+    command.arg("--out").arg(scene.path(out));
+    command
+}
+
+#[test]
+fn a_recipe_is_repeatable_and_resumes_with_its_average() {
+    let scene = resuming_equals_never_having_stopped(&with_parts(CONFIG));
+    let sheet = scene.path("straight/contact-sheet.png");
+    let sheet = Rgb8Image::open(&sheet, sketchfind_core::image::DecodeLimits::ORDINARY).unwrap();
+    // Four pairs of two images of 32 pixels beside each other, six rows, with gaps of 8.
+    assert_eq!((sheet.width(), sheet.height()), (4 * (64 + 8) + 8, 6 * (32 + 8) + 8));
+    let model = scene.path("model");
+    succeed(program("sketchfind-train").arg("export").arg(scene.path("straight")).arg("--out").arg(&model));
+    let card = Card::load_with_model(&model).unwrap();
+    assert_eq!((card.embedding_width, card.distance), (16, Distance::Cosine));
+    assert!(verify(&model, Device::Cpu).unwrap().passed);
+}
+
+#[test]
+fn so_it_is_with_the_topology_on_it() {
+    let scene = resuming_equals_never_having_stopped(&with_parts(&meta_config()));
+    let steps = std::fs::read_to_string(scene.path("straight/steps.csv")).unwrap();
+    assert!(steps.lines().nth(1).unwrap().split(',').all(|value| !value.is_empty()), "{steps}");
+}
+
+/// Frozen stages stay as they were, the head begins as it is said to, and what is kept as weights is the average.
+#[test]
+fn frozen_stages_stay_and_the_average_is_not_the_last_step() {
+    let scene = Scene::new(&with_parts(CONFIG));
+    succeed(&mut scene.fit("run"));
+    let last = |file: &str| {
+        let mut folders: Vec<_> =
+            std::fs::read_dir(scene.path("run/checkpoints")).unwrap().map(|e| e.unwrap().path()).collect();
+        folders.sort();
+        Weights::load(&folders.last().unwrap().join(file)).unwrap()
+    };
+    let (weights, state) = (last("weights.safetensors"), last("optimiser.safetensors"));
+    let network =
+        sketchfind_models::network::Network::by_name("resnet18", sketchfind_models::network::Head::Embedding);
+    let initial = Weights::random(&network.unwrap(), 5);
+    assert_eq!(weights.get("conv1.weight"), initial.get("conv1.weight"), "stage 1 is frozen");
+    assert_ne!(weights.get("layer1.0.conv1.weight"), initial.get("layer1.0.conv1.weight"));
+    assert_ne!(weights.get("gem.p").unwrap().values, [3.0], "the exponent is learnt");
+    // The first trained tensor is layer1's; its last value stands beside the optimiser's state.
+    let of_last_step = state.get("00000.last").unwrap();
+    assert_eq!(of_last_step.shape, weights.get("layer1.0.conv1.weight").unwrap().shape);
+    assert_ne!(of_last_step, weights.get("layer1.0.conv1.weight").unwrap());
+}
+
+#[test]
+fn photos_alone_train_a_model_that_verifies() {
+    let scene = Scene::new(&photos_config());
+    let photos = scene.path("data/photo");
+    let said = run(&mut fit_photos(&scene, &photos, "run"));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    // 42 photos, a fifth held out.
+    assert!(said.err.contains("0 sketches and the lines of 34 photos without one"), "{}", said.err);
+    assert!(scene.path("run/contact-sheet.png").is_file());
+    for precision in ["fp32", "int8"] {
+        let model = scene.path(precision);
+        let mut export = program("sketchfind-train");
+        export.arg("export").arg(scene.path("run")).args(["--precision", precision]).arg("--out").arg(&model);
+        succeed(&mut export);
+        assert!(verify(&model, Device::Cpu).unwrap().passed, "{precision}");
+    }
+    // A shop's photos beside sketches of other things.
+    let more = scene.path("more");
+    std::fs::create_dir(&more).unwrap();
+    for number in 0..6 {
+        std::fs::copy(photos.join(format!("{number:03}.png")), more.join(format!("shop-{number}.png")))
+            .unwrap();
+    }
+    let said = run(scene.fit("both").arg("--photos").arg(&more));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("photos without one"), "{}", said.err);
+    assert!(last_weights(&scene.path("both")) != last_weights(&scene.path("run")));
+}
+
+fn image(side: u32, of: impl Fn(u32, u32) -> u8) -> Vec<u8> {
+    let pixels = (0..side * side).flat_map(|at| [of(at % side, at / side); 3]).collect();
+    Rgb8Image::new(side, side, pixels).unwrap().to_png().unwrap()
+}
+
+/// What cannot be trained on is said before training begins.
+#[test]
+fn folders_of_photos_that_are_of_no_use_are_refused_by_name() {
+    let scene = Scene::new(&photos_config());
+    let photos = scene.path("photos");
+    std::fs::create_dir(&photos).unwrap();
+    fail(&mut fit_photos(&scene, &photos, "none"), 3, &["photos", "holds no image"]);
+    fail(&mut fit_photos(&scene, &scene.path("nowhere"), "nowhere-run"), 3, &["nowhere"]);
+
+    let square = |at: u32| move |x: u32, y: u32| if x > at && y > at { 40 } else { 240 };
+    std::fs::write(photos.join("a.png"), image(64, square(10))).unwrap();
+    fail(&mut fit_photos(&scene, &photos, "one"), 3, &["1 photos are left", "expected at least 2"]);
+    std::fs::write(photos.join("flat.png"), image(64, |_, _| 200)).unwrap();
+    std::fs::write(photos.join("small.png"), image(20, square(5))).unwrap();
+    std::fs::write(photos.join("b.png"), image(64, square(20))).unwrap();
+    let config = photos_config().replace("share = 0.2\nevery", "share = 0.0\nevery");
+    std::fs::write(scene.path("config.toml"), config).unwrap();
+    let said = run(&mut fit_photos(&scene, &photos, "some"));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    for part in ["from 2 photos", "'photo/flat.png' is too flat", "'photo/small.png' is too small: 20 x 20"] {
+        assert!(said.err.contains(part), "{part}: {}", said.err);
+    }
+    assert!(said.err.contains("the lines of 2 photos"), "{}", said.err);
+    std::fs::write(photos.join("broken.png"), "no image").unwrap();
+    fail(&mut fit_photos(&scene, &photos, "broken"), 3, &["broken.png", "1 of its images are broken"]);
+
+    // Photos alone without the table: it says what to do.
+    std::fs::remove_file(photos.join("broken.png")).unwrap();
+    std::fs::write(scene.path("config.toml"), CONFIG).unwrap();
+    fail(&mut fit_photos(&scene, &photos, "plain"), 3, &["0 sketches", "[pseudo_sketches]"]);
+    let mut neither = program("sketchfind-train");
+    neither.arg("fit").arg("--config").arg(scene.path("config.toml")).arg("--out").arg(scene.path("x"));
+    fail(&mut neither, 2, &["--data", "--photos"]);
+}
