@@ -141,3 +141,30 @@ fn a_folder_of_something_else_and_a_study_of_other_settings_are_refused() {
     std::fs::write(scene.path("study.toml"), changed).unwrap();
     fail(&mut study(&scene, "out"), 3, &["epochs = 1", "epochs = 2"]);
 }
+
+/// A retriever is measured on products that it never saw: nothing is trained for them.
+#[test]
+fn runs_are_evaluated_on_other_data_sets() {
+    let scene = Scene::new(&meta_config());
+    sketchfind_tests::toy::dataset(&scene.path("other"), 7, 9, 3).unwrap();
+    let others = "[[dataset]]\nname = \"unseen\"\ndata = \"other\"\nconfig = \"config.toml\"\nruns_of = \"toy\"\n\
+                  [[dataset]]\nname = \"unseen-train\"\ndata = \"other\"\nconfig = \"config.toml\"\nruns_of = \"toy\"\n\
+                  split = \"train\"\n[[method]]";
+    let study_of = STUDY.replacen("[[method]]", others, 1).replace("seeds = [1, 2]", "seeds = [1]");
+    std::fs::write(scene.path("study.toml"), study_of).unwrap();
+    succeed(&mut study(&scene, "study"));
+    let runs = rows(&scene.path("study/runs.csv"));
+    let of = |dataset: &str| -> Vec<&BTreeMap<String, String>> {
+        let is_it =
+            |row: &&BTreeMap<String, String>| row["dataset"] == dataset && row["checkpoint"] == "last";
+        runs.iter().filter(is_it).collect()
+    };
+    let (trained, unseen, unseen_train) = (of("toy"), of("unseen"), of("unseen-train"));
+    assert_eq!((trained.len(), unseen.len(), unseen_train.len()), (2, 2, 2));
+    for (trained, (test, train)) in trained.iter().zip(unseen.iter().zip(&unseen_train)) {
+        assert_eq!(trained["weights_sha256"], test["weights_sha256"]);
+        assert_eq!((test["n_gallery"].as_str(), train["n_gallery"].as_str()), ("9", "7"));
+        assert_ne!(trained["dataset_sha256"], test["dataset_sha256"]);
+    }
+    assert!(!scene.path("study/runs/unseen").exists());
+}

@@ -846,6 +846,23 @@ mod tests {
             ("learning_rate = 0.0001", "method = 'meta'", "method 'slow'': train.method is 'meta'"),
             ("0.95", "1.5", "confidence"),
             ("'base.toml'", "'other.toml'", "other.toml"),
+            ("data = 'a'", "data = 'a'\nsplit = 'train'", "which goes with runs_of only"),
+            ("data = 'a'", "data = 'a'\nruns_of = 'b'", "an earlier data set"),
+            (
+                "[[method]]",
+                "[[dataset]]\nname = 'b'\ndata = 'a'\nconfig = 'base.toml'\nruns_of = 'a'\n[[method]]",
+                "is the one that the runs of 'a' are trained on",
+            ),
+            (
+                "[[method]]",
+                "[[dataset]]\nname = 'b'\ndata = 'b'\nconfig = 'base.toml'\nruns_of = 'a'\nseeds = [7]\n[[method]]",
+                "other seeds than 'a'",
+            ),
+            (
+                "[[method]]",
+                "[[dataset]]\nname = 'b'\ndata = 'b'\nconfig = 'base.toml'\nruns_of = 'a'\nphotos = 'c'\n[[method]]",
+                "neither 'set' nor 'photos'",
+            ),
         ] {
             let text = good.replacen(from, to, 1);
             assert_ne!(text, good);
