@@ -74,8 +74,9 @@ fn a_recipe_is_repeatable_and_resumes_with_its_average() {
 }
 
 #[test]
-fn so_it_is_with_the_topology_on_it() {
-    let scene = resuming_equals_never_having_stopped(&with_parts(&meta_config()));
+fn so_it_is_with_the_topology_and_a_teacher_on_it() {
+    let teacher = "[teacher]\nnetwork = \"resnet18\"\nweights = \"random\"\ndistillation = \"relations\"\nweight = 0.5\n";
+    let scene = resuming_equals_never_having_stopped(&format!("{}{teacher}", with_parts(&meta_config())));
     let steps = std::fs::read_to_string(scene.path("straight/steps.csv")).unwrap();
     assert!(steps.lines().nth(1).unwrap().split(',').all(|value| !value.is_empty()), "{steps}");
 }

@@ -129,7 +129,9 @@ fn so_it_is_with_the_meta_objective_adam_and_a_schedule() {
     let expected = format!("distances between 24 training photos: {mean:.4} in the mean");
     assert!(said.contains(&expected), "{expected}: {said}");
     let steps = timeless(&scene.path("straight/steps.csv"));
-    assert!(steps.iter().all(|row| row.iter().all(|value| !value.is_empty())), "{:?}", steps[0]);
+    // All but the teacher's loss, for there is none.
+    let n_empty = |row: &Vec<String>| row.iter().filter(|value| value.is_empty()).count();
+    assert!(steps.iter().all(|row| n_empty(row) == 1), "{:?}", steps[0]);
 }
 
 pub(crate) fn resuming_equals_never_having_stopped(config: &str) -> Scene {

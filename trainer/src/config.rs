@@ -39,6 +39,8 @@ pub struct Config {
     pub method: Method,
     /// The retrieval loss, L_FG.
     pub loss: Loss,
+    /// Another network whose embeddings training keeps near to; none without the table.
+    pub teacher: Option<Teacher>,
     /// Length, batches and learning rates.
     pub train: Train,
     /// The learning rates of the network's parts; the same for all without the table.
@@ -73,6 +75,8 @@ struct ConfigFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pseudo_sketches: Option<PseudoSketches>,
     loss: Loss,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    teacher: Option<Teacher>,
     train: TrainTable,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rates: Option<Rates>,
@@ -127,6 +131,7 @@ impl TryFrom<ConfigFile> for Config {
             augmentation: file.augmentation,
             pseudo_sketches: file.pseudo_sketches,
             loss: file.loss,
+            teacher: file.teacher,
             train: Train { epochs, batch, batch_norm, learning_rate, warmup_steps, weight_decay, clip_norm },
             rates: file.rates,
             average: file.average,
@@ -155,6 +160,7 @@ impl From<Config> for ConfigFile {
             augmentation: config.augmentation,
             pseudo_sketches: config.pseudo_sketches,
             loss: config.loss,
+            teacher: config.teacher,
             train: TrainTable {
                 method,
                 epochs,
@@ -426,6 +432,34 @@ pub struct Augmentation {
     pub lines: f64,
 }
 
+/// A teacher: a network that stays as it is, and whose embeddings of the same crops the trained network's keep near to,
+/// so that a small network learns from a large one. Its loss times `weight` is added to L_FG.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Teacher {
+    /// The network's name.
+    pub network: String,
+    /// Its weights, like the trained network's.
+    pub weights: String,
+    /// What stands behind its last map; its own average if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadSpec>,
+    /// What is kept near.
+    pub distillation: Distillation,
+    /// The weight of its loss, above 0.
+    pub weight: f64,
+}
+
+/// What of a teacher's embeddings is kept near; formulas in [`crate::loss::distillation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Distillation {
+    /// Each embedding's direction; both networks' embeddings are as wide.
+    Embeddings,
+    /// The distances between the images of a batch; widths may differ.
+    Relations,
+}
+
 /// Pseudo-sketches, drawn from photos by [`crate::lines`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -602,6 +636,9 @@ impl Config {
             Ok(())
         };
         absolute(&mut self.weights)?;
+        if let Some(teacher) = &mut self.teacher {
+            absolute(&mut teacher.weights)?;
+        }
         match self.method.topology_mut() {
             Some(neighbourhood) => absolute(&mut neighbourhood.weights),
             None => Ok(()),
@@ -628,6 +665,7 @@ impl Config {
         self.check_optimisation(&within)?;
         self.check_neighbourhood(&within)?;
         self.check_rates(&network, &within)?;
+        self.check_teacher(&network, &within)?;
         let share = self.validation.share;
         within("validation.share", share, "from 0 to 0.9", (0.0..=0.9).contains(&share))?;
         for (key, every) in [
@@ -736,6 +774,26 @@ impl Config {
         within("neighbourhood.eta_s", n.eta_s, "above 0", n.eta_s > 0.0)?;
         let batch = self.train.batch;
         within("train.batch", batch as f64, "at least 2, so that a sketch sees other photos", batch >= 2)
+    }
+
+    fn check_teacher(&self, network: &Network, within: &Within) -> std::result::Result<(), String> {
+        let Some(teacher) = &self.teacher else { return Ok(()) };
+        within("teacher.weight", teacher.weight, "above 0", teacher.weight > 0.0)?;
+        let with_head = |network: &Network, head: &Option<HeadSpec>| match head {
+            Some(head) => network.with_head(head).map_err(|e| e.to_string()),
+            None => Ok(network.clone()),
+        };
+        let own = Network::by_name(&teacher.network, Head::Embedding)
+            .map_err(|e| format!("teacher.network: {e}"))?;
+        let of_teacher = with_head(&own, &teacher.head)?.output_width();
+        let of_student = with_head(network, &self.head)?.output_width();
+        if teacher.distillation == Distillation::Embeddings && of_teacher != of_student {
+            return Err(format!(
+                "teacher.distillation is 'embeddings', for which both are as wide, but the teacher has {of_teacher} numbers and the \
+                 network {of_student}; 'relations' takes any widths"
+            ));
+        }
+        Ok(())
     }
 
     fn check_rates(&self, network: &Network, within: &Within) -> std::result::Result<(), String> {

@@ -23,6 +23,7 @@ use crate::run::{self, Run};
 use crate::schedule;
 use crate::source::ImageSource;
 use crate::step::step;
+use crate::teacher::Teacher;
 use crate::tensorboard::EventLog;
 use crate::validation::held_out_acc1;
 use crate::{Error, Result};
@@ -149,12 +150,22 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
         observer(Event::WithoutLines(data.without_lines.clone()));
     }
     let topology = TopologySource::load(config)?;
-    begin_or_check(options, &dataset, &data, &initial, topology.as_ref())?;
+    let of_teacher = match &config.teacher {
+        Some(settings) => Some((settings, Teacher::weights(settings, config.seed)?)),
+        None => None,
+    };
+    let teacher_sha256 = of_teacher.as_ref().map(|(_, (_, weights))| weights.sha256.clone());
+    begin_or_check(options, &dataset, &data, &initial, topology.as_ref(), teacher_sha256)?;
     let neighbourhood = match &topology {
         Some(topology) => Some(topology.neighbourhood(options, &data, device, observer)?),
         None => None,
     };
     drop(topology);
+    let teacher = match &of_teacher {
+        Some((settings, weights)) => Some(Teacher::new(settings, weights, config, device)?),
+        None => None,
+    };
+    drop(of_teacher);
 
     let checkpoint = if options.resume { checkpoint::load(out, Which::Last)? } else { None };
     let weights = checkpoint.as_ref().map_or(&initial.weights, |checkpoint| &checkpoint.weights);
@@ -219,7 +230,7 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
             let wait_secs = step_started.elapsed().as_secs_f64();
             let number = (epoch + 1, position.steps_done + 1);
             let factor = schedule::factor(&config.schedule, train, position.steps_done, steps_per_epoch);
-            let outcome = step(config, &mut torch, &mut optimiser, &batch, factor, number)?;
+            let outcome = step(config, &mut torch, &mut optimiser, &batch, teacher.as_ref(), factor, number)?;
             if let Some(average) = &mut average {
                 average.follow(&torch, optimiser.n_updates())?;
             }
@@ -232,6 +243,7 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
                 active_share: outcome.active,
                 topology_loss: outcome.topology_loss,
                 topology_active_share: outcome.topology_active,
+                teacher_loss: outcome.teacher_loss,
                 learning_rate: factor * train.learning_rate,
                 step_secs: step_started.elapsed().as_secs_f64(),
                 wait_secs,
@@ -377,6 +389,7 @@ fn begin_or_check(
     data: &TrainingData,
     initial: &run::InitialWeights,
     topology: Option<&TopologySource<'_>>,
+    teacher_weights_sha256: Option<String>,
 ) -> Result<()> {
     let run = Run {
         format: run::FORMAT,
@@ -390,6 +403,7 @@ fn begin_or_check(
         weights_sha256: initial.sha256.clone(),
         weights_source: initial.source.clone(),
         topology_weights_sha256: topology.map(|topology| topology.initial.sha256.clone()),
+        teacher_weights_sha256,
         config: run::portable(&options.config)?,
     };
     if options.out.join(run::RUN).exists() {

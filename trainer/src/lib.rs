@@ -31,6 +31,7 @@ pub mod schedule;
 pub mod source;
 pub mod step;
 pub mod study;
+pub mod teacher;
 pub mod tensorboard;
 pub mod validation;
 

@@ -9,6 +9,7 @@ use tch::Tensor;
 use crate::Result;
 
 mod contrastive;
+pub mod distillation;
 mod topology;
 mod triplet;
 
@@ -129,6 +130,30 @@ mod tests {
                 (active - get(&format!("{name}.active")).double_value(&[])).abs() < 1e-6,
                 "{name}: {active}"
             );
+        }
+    }
+
+    #[test]
+    fn distillation_equals_pytorchs() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/losses.safetensors");
+        let reference = Weights::load(&path).unwrap();
+        let get = |name: &str| {
+            let tensor = reference.get(name).unwrap();
+            let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
+            Tensor::from_slice(&tensor.values).reshape(shape)
+        };
+        type Of = fn(&Tensor, &Tensor) -> Result<Tensor>;
+        let cases: [(&str, Of); 2] =
+            [("embeddings", distillation::of_embeddings), ("relations", distillation::of_relations)];
+        for (name, of) in cases {
+            let embeddings = get("embeddings").set_requires_grad(true);
+            let loss = of(&embeddings, &get(&format!("teacher.{name}"))).unwrap();
+            let expected = get(&format!("distil_{name}.loss")).double_value(&[]);
+            assert!((loss.double_value(&[]) - expected).abs() < 1e-5, "{name}: {loss:?} {expected}");
+            let gradients = Tensor::run_backward(&[loss], &[embeddings], false, false);
+            let expected = get(&format!("distil_{name}.grad"));
+            let left = ((&gradients[0] - &expected).norm() / expected.norm()).double_value(&[]);
+            assert!(left < 1e-5, "{name}: gradient off by {left}");
         }
     }
 }

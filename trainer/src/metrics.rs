@@ -29,6 +29,8 @@ pub struct StepRow {
     pub topology_loss: Option<f64>,
     /// The share of its triplets within the margin.
     pub topology_active_share: Option<f64>,
+    /// The teacher's loss times its weight, where there is a teacher.
+    pub teacher_loss: Option<f64>,
     /// The learning rate, eta_s, as the schedule has it at this step.
     pub learning_rate: f64,
     /// Seconds that the step took, waiting for its batch included.
@@ -132,6 +134,7 @@ mod tests {
             active_share: 0.5,
             topology_loss: None,
             topology_active_share: Some(0.25),
+            teacher_loss: None,
             learning_rate: 0.01,
             step_secs: 1.0,
             wait_secs: 0.0,

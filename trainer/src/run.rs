@@ -18,9 +18,9 @@ use sketchfind_core::{atomic, fingerprint};
 use sketchfind_models::network::{Head, HeadSpec, Network};
 use sketchfind_models::weights::{self, Weights, start};
 
-use crate::config::{Config, Neighbourhood, RANDOM};
+use crate::config::{Config, Neighbourhood, RANDOM, Teacher};
 use crate::source::ImageSource;
-use crate::{Error, Result};
+use crate::{Error, Result, teacher};
 
 /// The file of a [`Run`].
 pub const RUN: &str = "run.json";
@@ -55,6 +55,8 @@ pub struct Run {
     pub weights_source: String,
     /// The SHA-256 of the weights that R comes from; nothing for a method without it.
     pub topology_weights_sha256: Option<String>,
+    /// SHA-256 of the teacher's weights, if there is a teacher.
+    pub teacher_weights_sha256: Option<String>,
     /// The configuration as TOML; paths of weights are reduced to the file's name.
     pub config: String,
 }
@@ -106,11 +108,14 @@ impl Run {
     /// [`Error::Run`] with everything that differs.
     pub fn check_same(&self, other: &Run, folder: &Path) -> Result<()> {
         let mut differences = Vec::new();
-        let sha256 = |run: &Run| run.topology_weights_sha256.clone().unwrap_or_else(|| "none".into());
+        let sha256 = |of: &Option<String>| of.clone().unwrap_or_else(|| "none".into());
+        let topology = |run: &Run| sha256(&run.topology_weights_sha256);
+        let teacher = |run: &Run| sha256(&run.teacher_weights_sha256);
         for (what, ours, theirs) in [
             ("data set", &self.dataset_sha256, &other.dataset_sha256),
             ("initial weights", &self.weights_sha256, &other.weights_sha256),
-            ("weights of the neighbourhood", &sha256(self), &sha256(other)),
+            ("weights of the neighbourhood", &topology(self), &topology(other)),
+            ("weights of the teacher", &teacher(self), &teacher(other)),
         ] {
             if ours != theirs {
                 differences.push(format!("{what}: it has {ours}, now {theirs}"));
@@ -176,7 +181,21 @@ pub(crate) fn topology_sha256(config: &Config) -> Result<Option<String>> {
     config.method.topology().map(of).transpose()
 }
 
-fn pretrained(path: &str, seed: u64, network: &Network, head: Option<&HeadSpec>) -> Result<InitialWeights> {
+/// The SHA-256 of the teacher's weights, if there is a teacher.
+///
+/// # Errors
+/// As [`initial_weights`].
+pub(crate) fn teacher_sha256(config: &Config) -> Result<Option<String>> {
+    let of = |settings: &Teacher| Ok(teacher::Teacher::weights(settings, config.seed)?.1.sha256);
+    config.teacher.as_ref().map(of).transpose()
+}
+
+pub(crate) fn pretrained(
+    path: &str,
+    seed: u64,
+    network: &Network,
+    head: Option<&HeadSpec>,
+) -> Result<InitialWeights> {
     let of_head = match head {
         Some(head) => start::of_head(network, head, seed)?,
         None => Weights::default(),
@@ -230,6 +249,9 @@ pub(crate) fn portable(config: &Config) -> Result<String> {
         }
     };
     shorten(&mut config.weights);
+    if let Some(teacher) = &mut config.teacher {
+        shorten(&mut teacher.weights);
+    }
     if let Some(neighbourhood) = config.method.topology_mut() {
         shorten(&mut neighbourhood.weights);
     }

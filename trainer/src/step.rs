@@ -14,6 +14,7 @@ use crate::config::{Anchor, Config, Loss, Method, Negatives, Neighbourhood};
 use crate::loss::{self, LossValue};
 use crate::network::TorchNetwork;
 use crate::optimiser::{Optimiser, norm};
+use crate::teacher::Teacher;
 use crate::{Error, Result};
 
 pub mod baseline;
@@ -32,6 +33,8 @@ pub struct StepOutcome {
     pub topology_loss: Option<f64>,
     /// The share of its triplets within the margin.
     pub topology_active: Option<f64>,
+    /// The teacher's loss times its weight, where there is a teacher.
+    pub teacher_loss: Option<f64>,
 }
 
 /// Takes one step with learning rates multiplied by `rate_factor`. `step` and `epoch`, both from 1, are for an error.
@@ -43,13 +46,18 @@ pub fn step(
     network: &mut TorchNetwork,
     optimiser: &mut Optimiser,
     batch: &Batch,
+    teacher: Option<&Teacher>,
     rate_factor: f64,
     (epoch, step): (u64, u64),
 ) -> Result<StepOutcome> {
     let images = images(config, network, batch)?;
-    let objective = Objective { config, batch, images, rate_factor };
+    let teacher = match teacher {
+        Some(teacher) => Some((teacher, teacher.embed(&images)?)),
+        None => None,
+    };
+    let objective = Objective { config, batch, images, teacher, rate_factor };
     let (gradients, outcome) = gradients(&objective, network)?;
-    for loss in [Some(outcome.loss), outcome.topology_loss].into_iter().flatten() {
+    for loss in [Some(outcome.loss), outcome.topology_loss, outcome.teacher_loss].into_iter().flatten() {
         if !loss.is_finite() {
             return Err(Error::NotFinite { what: "the loss", step, epoch, value: loss });
         }
@@ -79,6 +87,8 @@ pub struct Objective<'a> {
     batch: &'a Batch,
     /// `[n_images, 3, crop, crop]`: the batch's values on the network's device.
     images: Tensor,
+    /// The teacher, and its embeddings of the images.
+    teacher: Option<(&'a Teacher, Tensor)>,
     /// The schedule's factor on the learning rates.
     rate_factor: f64,
 }
@@ -102,8 +112,22 @@ impl Objective<'_> {
         comparable(network, &network.forward_exactly(&self.images, self.config.train.batch_norm)?)
     }
 
+    /// L_FG of the batch's embeddings, and what the teacher asks besides.
+    fn retrieval(&self, embeddings: &Tensor) -> Result<Retrieval> {
+        let value = self.fine_grained(embeddings)?;
+        let of_teacher = match &self.teacher {
+            Some((teacher, own)) => Some(teacher.loss(embeddings, own)?),
+            None => None,
+        };
+        let loss = match &of_teacher {
+            Some(of_teacher) => value.loss.f_add(of_teacher)?,
+            None => value.loss.shallow_clone(),
+        };
+        Ok(Retrieval { loss, value, of_teacher })
+    }
+
     /// L_FG of the batch's embeddings.
-    fn retrieval(&self, embeddings: &Tensor) -> Result<LossValue> {
+    fn fine_grained(&self, embeddings: &Tensor) -> Result<LossValue> {
         let (n, photos) = (self.batch.n_pairs as i64, &self.batch.photos);
         let part = |index: i64| embeddings.f_narrow(0, index * n, n);
         let (sketches, positives) = (part(0)?, part(1)?);
@@ -136,6 +160,16 @@ impl Objective<'_> {
     }
 }
 
+/// What is asked of retrieval at one point.
+struct Retrieval {
+    /// L_FG and the teacher's loss, which gradients flow through.
+    loss: Tensor,
+    /// L_FG.
+    value: LossValue,
+    /// The teacher's loss times its weight.
+    of_teacher: Option<Tensor>,
+}
+
 /// Embeddings as the losses want them.
 ///
 /// The losses compare by mean squared difference. A network whose embeddings are normalised is compared by
@@ -158,10 +192,11 @@ fn value(tensor: &Tensor) -> Result<f64> {
     Ok(tensor.f_double_value(&[])?)
 }
 
-fn outcome(retrieval: &LossValue, topology: Option<&LossValue>) -> Result<StepOutcome> {
+fn outcome(retrieval: &Retrieval, topology: Option<&LossValue>) -> Result<StepOutcome> {
     Ok(StepOutcome {
-        loss: value(&retrieval.loss)?,
-        active: value(&retrieval.active)?,
+        loss: value(&retrieval.value.loss)?,
+        active: value(&retrieval.value.active)?,
+        teacher_loss: retrieval.of_teacher.as_ref().map(value).transpose()?,
         topology_loss: topology.map(|t| value(&t.loss)).transpose()?,
         topology_active: topology.map(|t| value(&t.active)).transpose()?,
     })
@@ -280,7 +315,7 @@ mod tests {
 
     fn objective<'a>(config: &'a Config, batch: &'a Batch, network: &TorchNetwork) -> Objective<'a> {
         let images = images(config, network, batch).unwrap().to_kind(network.trained()[0].kind());
-        Objective { config, batch, images, rate_factor: 1.0 }
+        Objective { config, batch, images, teacher: None, rate_factor: 1.0 }
     }
 
     fn gradients_of(config: &Config, batch: &Batch, network: &mut TorchNetwork) -> Vec<Tensor> {

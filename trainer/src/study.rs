@@ -551,7 +551,8 @@ impl<'a> TestSource<'a> {
         // A configuration names weights by their file, whose content may have changed since.
         let initial = run::initial_weights(config, &run::network_of(config)?)?;
         Ok(run.weights_sha256 == initial.sha256
-            && run.topology_weights_sha256 == run::topology_sha256(config)?)
+            && run.topology_weights_sha256 == run::topology_sha256(config)?
+            && run.teacher_weights_sha256 == run::teacher_sha256(config)?)
     }
 
     /// Ranks the test photos for every test sketch, as [`crate::validation`] does with held-out ones.

@@ -13,7 +13,7 @@
 
 use tch::Tensor;
 
-use super::{Objective, Place, StepOutcome, gradient, outcome};
+use super::{Objective, Place, Retrieval, StepOutcome, gradient, outcome};
 use crate::Result;
 use crate::config::Neighbourhood;
 use crate::loss::LossValue;
@@ -28,7 +28,7 @@ pub(super) struct FirstOrder {
     /// theta_n.
     pub(super) place: Place,
     /// L_FG at theta_n.
-    retrieval: LossValue,
+    retrieval: Retrieval,
     /// L_NT at theta_tmp.
     topology: LossValue,
 }

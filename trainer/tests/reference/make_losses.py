@@ -69,4 +69,28 @@ for name, of in {
     out |= {f"{name}.loss": loss.detach(), f"{name}.active": active, f"{name}.grad.sketches": s.grad,
             f"{name}.grad.positives": p.grad}
 
+# Distillation: all images of the batch, a teacher of the same width and one of another.
+embeddings = torch.cat([sketches, positives])
+same_width, other_width = torch.randn(2 * B, D), torch.randn(2 * B, 9)
+out |= {"embeddings": embeddings, "teacher.embeddings": same_width, "teacher.relations": other_width}
+
+
+def of_embeddings(e):
+    return (1 - F.cosine_similarity(e, same_width)).mean()
+
+
+def of_relations(e):
+    def relations(x):
+        distances = torch.stack([(x[i] - x[j]).norm() for i in range(2 * B) for j in range(2 * B) if i != j])
+        return distances / distances.mean()
+
+    return F.huber_loss(relations(e), relations(other_width))
+
+
+for name, of in {"distil_embeddings": of_embeddings, "distil_relations": of_relations}.items():
+    e = embeddings.clone().requires_grad_()
+    loss = of(e)
+    loss.backward()
+    out |= {f"{name}.loss": loss.detach(), f"{name}.grad": e.grad}
+
 save_file({key: value.contiguous() for key, value in out.items()}, pathlib.Path(__file__).with_name("losses.safetensors"))
