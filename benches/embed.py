@@ -9,6 +9,11 @@ the session runs. `bare` is one session of N threads, or with --sessions N sessi
 and seconds of processor time an image. Models take uint8 pixels, as `sketchfind-train export` makes them.
 """
 
+import os
+
+# onnxruntime reports to its maker otherwise, as soon as it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import argparse
 import concurrent.futures
 import csv

@@ -6,6 +6,11 @@ The models take uint8 pixels (the default of `sketchfind-train export`). They ta
 `model,seconds` for every timed batch of 8; the pixels lie in memory already.
 """
 
+import os
+
+# onnxruntime reports to its maker otherwise, as soon as it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import json
 import pathlib
 import sys

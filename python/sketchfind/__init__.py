@@ -1,7 +1,13 @@
 """Find the photo that somebody drew: embed galleries, answer sketches."""
 
-import importlib.util
 import os
+
+# ONNX Runtime reports to its maker, and leaves files in the user's cache, unless it finds this when it starts. First of all,
+# because other modules start threads, and only Python's own lock keeps the environment from changing under them.
+if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import importlib.util
 import pathlib
 
 import numpy as np

@@ -1,6 +1,8 @@
 """The wheel, as its users have it: `python test_sketchfind.py FIXTURES`, in an environment where it is installed."""
 
+import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import threading
@@ -28,6 +30,22 @@ class Sketchfind(unittest.TestCase):
         self.assertIn("site-packages", sketchfind.__file__)
         self.assertTrue((pathlib.Path(sketchfind.__file__).parent / "py.typed").is_file())
         self.assertTrue(sketchfind.verify(MODEL))
+
+    def test_onnx_runtime_does_not_report(self):
+        self.assertEqual(os.environ["ORT_DISABLE_TELEMETRY"], "1")
+        # Where somebody takes that back in a process with threads, nothing is loaded that would.
+        script = """
+import os, sys, threading
+import sketchfind
+del os.environ["ORT_DISABLE_TELEMETRY"]
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+try:
+    sketchfind.verify(sys.argv[1])
+except sketchfind.Error as error:
+    print(error)
+"""
+        said = subprocess.run([sys.executable, "-c", script, MODEL], capture_output=True, text=True, check=True)
+        self.assertIn("ORT_DISABLE_TELEMETRY is not set, expected '1'", said.stdout)
 
     def test_images_come_in_three_forms(self):
         embedder = sketchfind.Embedder(MODEL, threads=1)

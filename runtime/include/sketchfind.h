@@ -2,6 +2,11 @@
 //
 // Texts are UTF-8 and end with a zero byte. A function that takes a handle takes a live one. A retriever may be used by
 // any number of threads at once, everything else by one at a time. Nothing here prints, exits or unwinds.
+//
+// ONNX Runtime reports to its maker and leaves files in the user's cache unless ORT_DISABLE_TELEMETRY is 1 in the
+// environment when it starts. A program that is linked with this library has that set before its main. A process that loads
+// the library late, when it has other threads, sets it itself, before it starts or before its first thread does: without it
+// skf_open returns SKF_NATIVE, because a variable cannot safely be set beside other threads.
 
 #ifndef SKETCHFIND_H
 #define SKETCHFIND_H
@@ -24,7 +29,7 @@ typedef enum skf_status {
   SKF_BAD_IMAGE = 3,
   // A gallery or model is damaged, foreign or of a newer version.
   SKF_BAD_FILE = 4,
-  // ONNX Runtime or the device cannot be used, or the model cannot be run.
+  // ONNX Runtime or the device cannot be used, its telemetry cannot be switched off, or the model cannot be run.
   SKF_NATIVE = 5,
   // Another writer has the gallery.
   SKF_LOCKED = 6,

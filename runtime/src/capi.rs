@@ -3,7 +3,8 @@
 //!
 //! Rules for callers, which the header repeats: texts are UTF-8 and end with a zero byte; a function that takes a handle
 //! takes a live one; what a function gives out is freed by the function named beside it. A retriever may be used by any
-//! number of threads at once, everything else by one at a time.
+//! number of threads at once, everything else by one at a time. ONNX Runtime's telemetry is off: see
+//! [`native::init`](crate::native::init) and the header for what that asks of a process that loads the library late.
 
 // A foreign interface deals in pointers, which only unsafe code can follow: this file holds all of it, and the rest of
 // the crate is called with checked values.
@@ -36,7 +37,7 @@ pub enum skf_status {
     SKF_BAD_IMAGE = 3,
     /// A gallery or model is damaged, foreign or of a newer version.
     SKF_BAD_FILE = 4,
-    /// ONNX Runtime or the device cannot be used, or the model cannot be run.
+    /// ONNX Runtime or the device cannot be used, its telemetry cannot be switched off, or the model cannot be run.
     SKF_NATIVE = 5,
     /// Another writer has the gallery.
     SKF_LOCKED = 6,

@@ -1,6 +1,9 @@
 //! What can go wrong in the runtime; each kind names the file or value and what was expected of it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+
+use crate::native::{OFF, VARIABLE, told};
 
 /// A result whose error is [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -39,6 +42,21 @@ pub enum Error {
         found: String,
         /// The lowest version that works, such as `1.24`.
         needed: String,
+    },
+    /// The library reports to its maker unless an environment variable forbids it, which is not set and cannot be set beside
+    /// other threads.
+    #[error(
+        "ONNX Runtime from '{}' would report to its maker and leave files behind: the environment variable {VARIABLE} is \
+         {}, expected '{OFF}', and cannot be set any more, because other threads may be reading the environment. Set \
+         {VARIABLE}={OFF} before the process starts, or before its first thread does",
+        path.display(),
+        told(value.as_ref())
+    )]
+    OrtTelemetry {
+        /// The library.
+        path: PathBuf,
+        /// The variable's value, if it has one.
+        value: Option<OsString>,
     },
     /// One process holds one ONNX Runtime, and another one was asked for.
     #[error(

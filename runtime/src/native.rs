@@ -3,6 +3,10 @@
 //! The library is opened at run time, so that a product chooses its own build of it (processor only, CUDA)
 //! and this crate builds without it. Its version is read before anything else of it is called: `ort` hangs or
 //! panics on a library that is too old (pykeio/ort#608).
+//!
+//! Nothing of a process that uses this crate is reported to ONNX Runtime's maker, see [`init`].
+
+mod telemetry;
 
 use std::collections::VecDeque;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
@@ -14,6 +18,8 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 
 use crate::{Error, Result};
+
+pub(crate) use telemetry::{OFF, VARIABLE, told};
 
 /// The ONNX Runtime that this process has loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +50,15 @@ static LOADING: Mutex<()> = Mutex::new(());
 ///    from `target/release` and `target/debug/deps`;
 /// 5. whatever the system's loader finds under that name.
 ///
+/// ONNX Runtime's own builds report to their maker, and leave files in the user's cache and the temporary folder, unless
+/// they find `ORT_DISABLE_TELEMETRY=1` in the environment when they start. This crate sets it before `main`, and so also for
+/// processes that are started from here. It cannot where the crate comes into a process that has threads already, as part of a
+/// shared library that is loaded late: then it is for that process to set the variable, before it starts or before its first
+/// thread does, and without it ONNX Runtime is refused. Python's wheel sets it when it is imported.
+///
 /// # Errors
 /// [`Error::OrtMissing`] with every place looked at; [`Error::OrtUnusable`]; [`Error::OrtTooOld`];
-/// [`Error::OrtAlreadyLoaded`] where `explicit` is not the library that is loaded already. After an error
+/// [`Error::OrtTelemetry`] where telemetry is not off and cannot be switched off; [`Error::OrtAlreadyLoaded`] where `explicit` is not the library that is loaded already. After an error
 /// another call may try again.
 ///
 /// ```
@@ -78,11 +90,14 @@ fn load(explicit: Option<&Path>) -> Result<&'static Loaded> {
     if let Some(loaded) = LOADED.get() {
         return Ok(loaded);
     }
+    let is_silent = telemetry::switch_off();
     let info = find(&places(explicit, std::env::var_os("ORT_DYLIB_PATH"), std::env::current_exe().ok()))?;
+    telemetry::check(is_silent, &info.path)?;
     let unusable = |reason: String| Error::OrtUnusable { path: info.path.clone(), reason };
     let mut builder = ort::init_from(&info.path)
         .map_err(|e| unusable(e.to_string()))?
         .with_name("sketchfind")
+        // For Windows, whose telemetry no variable switches off; elsewhere this alone would come too late.
         .with_telemetry(false);
     // ONNX Runtime writes its messages to stderr, which belongs to the product. They are kept for our own
     // errors instead, unless the user asks for them in ONNX Runtime's own way.

@@ -63,6 +63,8 @@ fn a_c_program_goes_the_whole_way_and_leaks_nothing() {
     let library_of_onnx_runtime = &sketchfind_runtime::native::init(None).unwrap().path;
     let run = |command: &mut Command| {
         let gallery = tempfile::tempdir().unwrap();
+        // As a person has it: what a developer or a CI machine has set stays out.
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("ORT_DYLIB_PATH", library_of_onnx_runtime).arg(fixture("")).arg(gallery.path());
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();

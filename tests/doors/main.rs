@@ -23,6 +23,9 @@ mod photographs;
 mod pipeline;
 /// Models in 16 and 8 bits, and models that take pixels.
 mod precision;
+/// What programs leave behind and whom they talk to: nothing that was not asked for, and nobody.
+#[cfg(target_os = "linux")]
+mod quiet;
 /// What recipes are made of: contrastive training, heads, averages, augmentation, pseudo-sketches.
 mod recipe;
 /// What each program says of bad input, and with which exit code.

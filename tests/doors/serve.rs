@@ -46,10 +46,7 @@ impl Scene {
 /// `sketchfind serve` of a gallery on a port that the system chooses.
 pub(crate) fn serve(gallery: &Path) -> Command {
     let mut command = program("sketchfind");
-    command
-        .env_remove("SKETCHFIND_TOKEN")
-        .args(["serve", "--address", "127.0.0.1:0", "--gallery"])
-        .arg(gallery);
+    command.args(["serve", "--address", "127.0.0.1:0", "--gallery"]).arg(gallery);
     command
 }
 

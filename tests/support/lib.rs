@@ -6,3 +6,5 @@ pub mod programs;
 pub mod reference;
 pub mod surroundings;
 pub mod toy;
+#[cfg(target_os = "linux")]
+pub mod witness;

@@ -22,9 +22,18 @@ pub fn program(name: &str) -> Command {
         path.display()
     );
     let mut command = Command::new(path);
-    // Tests see what a user without cargo sees; progress and libraries do not depend on the developer's variables.
-    command.env_remove("LIBTORCH").env_remove("LD_LIBRARY_PATH");
+    as_a_person_has_it(&mut command);
     command
+}
+
+/// What a person's shell passes on, and where cargo's configuration says that ONNX Runtime is.
+const KEPT: [&str; 6] = ["PATH", "HOME", "TMPDIR", "USER", "LANG", "ORT_DYLIB_PATH"];
+
+/// Gives a program the environment that a person without cargo has. The variables of a developer, and those by which programs
+/// know a CI machine and change what they do, would hide what everybody else meets.
+pub fn as_a_person_has_it(command: &mut Command) -> &mut Command {
+    command.env_clear();
+    command.envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
 }
 
 /// What a program said and how it ended.
@@ -102,6 +111,16 @@ mod tests {
     #[should_panic(expected = "did not end within 200ms")]
     fn a_program_that_hangs_is_stopped_and_named() {
         run_within(Command::new("sleep").arg("600"), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_program_sees_no_more_than_at_a_persons() {
+        let said = {
+            let mut env = Command::new("env");
+            succeed(as_a_person_has_it(env.env("CI", "true")))
+        };
+        let names: Vec<&str> = said.lines().filter_map(|line| line.split('=').next()).collect();
+        assert!(names.contains(&"PATH") && names.iter().all(|name| KEPT.contains(name)), "{said}");
     }
 
     #[test]

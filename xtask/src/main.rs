@@ -145,7 +145,7 @@ fn run(command: Command) -> Result<()> {
             bench_search::run()
         }
         Command::Page => web::build(),
-        Command::Wheel { test: true } => wheel::test(),
+        Command::Wheel { test: true } => wheel::test(&wheel::install()?),
         Command::Wheel { test: false } => {
             say::result(&wheel::build(true)?.display().to_string());
             Ok(())

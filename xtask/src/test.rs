@@ -1,5 +1,6 @@
 //! Every test, doctest, lint and check. What is missing is provisioned first.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -37,12 +38,18 @@ pub(crate) fn run() -> Result<()> {
         emoji::provide().map(drop)
     })?;
     step("the drawing page", web::check)?;
+    let mut with_wheel = PathBuf::new();
+    step("building the Python wheel", || {
+        with_wheel = wheel::install()?;
+        Ok(())
+    })?;
     step("tests", || {
         let mut tests = checkout::cargo();
         with_surroundings(&mut tests, &python);
+        tests.env("SKETCHFIND_WHEEL_PYTHON", &with_wheel);
         checkout::run(tests.args(["test", "--workspace", "--no-fail-fast"]))
     })?;
-    step("the Python wheel", wheel::test)?;
+    step("the Python wheel", || wheel::test(&with_wheel))?;
     step("documentation", || {
         let mut docs = checkout::cargo();
         docs.env("RUSTDOCFLAGS", "--deny warnings");

@@ -1,7 +1,8 @@
 //! The Python wheel: built by maturin, installed into a fresh virtual environment, and tested there.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -30,8 +31,8 @@ pub(crate) fn build(release: bool) -> Result<PathBuf> {
     }
 }
 
-/// Tests the wheel in an environment that has nothing else but what it asks for.
-pub(crate) fn test() -> Result<()> {
+/// Installs the wheel into an environment that has nothing else but what it asks for. Returns its Python.
+pub(crate) fn install() -> Result<PathBuf> {
     let wheel = build(false)?;
     let python = provision::wheel_test_python()?;
     let mut install = checkout::command(&python);
@@ -45,11 +46,22 @@ pub(crate) fn test() -> Result<()> {
         "--force-reinstall",
     ]);
     checkout::run(install.arg(&wheel))?;
-    let mut tests = checkout::command(&python);
-    // Its own ONNX Runtime, from the package that it depends on.
-    tests.arg("python/tests/test_sketchfind.py").arg("runtime/tests/fixtures").env_remove("ORT_DYLIB_PATH");
-    checkout::run(&mut tests)?;
+    Ok(python)
+}
+
+/// Tests the wheel that [`install`] has installed.
+pub(crate) fn test(python: &Path) -> Result<()> {
+    let mut tests = as_a_person_has_it(python);
+    checkout::run(tests.arg("python/tests/test_sketchfind.py").arg("runtime/tests/fixtures"))?;
     // The stubs say of each name what the wheel has.
-    let mut stubs = checkout::command(&python);
-    checkout::run(stubs.args(["-m", "mypy.stubtest", "sketchfind"]).env_remove("ORT_DYLIB_PATH"))
+    checkout::run(as_a_person_has_it(python).args(["-m", "mypy.stubtest", "sketchfind"]))
+}
+
+/// Without the variables of cargo, so that the wheel has its own ONNX Runtime, from the package that it depends on; and without
+/// those by which libraries know a CI machine and change what they do.
+fn as_a_person_has_it(python: &Path) -> Command {
+    let mut command = checkout::command(python);
+    let kept = ["PATH", "HOME", "TMPDIR", "USER", "LANG"];
+    command.env_clear().envs(kept.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
 }
