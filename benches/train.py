@@ -2,7 +2,8 @@
 
 The same work as sketchfind-train's step: 16 triplets of random crops and flips from images that are decoded and
 resized beforehand, made on a thread ahead of their use; MobileNetV2 with frozen batch norms; mean squared
-differences; SGD with momentum. Written as one would write it with torch, torchvision and NumPy. Prints the seconds of
+differences; SGD with momentum. With --contrastive 16 pairs, generalised-mean pooling, a projection to 512 numbers of unit
+length, InfoNCE in both directions, AdamW and an average of the weights. Written as one would write it with torch, torchvision and NumPy. Prints the seconds of
 each step as JSON.
 """
 
@@ -45,8 +46,20 @@ def load_pairs(data, n_pairs, resize):
     return [np.stack([image(paths[kind][i]) for i in instances]) for kind in ("photo", "sketch")]
 
 
-def batches(photos, sketches, crop, n_steps, seed):
-    """Batches `[3 * B, 3, crop, crop]` with their photos' indices, two ahead of their use."""
+class Retriever(torch.nn.Module):
+    """A trunk with generalised-mean pooling, a projection and unit length."""
+
+    def __init__(self, trunk):
+        super().__init__()
+        self.trunk, self.projection = trunk, torch.nn.Linear(1280, 512)
+
+    def forward(self, images):
+        pooled = self.trunk(images).clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3)
+        return F.normalize(self.projection(pooled), dim=1)
+
+
+def batches(photos, sketches, crop, n_steps, seed, has_negatives):
+    """Batches `[2 * B, 3, crop, crop]`, or `[3 * B, ...]` with negatives, with their photos' indices, two ahead of their use."""
     rng = np.random.default_rng(seed)
     ready = queue.Queue(maxsize=2)
 
@@ -60,11 +73,14 @@ def batches(photos, sketches, crop, n_steps, seed):
         for _ in range(n_steps):
             own = rng.choice(len(photos), B, replace=False)
             other = (own + rng.integers(1, len(photos), B)) % len(photos)
-            images = [sketches[i] for i in own] + [photos[i] for i in own] + [photos[i] for i in other]
+            images = [sketches[i] for i in own] + [photos[i] for i in own]
+            if has_negatives:
+                images += [photos[i] for i in other]
+            n_photos = len(images) - B
             batch = torch.from_numpy(np.stack([augmented(image) for image in images]))
             anchors = np.repeat(np.arange(B), K)
-            first = rng.integers(0, 2 * B, B * K)
-            second = (first + rng.integers(1, 2 * B, B * K)) % (2 * B)
+            first = rng.integers(0, n_photos, B * K)
+            second = (first + rng.integers(1, n_photos, B * K)) % n_photos
             signs = torch.from_numpy(rng.choice([-1.0, 1.0], B * K).astype(np.float32))
             ready.put((batch, torch.from_numpy(anchors), torch.from_numpy(first), torch.from_numpy(second), signs))
 
@@ -80,6 +96,11 @@ def d(a, b):
 def l_fg(e):
     s, p, n = e[:B], e[B:2 * B], e[2 * B:]
     return F.relu(d(s, p) - d(s, n) + MARGIN).mean()
+
+
+def info_nce(e):
+    logits, own = e[:B] @ e[B:].T / 0.07, torch.arange(B)
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
 def l_nt(e, anchors, first, second, signs):
@@ -108,31 +129,41 @@ def main():
     parser.add_argument("--crop", type=int, required=True)
     parser.add_argument("--learning-rate", type=float, required=True)
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--contrastive", action="store_true")
     options = parser.parse_args()
 
     photos, sketches = load_pairs(options.data, options.pairs, options.resize)
     network = torchvision.models.mobilenet_v2()
     network.load_state_dict(load_file(options.weights), strict=False)
     network.classifier = torch.nn.Identity()
+    if options.contrastive:
+        network = Retriever(network.features)
+    retrieval = info_nce if options.contrastive else l_fg
     # Frozen batch norms: their statistics are ImageNet's, their weights are trained.
     network.eval()
     if options.channels_last:
         network = network.to(memory_format=torch.channels_last)
     parameters = list(network.parameters())
     eta = options.learning_rate
-    optimiser = torch.optim.SGD(parameters, lr=eta, momentum=0.9)
+    if options.contrastive:
+        optimiser = torch.optim.AdamW(parameters, lr=eta, weight_decay=0.0)
+        average = [p.detach().clone() for p in parameters]
+    else:
+        optimiser = torch.optim.SGD(parameters, lr=eta, momentum=0.9)
 
     secs = []
     started = time.perf_counter()
-    for images, *pairs in batches(photos, sketches, options.crop, options.steps, seed=1):
+    for images, *pairs in batches(
+        photos, sketches, options.crop, options.steps, seed=1, has_negatives=not options.contrastive
+    ):
         if options.channels_last:
             images = images.to(memory_format=torch.channels_last)
         optimiser.zero_grad()
         embeddings = network(images)
         if options.method == "multitask":
-            loss = l_fg(embeddings) + l_nt(embeddings, *pairs)
+            loss = retrieval(embeddings) + l_nt(embeddings, *pairs)
         else:
-            loss = l_fg(embeddings)
+            loss = retrieval(embeddings)
         loss.backward()
         if options.method in ("meta", "meta_full"):
             theta = [p.detach().clone() for p in parameters]
@@ -144,15 +175,19 @@ def main():
             if options.method == "meta_full" and length > 0:
                 eps = 0.01 / length
                 move_to(parameters, theta, g_bar, eps)
-                ahead = gradient(l_fg(network(images)), parameters)
+                ahead = gradient(retrieval(network(images)), parameters)
                 move_to(parameters, theta, g_bar, -eps)
-                behind = gradient(l_fg(network(images)), parameters)
+                behind = gradient(retrieval(network(images)), parameters)
                 through = [g - eta / (2 * eps) * (a - b) for g, a, b in zip(g_bar, ahead, behind)]
             with torch.no_grad():
                 for p, t, g, h in zip(parameters, theta, g_hat, through):
                     p.copy_(t)
                     p.grad.copy_(g + h)
         optimiser.step()
+        if options.contrastive:
+            with torch.no_grad():
+                for a, p in zip(average, parameters):
+                    a.lerp_(p, 0.01)
         loss.item()
         now = time.perf_counter()
         secs.append(now - started)

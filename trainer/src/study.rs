@@ -492,7 +492,8 @@ impl<'a> TestSource<'a> {
             && (!with_initial || is_there("initial"))
             && (checkpoint::position(&folder, Which::Best)?.is_none() || is_there("best"))
             && self.is_same_run(&folder, &config)?;
-        if !is_done {
+        // Runs of another data set were trained or taken up earlier in this study.
+        if !is_done && self.settings.runs_of.is_none() {
             std::fs::create_dir_all(&folder)
                 .map_err(sketchfind_core::Error::io("make the folder", &folder))?;
             let fit_options = FitOptions {

@@ -9,7 +9,7 @@ use crate::checkout::{self, provisioned};
 use crate::weights::{Known, Profile};
 use crate::{emoji, fetch, provision, say, weights};
 
-const CONFIG: &str = "trainer/configs/demo.toml";
+const CONFIG: &str = "trainer/configs/chair-v1-mobilenet.toml";
 /// Ours and the peer's runs take turns this many times, so that a slow minute of the machine meets both.
 const N_ROUNDS: usize = 2;
 /// Steps at the beginning of a run that are not counted: caches and allocators warm up.
@@ -51,6 +51,9 @@ pub(crate) fn train() -> Result<()> {
         ("meta", true),
         // The full gradient passes through the network four times.
         ("meta_full", true),
+        // What recipes have: two images a sketch, generalised-mean pooling, a projection, AdamW, an average of the weights.
+        ("contrastive", true),
+        ("contrastive_meta", true),
     ] {
         let case = Case { method, channels_last };
         let (mut ours, mut waits, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
@@ -90,6 +93,19 @@ struct Case {
 }
 
 impl Case {
+    fn is_contrastive(&self) -> bool {
+        self.method.starts_with("contrastive")
+    }
+
+    /// The method's name in a configuration.
+    fn topology(&self) -> &'static str {
+        match self.method {
+            "contrastive" => "baseline",
+            "contrastive_meta" => "meta",
+            method => method,
+        }
+    }
+
     fn memory(&self) -> &'static str {
         if self.channels_last { "channels last" } else { "channels first" }
     }
@@ -111,7 +127,21 @@ impl Case {
         let n_train = train_pairs(data)?;
         set("", "weights", weights.clone().into())?;
         set("", "channels_last", self.channels_last.into())?;
-        set("train", "method", self.method.into())?;
+        set("train", "method", self.topology().into())?;
+        if self.is_contrastive() {
+            for (table, text) in [
+                ("loss", "kind = 'contrastive'\ntemperature = 0.07\nsame_modality = false"),
+                ("optimiser", "kind = 'adamw'\nbetas = [0.9, 0.999]\neps = 1e-8"),
+                ("average", "decay = 0.99"),
+                (
+                    "head",
+                    "pooling = { kind = 'gem', p = 3.0, learn = false, cells = 1 }\nnormalise = true\n\
+                     projection = { width = 512, bias = true, start = 'orthogonal' }",
+                ),
+            ] {
+                set("", table, toml::Value::Table(toml::from_str(text)?))?;
+            }
+        }
         set("train", "epochs", 1.into())?;
         set("validation", "share", (1.0 - N_PAIRS as f64 / n_train as f64).into())?;
         let neighbourhood = format!(
@@ -146,10 +176,13 @@ impl Case {
     fn theirs(&self, python: &Path, data: &Path, weights: &Path) -> Result<Vec<f64>> {
         let mut peer = checkout::command(python);
         peer.arg("benches/train.py").arg("--data").arg(data).arg("--weights").arg(weights);
-        peer.args(["--method", self.method, "--resize", "150", "--crop", "128", "--learning-rate", "0.001"]);
+        peer.args(["--method", self.topology(), "--resize", "150", "--crop", "128", "--learning-rate", "0.001"]);
         peer.args(["--pairs", &N_PAIRS.to_string(), "--steps", &(N_PAIRS / 16).to_string()]);
         if self.channels_last {
             peer.arg("--channels-last");
+        }
+        if self.is_contrastive() {
+            peer.arg("--contrastive");
         }
         let secs: Vec<f64> = serde_json::from_str(&checkout::output(&mut peer)?)?;
         Ok(secs.into_iter().skip(N_WARM).collect())
