@@ -105,6 +105,33 @@ fn frozen_stages_stay_and_the_average_is_not_the_last_step() {
     assert_ne!(of_last_step, weights.get("layer1.0.conv1.weight").unwrap());
 }
 
+/// The middle of a landscape is the run's own weights, whatever the directions; the covariance of gradients is in epochs.csv.
+#[test]
+fn the_landscape_and_the_gradients_of_a_run_are_measured() {
+    let config = with_parts(CONFIG).replace("[checkpoint]", "[gradients]\nbatches = 3\n[checkpoint]");
+    let scene = Scene::new(&config.replace("epochs = 3", "epochs = 2"));
+    succeed(&mut scene.fit("run"));
+    let mut epochs = csv::Reader::from_path(scene.path("run/epochs.csv")).unwrap();
+    let column = epochs.headers().unwrap().iter().position(|name| name == "gradient_covariance").unwrap();
+    let norms: Vec<f64> = epochs.records().map(|row| row.unwrap()[column].parse().unwrap()).collect();
+    assert!(norms.len() == 2 && norms.iter().all(|norm| *norm > 0.0), "{norms:?}");
+    let rows = |seed: &str| -> Vec<[f64; 3]> {
+        let out = scene.path(&format!("landscape-{seed}.csv"));
+        let mut landscape = program("sketchfind-train");
+        landscape.arg("landscape").arg(scene.path("run")).arg("--out").arg(&out);
+        succeed(landscape.args(["--points", "3", "--radius", "0.5", "--batches", "2", "--seed", seed]));
+        csv::Reader::from_path(out).unwrap().deserialize().map(|row| row.unwrap()).collect()
+    };
+    let (one, other) = (rows("1"), rows("2"));
+    assert_eq!((one.len(), one[4][0], one[4][1]), (9, 0.0, 0.0));
+    assert_eq!(one[4], other[4]);
+    assert_ne!(one[0][2], other[0][2]);
+    assert_eq!(one[0][..2], [-0.5, -0.5]);
+    let mut of_nothing = program("sketchfind-train");
+    of_nothing.arg("landscape").arg(scene.path("none")).arg("--out").arg(scene.path("x.csv"));
+    fail(&mut of_nothing, 3, &["none"]);
+}
+
 #[test]
 fn photos_alone_train_a_model_that_verifies() {
     let scene = Scene::new(&photos_config());

@@ -53,6 +53,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// Validation on photos held out of the training split.
     pub validation: Validation,
+    /// What is measured of gradients after an epoch; nothing without the table.
+    pub gradients: Option<Gradients>,
     /// Checkpoints.
     pub checkpoint: Checkpoints,
 }
@@ -87,6 +89,8 @@ struct ConfigFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     neighbourhood: Option<Neighbourhood>,
     validation: Validation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gradients: Option<Gradients>,
     checkpoint: Checkpoints,
 }
 
@@ -138,6 +142,7 @@ impl TryFrom<ConfigFile> for Config {
             optimiser: file.optimiser,
             schedule: file.schedule,
             validation: file.validation,
+            gradients: file.gradients,
             checkpoint: file.checkpoint,
         })
     }
@@ -177,6 +182,7 @@ impl From<Config> for ConfigFile {
             schedule: config.schedule,
             neighbourhood: config.method.into_topology(),
             validation: config.validation,
+            gradients: config.gradients,
             checkpoint: config.checkpoint,
         }
     }
@@ -592,6 +598,15 @@ pub struct Validation {
     pub every_epochs: u64,
 }
 
+/// What is measured of gradients after each epoch that is validated: the nuclear norm of their covariance between batches
+/// ([`crate::landscape::gradient_covariance`]).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gradients {
+    /// The batches, at least 2.
+    pub batches: u64,
+}
+
 /// Checkpoints.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -666,6 +681,9 @@ impl Config {
         self.check_neighbourhood(&within)?;
         self.check_rates(&network, &within)?;
         self.check_teacher(&network, &within)?;
+        if let Some(gradients) = &self.gradients {
+            within("gradients.batches", gradients.batches as f64, "at least 2", gradients.batches >= 2)?;
+        }
         let share = self.validation.share;
         within("validation.share", share, "from 0 to 0.9", (0.0..=0.9).contains(&share))?;
         for (key, every) in [

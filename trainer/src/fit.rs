@@ -15,6 +15,7 @@ use crate::config::{self, Config};
 use crate::contact_sheet;
 use crate::data::TrainingData;
 use crate::device::TrainingDevice;
+use crate::landscape;
 use crate::metrics::{EPOCHS, EpochRow, Log, STEPS, StepRow};
 use crate::neighbourhood::{Neighbourhood, Source};
 use crate::network::TorchNetwork;
@@ -280,6 +281,13 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
             position.best = Some(Best { acc1, epochs_done: position.epochs_done });
             checkpoint::save_best(out, &position, &mut torch, &optimiser, average.as_mut())?;
         }
+        let gradient_covariance = match config.gradients.filter(|_| is_validated) {
+            Some(gradients) => {
+                let of = (position.epochs_done, gradients.batches);
+                Some(landscape::gradient_covariance(config, &mut torch, &sampler, of)?)
+            }
+            None => None,
+        };
         let row = EpochRow {
             epoch: position.epochs_done,
             steps: position.steps_done,
@@ -293,6 +301,7 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
             held_out_acc1: acc1,
             n_held_out_sketches: acc1.map(|_| held_out.sketches.len()),
             n_held_out_photos: acc1.map(|_| held_out.photos.len()),
+            gradient_covariance,
             train_secs: epoch_rows.iter().map(|row| row.step_secs).sum(),
         };
         epoch_log.append(&row)?;

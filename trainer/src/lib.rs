@@ -18,6 +18,7 @@ pub mod device;
 mod error;
 pub mod export;
 pub mod fit;
+pub mod landscape;
 pub mod lines;
 pub mod loss;
 pub mod memory;

@@ -17,6 +17,7 @@ use sketchfind_trainer::config::Config;
 use sketchfind_trainer::device::TrainingDevice;
 use sketchfind_trainer::export::{ExportOptions, export};
 use sketchfind_trainer::fit::{Event, FitOptions, Outcome, fit};
+use sketchfind_trainer::landscape::{LandscapeOptions, landscape};
 use sketchfind_trainer::source::ImageSource;
 use sketchfind_trainer::study::{self, Study, StudyEvent, StudyOptions, StudyOutcome, SummaryRow};
 
@@ -65,6 +66,32 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
         /// Where to train. cuda needs a CUDA build of libtorch on LD_LIBRARY_PATH (see docs/gpu.md).
+        #[arg(long, value_enum, default_value_t = DeviceArgument::Cpu)]
+        device: DeviceArgument,
+    },
+    /// Compute the loss on a square of points around a run's weights, along two random directions as long as its filters.
+    Landscape {
+        /// The run's folder.
+        run: PathBuf,
+        /// The CSV that is written: x, y, loss.
+        #[arg(long)]
+        out: PathBuf,
+        /// Which weights: the last checkpoint, the best on held-out photos, or those that training began with.
+        #[arg(long, value_enum, default_value_t = CheckpointArgument::Last)]
+        checkpoint: CheckpointArgument,
+        /// Points from one side to the other; odd, so that the weights themselves are one.
+        #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(3..=201))]
+        points: u16,
+        /// How far the points go, in lengths of the filters.
+        #[arg(long, default_value_t = 1.0)]
+        radius: f64,
+        /// Training batches that the loss is a mean over.
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
+        batches: u64,
+        /// The seed of the two directions.
+        #[arg(long, default_value_t = 1)]
+        seed: i64,
+        /// Where to compute.
         #[arg(long, value_enum, default_value_t = DeviceArgument::Cpu)]
         device: DeviceArgument,
     },
@@ -160,6 +187,16 @@ enum CheckpointArgument {
     Initial,
 }
 
+impl From<CheckpointArgument> for Option<Which> {
+    fn from(argument: CheckpointArgument) -> Option<Which> {
+        match argument {
+            CheckpointArgument::Last => Some(Which::Last),
+            CheckpointArgument::Best => Some(Which::Best),
+            CheckpointArgument::Initial => None,
+        }
+    }
+}
+
 /// Exit codes, which scripts may rely on.
 #[derive(Clone, Copy)]
 enum Exit {
@@ -246,16 +283,40 @@ fn run(arguments: Arguments) -> Result<Exit> {
                 }
             })
         }
+        Command::Landscape { run, out, checkpoint, points, radius, batches, seed, device } => {
+            let interrupted = listen()?;
+            let progress = Mutex::new(Progress::new(interrupted.clone()));
+            let options = LandscapeOptions {
+                run: &run,
+                checkpoint: checkpoint.into(),
+                out: &out,
+                n_points: usize::from(points),
+                radius,
+                n_batches: batches,
+                seed,
+                device: device.into(),
+                interrupted: &interrupted,
+            };
+            let shown = |n_done: usize, n_points: usize| {
+                if let Ok(mut progress) = progress.lock() {
+                    progress.passing(&format!("loss at {n_done} of {n_points} points"), n_done == n_points);
+                }
+            };
+            match landscape(&options, &shown) {
+                Err(sketchfind_trainer::Error::Interrupted) => {
+                    say("interrupted: nothing is written");
+                    return Ok(Exit::Interrupted);
+                }
+                rows => say(&format!("{} points lie in '{}'", rows?.len(), out.display())),
+            }
+            Ok(Exit::Success)
+        }
         Command::Export { run, out, checkpoint, source, name, precision, input, licence } => {
             let source = ImageSource { data: source.data, photos: source.photos };
             let card = export(&ExportOptions {
                 run: &run,
                 out: &out,
-                checkpoint: match checkpoint {
-                    CheckpointArgument::Last => Some(Which::Last),
-                    CheckpointArgument::Best => Some(Which::Best),
-                    CheckpointArgument::Initial => None,
-                },
+                checkpoint: checkpoint.into(),
                 source: (source != ImageSource::default()).then_some(&source),
                 name: name.as_deref(),
                 precision: match precision {

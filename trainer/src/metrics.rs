@@ -58,6 +58,8 @@ pub struct EpochRow {
     pub n_held_out_sketches: Option<usize>,
     /// The number of held-out photos, which are their gallery.
     pub n_held_out_photos: Option<usize>,
+    /// The nuclear norm of the covariance of gradients between batches, after the epoch; empty where it was not measured.
+    pub gradient_covariance: Option<f64>,
     /// Seconds that the epoch's steps took.
     pub train_secs: f64,
 }

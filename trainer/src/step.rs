@@ -70,6 +70,32 @@ pub fn step(
     Ok(outcome)
 }
 
+/// L_FG of a batch, without gradients.
+///
+/// # Errors
+/// [`Error::Torch`].
+pub(crate) fn retrieval_loss(config: &Config, network: &TorchNetwork, batch: &Batch) -> Result<f64> {
+    tch::no_grad(|| {
+        let images = images(config, network, batch)?;
+        let objective = Objective { config, batch, images, teacher: None, rate_factor: 1.0 };
+        value(&objective.fine_grained(&objective.embed_nearby(network)?)?.loss)
+    })
+}
+
+/// L_FG's gradient on a batch.
+///
+/// # Errors
+/// [`Error::Torch`].
+pub(crate) fn retrieval_gradient(
+    config: &Config,
+    network: &TorchNetwork,
+    batch: &Batch,
+) -> Result<Vec<Tensor>> {
+    let images = images(config, network, batch)?;
+    let objective = Objective { config, batch, images, teacher: None, rate_factor: 1.0 };
+    gradient(&objective.fine_grained(&objective.embed(network)?)?.loss, network)
+}
+
 /// What the optimiser receives: the gradient of the method, one file each.
 fn gradients(objective: &Objective<'_>, network: &mut TorchNetwork) -> Result<(Vec<Tensor>, StepOutcome)> {
     match &objective.config.method {
@@ -208,13 +234,13 @@ fn images(config: &Config, network: &TorchNetwork, batch: &Batch) -> Result<Tens
 }
 
 /// The network's tensors at theta_n, kept while a step computes at other points.
-struct Place {
+pub(crate) struct Place {
     trained: Vec<Tensor>,
     statistics: Vec<Tensor>,
 }
 
 impl Place {
-    fn remember(network: &TorchNetwork) -> Result<Place> {
+    pub(crate) fn remember(network: &TorchNetwork) -> Result<Place> {
         let copy = |tensor: &Tensor| {
             let mut copy = tensor.f_detach()?.f_empty_like()?;
             copy.f_copy_(&tensor.f_detach()?)?;
@@ -225,7 +251,7 @@ impl Place {
     }
 
     /// Moves the network to `theta_n + by * direction`.
-    fn move_to(&self, network: &mut TorchNetwork, direction: &[Tensor], by: f64) -> Result<()> {
+    pub(crate) fn move_to(&self, network: &mut TorchNetwork, direction: &[Tensor], by: f64) -> Result<()> {
         tch::no_grad(|| {
             for ((tensor, own), direction) in
                 network.trained_mut().iter_mut().zip(&self.trained).zip(direction)
@@ -238,7 +264,7 @@ impl Place {
 
     /// Moves the network back to theta_n, to the bit. Batch norms' running statistics too: they follow the batch once,
     /// as seen from theta_n, and not from points that training only looked at (ours; the source does not say).
-    fn go_back(&self, network: &mut TorchNetwork) -> Result<()> {
+    pub(crate) fn go_back(&self, network: &mut TorchNetwork) -> Result<()> {
         tch::no_grad(|| {
             for (tensor, own) in network.trained_mut().iter_mut().zip(&self.trained) {
                 tensor.f_copy_(own)?;

@@ -127,6 +127,7 @@ fn of_epoch(row: &EpochRow) -> Event {
             ("epoch/mean_loss", Some(row.mean_loss)),
             ("epoch/mean_topology_loss", row.mean_topology_loss),
             ("epoch/held_out_acc1", row.held_out_acc1),
+            ("epoch/gradient_covariance", row.gradient_covariance),
             ("epoch/train_secs", Some(row.train_secs)),
         ],
     )
@@ -187,6 +188,7 @@ mod tests {
             held_out_acc1: Some(0.5),
             n_held_out_sketches: Some(4),
             n_held_out_photos: Some(4),
+            gradient_covariance: None,
             train_secs: 3.0,
         };
         (step, epoch)

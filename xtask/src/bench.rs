@@ -176,7 +176,16 @@ impl Case {
     fn theirs(&self, python: &Path, data: &Path, weights: &Path) -> Result<Vec<f64>> {
         let mut peer = checkout::command(python);
         peer.arg("benches/train.py").arg("--data").arg(data).arg("--weights").arg(weights);
-        peer.args(["--method", self.topology(), "--resize", "150", "--crop", "128", "--learning-rate", "0.001"]);
+        peer.args([
+            "--method",
+            self.topology(),
+            "--resize",
+            "150",
+            "--crop",
+            "128",
+            "--learning-rate",
+            "0.001",
+        ]);
         peer.args(["--pairs", &N_PAIRS.to_string(), "--steps", &(N_PAIRS / 16).to_string()]);
         if self.channels_last {
             peer.arg("--channels-last");
