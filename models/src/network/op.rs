@@ -1,8 +1,11 @@
 //! The operations of networks, and the tensors that each needs.
 
+use serde::{Deserialize, Serialize};
+
 /// One operation. Parameter names are `<name>.weight`, `<name>.bias`, `<name>.running_mean` and
 /// `<name>.running_var`, as in torchvision's state dictionaries.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
     /// The network's input, `[n, 3, h, w]`. Always node 0 and only there.
     Input,
@@ -104,7 +107,8 @@ pub enum Op {
 }
 
 /// Zeros around a map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Padding {
     /// So many above and below, left and right.
     Fixed([usize; 2]),
@@ -135,7 +139,8 @@ impl Padding {
 }
 
 /// A node: an operation on the outputs of earlier nodes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Node {
     /// The operation.
     pub op: Op,
