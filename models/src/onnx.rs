@@ -15,7 +15,18 @@ use crate::quantise::{Layer, MapScale, Quantisation};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
+mod arithmetic;
+mod budget;
+mod constant;
+mod image;
+pub mod import;
+mod known;
+mod layers;
 mod proto;
+mod quantised;
+mod read;
+mod steps;
+mod trace;
 
 use proto::{Attribute, Dimension, DimensionValue, FLOAT, FLOAT16, INT8, INT32, UINT8};
 
@@ -81,6 +92,7 @@ pub fn export(network: &Network, weights: &Weights, options: &ExportOptions<'_>)
             .iter()
             .map(|(key, value)| proto::StringEntry { key: key.clone(), value: value.clone() })
             .collect(),
+        ..proto::Model::default()
     };
     Ok(model.encode_to_vec())
 }
@@ -141,6 +153,7 @@ impl<'a> Writer<'a> {
             output: vec![value_info(self.options.output, FLOAT, [batch(), width])],
             node: self.nodes,
             initializer: self.initializers,
+            ..proto::Graph::default()
         })
     }
 
@@ -449,6 +462,7 @@ impl<'a> Writer<'a> {
             data_type: element,
             name: name.clone(),
             raw_data,
+            ..proto::TensorProto::default()
         });
         name
     }
@@ -460,6 +474,7 @@ impl<'a> Writer<'a> {
             name: format!("{op_type}:{output}"),
             op_type: op_type.to_owned(),
             attribute,
+            ..proto::Node::default()
         });
     }
 }
