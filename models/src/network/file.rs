@@ -151,3 +151,72 @@ impl Network {
 pub fn is_file(name_or_path: &str) -> bool {
     name_or_path.ends_with(".json")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described() -> Described {
+        let mut b = super::super::builder::Builder::new();
+        let x = b.conv("conv", b.input(), 3, 8, 3, 2, 1, 1, false);
+        let x = b.batch_norm("bn", x, 8);
+        let x = b.relu(x);
+        b.global_avg_pool(x);
+        let network = Network::new("small", b.finish()).unwrap();
+        Described { network, input: InputSpec::imagenet(96) }
+    }
+
+    #[test]
+    fn a_configuration_names_a_file_or_a_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("small.network.json");
+        described().save(&path).unwrap();
+        assert_eq!(Described::load(&path).unwrap(), described());
+        let name = path.to_str().unwrap();
+        for head in [Head::Embedding, Head::Classifier] {
+            assert_eq!(Network::by_name_or_file(name, head).unwrap(), described().network);
+        }
+        assert_eq!(Network::input_of_name_or_file(name).unwrap(), described().input);
+        let known = Network::by_name_or_file("resnet18", Head::Embedding).unwrap();
+        assert_eq!(known, Network::by_name("resnet18", Head::Embedding).unwrap());
+        assert!(
+            Network::by_name_or_file("no/such.json", Head::Embedding)
+                .unwrap_err()
+                .to_string()
+                .contains("such.json")
+        );
+        assert!(Network::by_name_or_file("resnet5", Head::Embedding).is_err());
+        // Its weights are read for it as for any other.
+        let weights = crate::weights::Weights::random(&described().network, 1);
+        let file = folder.path().join("small.safetensors");
+        weights.save(&file).unwrap();
+        let read = crate::weights::import(&file, name).unwrap();
+        assert_eq!(read.get("conv.weight"), weights.get("conv.weight"));
+        assert!(crate::weights::import(&file, "resnet18").is_err());
+    }
+
+    #[test]
+    fn what_is_no_description_is_refused() {
+        let text = described().to_json().unwrap();
+        for (old, new, part) in [
+            ("\"format\": 1", "\"format\": 2", "its format is 2, expected 1"),
+            ("\"small\"", "\"resnet18\"", "a network of ours"),
+            ("\"small\"", "\"../x\"", "'../x'"),
+            ("\"relu\"", "\"sigmoid\"", "sigmoid"),
+            ("\"groups\": 1", "\"groups\": 0", "groups"),
+            ("\"groups\": 1", "\"groups\": 2", "2 groups"),
+            ("\"out_channels\": 8", "\"out_channels\": 99999999999", "expected 1 to"),
+            ("\"eps\": 0.00001", "\"eps\": -1.0", "epsilon"),
+            ("\"side\": 96", "\"side\": 0", "side 0"),
+            ("\"bias\": false", "\"bias\": false, \"more\": 1", "more"),
+            ("\"inputs\": [\n        0\n      ]", "\"inputs\": [\n        9\n      ]", "node 9"),
+        ] {
+            assert!(text.contains(old), "{old} is not in {text}");
+            let message = Described::parse(&text.replacen(old, new, 1)).unwrap_err();
+            assert!(message.contains(part), "expected {part}, got {message}");
+        }
+        for end in 0..text.len() - 2 {
+            assert!(Described::parse(&text[..end]).is_err());
+        }
+    }
+}

@@ -101,6 +101,17 @@ impl Node {
         }
     }
 
+    /// How many values its attributes hold.
+    pub(super) fn n_values(&self) -> usize {
+        let n_values = self.attributes.values().map(|attribute| match attribute {
+            Attribute::Tensor(tensor) => tensor.len(),
+            Attribute::Floats(values) => values.len(),
+            Attribute::Ints(values) => values.len(),
+            _ => 1,
+        });
+        n_values.sum()
+    }
+
     /// What a Constant node holds, in whichever attribute.
     pub(super) fn constant(&self) -> Option<Constant> {
         use super::constant::Data;

@@ -15,6 +15,12 @@ use super::steps::{Step, Work};
 use super::{image, steps};
 use crate::network::Op;
 
+/// The largest number of channels or features.
+const WIDEST: usize = 1 << 24;
+
+/// How often all values of a file may be copied; a kernel that is cast, quantised, moved and used is copied five times.
+const MOST_COPIES: usize = 6;
+
 /// What a name in the graph stands for.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
@@ -102,6 +108,8 @@ pub(super) struct Trace {
     pub(super) image: Option<Image>,
     /// Height and width of the input, where the file fixes them.
     pub(super) side: Option<[usize; 2]>,
+    /// Values that may still be copied: a small file could have thousands of nodes read one tensor.
+    n_left: usize,
 }
 
 /// Follows a graph and returns the trace with the step that is its output.
@@ -117,7 +125,10 @@ pub(super) fn follow(graph: &mut Graph) -> Result<(Trace, usize), String> {
         _ => None,
     };
     let mut values: BTreeMap<String, Value> = BTreeMap::new();
+    let in_nodes = graph.nodes.iter().map(Node::n_values).sum::<usize>();
+    let mut n_left = in_nodes.saturating_mul(MOST_COPIES).saturating_add(WIDEST);
     for (name, constant) in std::mem::take(&mut graph.constants) {
+        n_left = n_left.saturating_add(constant.len().saturating_mul(MOST_COPIES));
         values.insert(name, Value::Constant(Rc::new(constant)));
     }
     values.insert(graph.input.name.clone(), Value::Image(image));
@@ -133,9 +144,11 @@ pub(super) fn follow(graph: &mut Graph) -> Result<(Trace, usize), String> {
         is_nonnegative: false,
         is_hidden: false,
     };
-    let mut trace = Trace { values, steps: vec![input], image: None, side };
+    let mut trace = Trace { values, steps: vec![input], image: None, side, n_left };
     for node in &graph.nodes {
+        let n_before = trace.steps.len();
         let value = trace.node(node)?;
+        trace.spend(node, n_before, &value)?;
         // Further outputs, such as the places of maxima, stay without a value: who reads one is told.
         if let Some(output) = node.outputs.first().filter(|output| !output.is_empty()) {
             trace.values.insert(output.clone(), value);
@@ -196,6 +209,25 @@ impl Trace {
             }
             _ => Err(node.refuse("no operation of ours does this")),
         }
+    }
+
+    /// Counts the values that a node's steps, from the one at `first` on, and its result hold.
+    fn spend(&mut self, node: &Node, first: usize, value: &Value) -> Result<(), String> {
+        let mut n_values = match value {
+            Value::Constant(constant) => constant.len(),
+            Value::Part(Part { stage: Stage::NormalTimes(_, weight, _), .. }) => weight.len(),
+            _ => 0,
+        };
+        for step in self.steps.iter().skip(first) {
+            n_values += step.tensors.iter().map(|(_, tensor)| tensor.values.len()).sum::<usize>();
+            n_values += match &step.work {
+                Work::Scale(numbers) | Work::Shift(numbers) => numbers.len(),
+                Work::Op(_) => 0,
+            };
+        }
+        let left = self.n_left.checked_sub(n_values);
+        self.n_left = left.ok_or_else(|| node.refuse("the graph copies its tensors too often"))?;
+        Ok(())
     }
 
     /// What the input of a node at a place stands for.
@@ -451,7 +483,9 @@ impl Trace {
             inputs: vec![from.step],
             tensors: Vec::new(),
             name: None,
-            width: flat.ok_or_else(|| node.refuse("the flattened map is too large"))?,
+            width: flat
+                .filter(|&width| width <= WIDEST)
+                .ok_or_else(|| node.refuse("the flattened map is too large"))?,
             is_map: false,
             size: None,
             is_nonnegative,
@@ -698,7 +732,10 @@ impl Trace {
             {
                 return Err(node.refuse(format!("its maps are of the sizes {a:?} and {b:?}")));
             }
-            step.width = step.width.checked_add(from.width).ok_or_else(|| node.refuse("it is too wide"))?;
+            step.width += from.width;
+            if step.width > WIDEST {
+                return Err(node.refuse(format!("it makes more than {WIDEST} channels")));
+            }
             step.is_nonnegative &= from.is_nonnegative;
             inputs.push(flow.step);
         }
