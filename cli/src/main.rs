@@ -195,11 +195,17 @@ enum DataCommand {
 #[derive(Subcommand)]
 enum WeightsCommand {
     /// Convert weights to safetensors with torchvision's names.
+    ///
+    /// An ONNX file holds its network besides: weights as floats, as 16 bits behind Cast or as 8 behind DequantizeLinear, batch
+    /// norms folded or not. Where it is one of ours, its weights get our names. Another graph of the operations that
+    /// ours are made of is written as X.network.json beside X.safetensors, and a configuration can name it as its network.
+    /// What we have no operation for is refused by its node. Nothing of a file is run.
     Import {
-        /// A safetensors file, a PyTorch file in the legacy format, or the folder of a tfjs layers model of ResNet50.
+        /// A safetensors file, a PyTorch file, a checkpoint or run of sketchfind-train, an ONNX file, or the folder of a tfjs
+        /// layers model of ResNet50.
         from: PathBuf,
-        /// The network they are of (see `sketchfind info`).
-        #[arg(long)]
+        /// The network they are of (see `sketchfind info`), or its file (*.network.json). An ONNX file says itself which.
+        #[arg(long, default_value = "auto")]
         network: String,
         /// Where they come from: package, version, licence. Kept in the file and in cards.
         #[arg(long)]

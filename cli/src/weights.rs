@@ -1,15 +1,107 @@
 //! `sketchfind weights import`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use sketchfind_core::image::Preprocess;
+use sketchfind_models::network::file::{Described, SUFFIX};
+use sketchfind_models::network::{Head, Network};
+use sketchfind_models::onnx::import::{self, Imported};
+use sketchfind_models::weights;
 
 use crate::exit::Exit;
 use crate::progress::say;
 
+/// A network's name that leaves it to the file to say which it is of.
+const AUTO: &str = "auto";
+
 pub(crate) fn import(from: &Path, network: &str, source: &str, out: &Path) -> Result<Exit> {
-    let weights = sketchfind_models::weights::import(from, network)?.with_metadata("source", source);
+    if from.is_file() && weights::is_onnx_file(from)? {
+        return import_onnx(from, network, source, out);
+    }
+    if network == AUTO {
+        bail!("'{}' is no ONNX file: which network it is of must be said with --network", from.display());
+    }
+    let weights = weights::import(from, network)?.with_metadata("source", source);
     weights.save(out)?;
     say(&format!("{} tensors of {network} written to '{}'", weights.len(), out.display()));
     Ok(Exit::Success)
+}
+
+fn import_onnx(from: &Path, network: &str, source: &str, out: &Path) -> Result<Exit> {
+    let is_file = sketchfind_models::network::file::is_file(network);
+    if is_file {
+        let weights = weights::import(from, network)?.with_metadata("source", source);
+        weights.save(out)?;
+        say(&format!("{} tensors of '{network}' written to '{}'", weights.len(), out.display()));
+        return Ok(Exit::Success);
+    }
+    let imported = import::read(from, (network != AUTO).then_some(network))?;
+    say_input(&imported);
+    let Imported { network, weights, known, input, .. } = imported;
+    let weights = weights.with_metadata("source", source).with_metadata("network", network.name());
+    let Some(known) = known else {
+        let path = description_beside(out)?;
+        // The weights last: who finds them finds the description.
+        Described { network: network.clone(), input }.save(&path)?;
+        weights.save(out)?;
+        say(&format!(
+            "a network of {} operations, {} values, embeddings of {} numbers, is none of ours: written to '{}', its {} \
+             tensors to '{}'; name the first as `network` in a configuration, the second as `weights`",
+            network.nodes().len(),
+            network.n_parameters(),
+            network.output_width(),
+            path.display(),
+            weights.len(),
+            out.display()
+        ));
+        return Ok(Exit::Success);
+    };
+    weights.save(out)?;
+    let name = &known.name;
+    let what = match (known.head, known.is_projected) {
+        (Head::Classifier, _) => format!("{name} with its classifier"),
+        (Head::Embedding, true) => format!("{name} with a projection"),
+        (Head::Embedding, false) => name.clone(),
+    };
+    say(&format!("{} tensors of {what} written to '{}'", weights.len(), out.display()));
+    if let Some(p) = known.gem {
+        say(&format!(
+            "the graph pools by a generalised mean with p = {p}, which a configuration's table [head] has"
+        ));
+    }
+    if known.is_normalised {
+        say("the graph divides its output by its length, which is no part of the weights");
+    }
+    Ok(Exit::Success)
+}
+
+/// Says what images the network expects, where that is not what everybody takes for granted.
+fn say_input(imported: &Imported) {
+    let (mean, std) = (imported.input.mean, imported.input.std);
+    if imported.normalises {
+        say(&format!("the graph normalises images itself: mean {mean:?}, std {std:?}, which is left out"));
+        let usual = imported.known.as_ref().and_then(|known| Network::input_of(&known.name).ok());
+        if usual.is_some_and(|usual| differ(usual.mean, mean) || differ(usual.std, std)) {
+            say("these are not the network's own: state them in the configuration");
+        }
+    } else if imported.known.is_none() {
+        let imagenet = (Preprocess::IMAGENET_MEAN, Preprocess::IMAGENET_STD);
+        say(&format!(
+            "the graph takes normalised images and does not say how: mean {:?}, std {:?} are assumed",
+            imagenet.0, imagenet.1
+        ));
+    }
+}
+
+fn differ(a: [f32; 3], b: [f32; 3]) -> bool {
+    a.iter().zip(b).any(|(a, b)| (a - b).abs() > 1e-3)
+}
+
+/// `x.network.json` beside `x.safetensors`.
+fn description_beside(out: &Path) -> Result<PathBuf> {
+    let stem = out.file_stem().with_context(|| format!("'{}' is no file's name", out.display()))?;
+    let mut name = stem.to_os_string();
+    name.push(SUFFIX);
+    Ok(out.with_file_name(name))
 }

@@ -60,6 +60,14 @@ pub enum Error {
         /// What is wrong with it and what was expected.
         reason: String,
     },
+    /// A file that describes a network cannot be read as such.
+    #[error("'{}': {reason}", path.display())]
+    NetworkFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what was expected.
+        reason: String,
+    },
     /// A tensor holds NaN or an infinity.
     #[error("tensor '{tensor}' holds a value that is not finite ({value})")]
     NotFinite {

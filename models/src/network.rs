@@ -10,6 +10,7 @@ mod check;
 mod convnext;
 mod densenet;
 mod efficientnet_lite;
+pub mod file;
 mod googlenet;
 mod head;
 mod inception_v3;
@@ -48,7 +49,7 @@ pub struct InputSpec {
 
 impl InputSpec {
     /// ImageNet's statistics, as torchvision's models expect them.
-    const fn imagenet(side: u32) -> InputSpec {
+    pub(crate) const fn imagenet(side: u32) -> InputSpec {
         InputSpec { side, mean: Preprocess::IMAGENET_MEAN, std: Preprocess::IMAGENET_STD }
     }
 

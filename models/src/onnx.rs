@@ -15,7 +15,18 @@ use crate::quantise::{Layer, MapScale, Quantisation};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
+mod arithmetic;
+mod budget;
+mod constant;
+mod image;
+pub mod import;
+mod known;
+mod layers;
 mod proto;
+mod quantised;
+mod read;
+mod steps;
+mod trace;
 
 use proto::{Attribute, Dimension, DimensionValue, FLOAT, FLOAT16, INT8, INT32, UINT8};
 
@@ -81,6 +92,7 @@ pub fn export(network: &Network, weights: &Weights, options: &ExportOptions<'_>)
             .iter()
             .map(|(key, value)| proto::StringEntry { key: key.clone(), value: value.clone() })
             .collect(),
+        ..proto::Model::default()
     };
     Ok(model.encode_to_vec())
 }
@@ -141,6 +153,7 @@ impl<'a> Writer<'a> {
             output: vec![value_info(self.options.output, FLOAT, [batch(), width])],
             node: self.nodes,
             initializer: self.initializers,
+            ..proto::Graph::default()
         })
     }
 
@@ -268,8 +281,8 @@ impl<'a> Writer<'a> {
                         self.node("AveragePool", vec![raised], &pooled, attributes);
                     }
                 }
-                self.node("Flatten", vec![pooled], &mean, vec![Attribute::int("axis", 1)]);
-                self.node("Pow", vec![mean, root], &output, vec![]);
+                self.node("Pow", vec![pooled, root], &mean, vec![]);
+                self.node("Flatten", vec![mean], &output, vec![Attribute::int("axis", 1)]);
             }
             Op::Add => self.node("Add", inputs, &output, vec![]),
             Op::Linear { name, in_features, out_features, bias } if self.is_map(index) => {
@@ -491,6 +504,7 @@ impl<'a> Writer<'a> {
             data_type: element,
             name: name.clone(),
             raw_data,
+            ..proto::TensorProto::default()
         });
         name
     }
@@ -502,6 +516,7 @@ impl<'a> Writer<'a> {
             name: format!("{op_type}:{output}"),
             op_type: op_type.to_owned(),
             attribute,
+            ..proto::Node::default()
         });
     }
 }

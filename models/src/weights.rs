@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use sketchfind_core::random::Stream;
 
-use crate::network::{HEAD, Head, Network, Op};
-use crate::{Error, Result};
+use crate::network::{self, HEAD, Head, Network, Op};
+use crate::{Error, Result, onnx};
 
 mod checkpoint;
 mod safetensors_file;
@@ -129,8 +129,8 @@ impl Weights {
         }
         if let Ok(classifier) = Network::by_name(network.name(), Head::Classifier) {
             known.extend(classifier.parameters().into_iter().map(|parameter| parameter.name));
-            known.extend(HEAD.map(str::to_owned));
         }
+        known.extend(HEAD.map(str::to_owned));
         let unexpected: Vec<String> = self
             .tensors
             .keys()
@@ -213,7 +213,11 @@ fn normal(stream: &mut Stream) -> f64 {
 /// - a safetensors file;
 /// - a PyTorch file with a state dictionary, in the zip or the legacy format;
 /// - a checkpoint of `sketchfind-train`, or a run's folder, whose newest checkpoint is read;
-/// - the folder of a tfjs layers model (Keras' ResNet50 only).
+/// - the folder of a tfjs layers model (Keras' ResNet50 only);
+/// - an ONNX file whose graph is that network ([`crate::onnx::import`]).
+///
+/// `network_name` may be the file of a network too ([`Network::by_name_or_file`]): its weights are in a safetensors file, a
+/// PyTorch file, a checkpoint, or the ONNX file that the network came from.
 ///
 /// The result has all tensors of the network with its classifier, if there is one in the file, and those of a
 /// head ([`Network::with_head`]) if they are there. Where every name begins with `module.`, as in what
@@ -221,10 +225,10 @@ fn normal(stream: &mut Stream) -> f64 {
 /// are dealt with as torchvision does.
 ///
 /// # Errors
-/// [`Error::UnknownNetwork`]; [`Error::WeightsFile`] where the file is none of these or damaged;
+/// [`Error::UnknownNetwork`]; [`Error::NetworkFile`]; [`Error::WeightsFile`] where the file is none of these or damaged;
 /// [`Error::WeightsDoNotFit`]; [`Error::NotFinite`].
 pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
-    let classifier = Network::by_name(network_name, Head::Classifier)?;
+    let classifier = Network::by_name_or_file(network_name, Head::Classifier)?;
     let file = file_of(path)?;
     let weights = if file.ends_with(tfjs::MODEL) {
         if network_name != "resnet50_v1" {
@@ -235,11 +239,8 @@ pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
         }
         tfjs::read_resnet50(path)?
     } else {
-        let mut start = [0; 16];
-        let n_read = std::fs::File::open(&file)
-            .and_then(|mut file| std::io::Read::read(&mut file, &mut start))
-            .map_err(sketchfind_core::Error::io("read", &file))?;
-        match &start[..n_read] {
+        match &start_of(&file)?[..] {
+            start if is_onnx(&file, start) => return import_onnx(&file, network_name, &classifier),
             // A safetensors file's first eight bytes are a length, which may look like anything.
             [_, _, _, _, _, _, _, _, b'{', ..] => Weights::load(&file)?,
             [0x80, 0..=5, ..] | [b'P', b'K', 3, 4, ..] => torch::read(&file)?,
@@ -250,12 +251,48 @@ pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
     let has_classifier =
         classifier.parameters().last().is_some_and(|parameter| weights.get(&parameter.name).is_some());
     let head = if has_classifier { Head::Classifier } else { Head::Embedding };
+    let network = Network::by_name_or_file(network_name, head)?;
     let of_head: Vec<(String, Tensor)> =
         HEAD.iter().filter_map(|name| Some(((*name).to_owned(), weights.get(name)?.clone()))).collect();
-    let mut weights = weights.for_network(&Network::by_name(network_name, head)?)?;
+    let mut weights = weights.for_network(&network)?;
     weights.tensors.extend(of_head);
     weights.check_finite()?;
-    Ok(weights.with_metadata("network", network_name))
+    Ok(weights.with_metadata("network", network.name()))
+}
+
+/// Whether `file` is an ONNX file, by its name or its first bytes.
+///
+/// # Errors
+/// [`Error::Core`] where it cannot be read.
+pub fn is_onnx_file(file: &Path) -> Result<bool> {
+    Ok(is_onnx(file, &start_of(file)?))
+}
+
+/// The first field of an ONNX file is the format's version, a small number.
+fn is_onnx(file: &Path, start: &[u8]) -> bool {
+    let is_called_so = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+    let is_safetensors = start.get(8) == Some(&b'{');
+    is_called_so || (matches!(start, [0x08, 1..=32, ..]) && !is_safetensors)
+}
+
+/// The first bytes of a file.
+fn start_of(file: &Path) -> Result<Vec<u8>> {
+    let mut start = vec![0; 16];
+    let n_read = std::fs::File::open(file)
+        .and_then(|mut file| std::io::Read::read(&mut file, &mut start))
+        .map_err(sketchfind_core::Error::io("read", file))?;
+    start.truncate(n_read);
+    Ok(start)
+}
+
+fn import_onnx(file: &Path, network_name: &str, described: &Network) -> Result<Weights> {
+    let name = (!network::file::is_file(network_name)).then_some(network_name);
+    let imported = onnx::import::read(file, name)?;
+    if name.is_none() && imported.network.nodes() != described.nodes() {
+        let reason = format!("its graph is not that of the network '{network_name}'");
+        return Err(Error::weights_file(file, reason));
+    }
+    Ok(imported.weights.with_metadata("network", described.name()))
 }
 
 /// The file that decides what [`import`] reads from `path`: itself, or the file in a folder.

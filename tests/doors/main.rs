@@ -15,6 +15,8 @@ mod galleries;
 mod load;
 /// Readers of files from elsewhere, under random damage.
 mod mutations;
+/// ONNX files of others, and damaged ones.
+mod onnx_files;
 /// The drawing page in a browser.
 mod page;
 /// Photographs of known classes through real weights.

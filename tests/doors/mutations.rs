@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use sketchfind_core::card::Card;
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_core::random::Stream;
+use sketchfind_models::network::file::Described;
 use sketchfind_models::network::{Head, Network};
+use sketchfind_models::onnx::import::{self, Imported};
 use sketchfind_models::weights::{self, Tensor, Weights, tfjs, torch};
 use sketchfind_tests::surroundings;
 use zip::write::SimpleFileOptions;
@@ -115,6 +117,34 @@ fn zip_files() {
     for _ in 0..20_000 {
         let _ = torch::parse(&mutated(&mut stream, &original));
     }
+}
+
+/// Small graphs as exporters write them, and the description that is made of one.
+#[test]
+fn onnx_files() {
+    if !surroundings::is_slow_asked_for() {
+        return;
+    }
+    for name in ["half_15", "int8_channel_13", "modern_16", "pixels_18"] {
+        let original = fixture(&format!("tests/reference/onnx/{name}.onnx"));
+        search_for(FOR_EACH, name, &original, |bytes| {
+            import::parse(bytes, "mutated", None).is_ok_and(|imported| {
+                imported.weights.for_network(&imported.network).unwrap();
+                true
+            })
+        });
+    }
+    let Imported { network, input, .. } =
+        import::parse(&fixture("tests/reference/onnx/branches_14.onnx"), "original", None).unwrap();
+    let original = Described { network, input }.to_json().unwrap();
+    search_for(FOR_EACH, "network.json", original.as_bytes(), |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        Described::parse(&text).is_ok_and(|described| {
+            let _ = described.network.n_parameters();
+            assert_eq!(Described::parse(&described.to_json().unwrap()).unwrap(), described);
+            true
+        })
+    });
 }
 
 #[test]

@@ -49,6 +49,11 @@ pub fn image(side: usize) -> Vec<f32> {
     uniform("image", 3 * side * side).map(|u| (4.0 * u - 2.0) as f32).collect()
 }
 
+/// The same image as pixels, `[3, side, side]`.
+pub fn pixels(side: usize) -> Vec<u8> {
+    uniform("image", 3 * side * side).map(|u| (u * 256.0) as u8).collect()
+}
+
 /// What a network gives for [`image`] with [`weights`], in 64 bits, by another's implementation.
 #[derive(Debug)]
 pub struct Output {

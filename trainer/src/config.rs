@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::image::Preprocess;
-use sketchfind_models::network::{Head, HeadSpec, InputSpec, Network, Pooling};
+use sketchfind_models::network::{Head, HeadSpec, InputSpec, Network, Pooling, file};
 
 use crate::{Error, Result};
 
@@ -616,52 +616,74 @@ pub struct Checkpoints {
 }
 
 impl Config {
-    /// Reads and checks a configuration. The path of the weights becomes absolute.
+    /// Reads and checks a configuration. Paths of weights and of networks become absolute.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key that is unknown, missing or outside its range; [`Error::Core`] where the
-    /// file cannot be read.
+    /// [`Error::Config`] with the key that is unknown, missing or outside its range; [`Error::Core`] where a file cannot
+    /// be read.
     pub fn load(path: &Path) -> Result<Config> {
         let text = std::fs::read_to_string(path).map_err(sketchfind_core::Error::io("read", path))?;
-        let mut config = Config::parse(&text, path)?;
-        config.make_absolute(path.parent().unwrap_or(Path::new("")))?;
-        Ok(config)
+        Config::parse_in(&text, path, path.parent().unwrap_or(Path::new("")))
     }
 
-    /// Reads and checks the text of a configuration; `origin` names it in errors.
+    /// Reads and checks the text of a configuration; `origin` names it in errors. Paths stay as they are.
     ///
     /// # Errors
     /// [`Error::Config`].
     pub fn parse(text: &str, origin: &Path) -> Result<Config> {
-        let refuse = |reason: String| Error::Config { path: origin.to_owned(), reason };
-        let config: Config = toml::from_str(text).map_err(|e| refuse(e.to_string().trim().to_owned()))?;
-        config.check().map_err(refuse)?;
+        let config = Config::deserialised(text, origin)?;
+        config.checked(origin)
+    }
+
+    /// As [`Config::load`], from a text whose paths are relative to `folder`.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`].
+    pub(crate) fn parse_in(text: &str, origin: &Path, folder: &Path) -> Result<Config> {
+        let mut config = Config::deserialised(text, origin)?;
+        // A network's file is needed for the check.
+        for network in config.networks_mut() {
+            if file::is_file(network) {
+                *network = absolute(folder, network)?;
+            }
+        }
+        let mut config = config.checked(origin)?;
+        for weights in config.weights_mut() {
+            if weights != RANDOM {
+                *weights = absolute(folder, weights)?;
+            }
+        }
         Ok(config)
     }
 
-    /// Makes the paths of weights, which are relative to `folder`, absolute.
-    pub(crate) fn make_absolute(&mut self, folder: &Path) -> Result<()> {
-        let absolute = |weights: &mut String| -> Result<()> {
-            if weights != RANDOM {
-                let path = folder.join(&*weights);
-                let found = std::path::absolute(&path).and_then(|path| path.canonicalize());
-                let found = found.map_err(sketchfind_core::Error::io("read", &path))?;
-                *weights = found.to_string_lossy().into_owned();
-            }
-            Ok(())
-        };
-        absolute(&mut self.weights)?;
-        if let Some(teacher) = &mut self.teacher {
-            absolute(&mut teacher.weights)?;
-        }
-        match self.method.topology_mut() {
-            Some(neighbourhood) => absolute(&mut neighbourhood.weights),
-            None => Ok(()),
+    fn deserialised(text: &str, path: &Path) -> Result<Config> {
+        toml::from_str(text)
+            .map_err(|e| Error::Config { path: path.to_owned(), reason: e.to_string().trim().to_owned() })
+    }
+
+    fn checked(self, path: &Path) -> Result<Config> {
+        match self.check() {
+            Ok(()) => Ok(self),
+            Err(reason) => Err(Error::Config { path: path.to_owned(), reason }),
         }
     }
 
+    /// The names or files of all networks.
+    fn networks_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let of_topology = self.method.topology_mut().map(|settings| &mut settings.network);
+        let of_teacher = self.teacher.as_mut().map(|teacher| &mut teacher.network);
+        [Some(&mut self.network), of_topology, of_teacher].into_iter().flatten()
+    }
+
+    /// The weights of all networks.
+    pub(crate) fn weights_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let of_topology = self.method.topology_mut().map(|settings| &mut settings.weights);
+        let of_teacher = self.teacher.as_mut().map(|teacher| &mut teacher.weights);
+        [Some(&mut self.weights), of_topology, of_teacher].into_iter().flatten()
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
-        let network = Network::by_name(&self.network, Head::Embedding).map_err(|e| e.to_string())?;
+        let network = Network::by_name_or_file(&self.network, Head::Embedding).map_err(|e| e.to_string())?;
         self.preprocess().map_err(|e| e.to_string())?;
         let within =
             |key: &str, value: f64, expected: &str, is_within: bool| -> std::result::Result<(), String> {
@@ -783,7 +805,8 @@ impl Config {
 
     fn check_neighbourhood(&self, within: &Within) -> std::result::Result<(), String> {
         let Some(n) = self.method.topology() else { return Ok(()) };
-        Network::by_name(&n.network, Head::Embedding).map_err(|e| format!("neighbourhood.network: {e}"))?;
+        Network::by_name_or_file(&n.network, Head::Embedding)
+            .map_err(|e| format!("neighbourhood.network: {e}"))?;
         within("neighbourhood.margin", n.margin, "0 or above", n.margin >= 0.0)?;
         within("neighbourhood.pairs", n.pairs as f64, "1 to 65536", (1..=65_536).contains(&n.pairs))?;
         for (key, value) in [("alpha", n.alpha), ("beta", n.beta), ("eta_t", n.eta_t)] {
@@ -801,7 +824,7 @@ impl Config {
             Some(head) => network.with_head(head).map_err(|e| e.to_string()),
             None => Ok(network.clone()),
         };
-        let own = Network::by_name(&teacher.network, Head::Embedding)
+        let own = Network::by_name_or_file(&teacher.network, Head::Embedding)
             .map_err(|e| format!("teacher.network: {e}"))?;
         let of_teacher = with_head(&own, &teacher.head)?.output_width();
         let of_student = with_head(network, &self.head)?.output_width();
@@ -847,7 +870,7 @@ impl Config {
     /// # Errors
     /// [`Error::Models`] for an unknown name; [`Error::Core`] where [`Preprocess::check`] refuses the sizes.
     pub fn preprocess_for(&self, network: &str) -> Result<Preprocess> {
-        let InputSpec { mean, std, .. } = Network::input_of(network)?;
+        let InputSpec { mean, std, .. } = Network::input_of_name_or_file(network)?;
         Ok(Preprocess { mean, std, ..Preprocess::imagenet(self.images.resize, self.images.crop)? })
     }
 
@@ -864,6 +887,14 @@ impl Config {
         toml::to_string(self)
             .map_err(|e| Error::Config { path: PathBuf::from("(in memory)"), reason: e.to_string() })
     }
+}
+
+/// A path that is relative to `folder`, made absolute.
+fn absolute(folder: &Path, path: &str) -> Result<String> {
+    let path = folder.join(path);
+    let found = std::path::absolute(&path).and_then(|path| path.canonicalize());
+    let found = found.map_err(sketchfind_core::Error::io("read", &path))?;
+    Ok(found.to_string_lossy().into_owned())
 }
 
 /// Refuses a value that is not finite or not within its range: key, value, what is expected, whether it is.

@@ -367,7 +367,7 @@ impl<'a> TopologySource<'a> {
         let Some(settings) = config.method.topology() else {
             return Ok(None);
         };
-        let network = Network::by_name(&settings.network, Head::Embedding)?;
+        let network = Network::by_name_or_file(&settings.network, Head::Embedding)?;
         let initial = run::topology_weights(config, settings, &network)?;
         Ok(Some(TopologySource { settings, network, initial }))
     }

@@ -154,7 +154,7 @@ pub struct InitialWeights {
 /// # Errors
 /// [`Error::Models`] where they cannot be read or do not fit.
 pub fn initial_weights(config: &Config, network: &Network) -> Result<InitialWeights> {
-    pretrained(&config.weights, config.seed, network, config.head.as_ref())
+    pretrained((&config.network, &config.weights), config.seed, network, config.head.as_ref())
 }
 
 /// Reads or draws the weights of the network that R comes from.
@@ -166,7 +166,7 @@ pub fn topology_weights(
     settings: &Neighbourhood,
     network: &Network,
 ) -> Result<InitialWeights> {
-    pretrained(&settings.weights, config.seed, network, None)
+    pretrained((&settings.network, &settings.weights), config.seed, network, None)
 }
 
 /// The SHA-256 of the weights that R comes from, for a method that has it.
@@ -175,7 +175,7 @@ pub fn topology_weights(
 /// As [`initial_weights`].
 pub(crate) fn topology_sha256(config: &Config) -> Result<Option<String>> {
     let of = |settings: &Neighbourhood| -> Result<String> {
-        let network = Network::by_name(&settings.network, Head::Embedding)?;
+        let network = Network::by_name_or_file(&settings.network, Head::Embedding)?;
         Ok(topology_weights(config, settings, &network)?.sha256)
     };
     config.method.topology().map(of).transpose()
@@ -191,7 +191,7 @@ pub(crate) fn teacher_sha256(config: &Config) -> Result<Option<String>> {
 }
 
 pub(crate) fn pretrained(
-    path: &str,
+    (name, path): (&str, &str),
     seed: u64,
     network: &Network,
     head: Option<&HeadSpec>,
@@ -202,7 +202,7 @@ pub(crate) fn pretrained(
     };
     match (path != RANDOM).then(|| PathBuf::from(path)) {
         Some(path) => {
-            let all = weights::import(&path, network.name())?;
+            let all = weights::import(&path, name)?;
             let mut source =
                 all.metadata().get("source").cloned().unwrap_or_else(|| file_name(&path).unwrap_or_default());
             let mut all = all;
@@ -233,7 +233,7 @@ pub(crate) fn pretrained(
 /// # Errors
 /// [`Error::Models`] where no network has its name.
 pub fn network_of(config: &Config) -> Result<Network> {
-    let network = Network::by_name(&config.network, Head::Embedding)?;
+    let network = Network::by_name_or_file(&config.network, Head::Embedding)?;
     Ok(match &config.head {
         Some(head) => network.with_head(head)?,
         None => network,
@@ -248,13 +248,7 @@ pub(crate) fn portable(config: &Config) -> Result<String> {
             *weights = name;
         }
     };
-    shorten(&mut config.weights);
-    if let Some(teacher) = &mut config.teacher {
-        shorten(&mut teacher.weights);
-    }
-    if let Some(neighbourhood) = config.method.topology_mut() {
-        shorten(&mut neighbourhood.weights);
-    }
+    config.weights_mut().for_each(shorten);
     config.to_toml()
 }
 

@@ -221,9 +221,7 @@ impl Study {
         merge(&mut table, &method.set);
         let seed = i64::try_from(seed).map_err(|e| refuse(format!("seed {seed}: {e}")))?;
         table.insert("seed".into(), toml::Value::Integer(seed));
-        let mut config = Config::parse(&table.to_string(), &origin)?;
-        config.make_absolute(base.parent().unwrap_or(Path::new("")))?;
-        Ok(config)
+        Config::parse_in(&table.to_string(), &origin, base.parent().unwrap_or(Path::new("")))
     }
 }
 

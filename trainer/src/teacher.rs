@@ -26,12 +26,15 @@ impl Teacher {
     /// # Errors
     /// [`crate::Error::Models`] where they do not fit; errors of files.
     pub fn weights(settings: &config::Teacher, seed: u64) -> Result<(Network, InitialWeights)> {
-        let network = Network::by_name(&settings.network, Head::Embedding)?;
+        let network = Network::by_name_or_file(&settings.network, Head::Embedding)?;
         let network = match &settings.head {
             Some(head) => network.with_head(head)?,
             None => network,
         };
-        let weights = run::pretrained(&settings.weights, seed, &network, settings.head.as_ref())?;
+        let weights = {
+            let of = (settings.network.as_str(), settings.weights.as_str());
+            run::pretrained(of, seed, &network, settings.head.as_ref())?
+        };
         Ok((network, weights))
     }
 

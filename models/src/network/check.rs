@@ -1,6 +1,6 @@
 //! The rules that every description keeps.
 
-use super::{Node, Op};
+use super::{Node, Op, Padding};
 use crate::{Error, Result};
 
 /// What flows along an edge: a feature map `[n, c, h, w]` or a vector `[n, c]` for each image.
@@ -8,6 +8,53 @@ use crate::{Error, Result};
 pub(super) enum Flow {
     Map(usize),
     Vector(usize),
+}
+
+/// The largest number of channels or features; descriptions come out of files too.
+const LARGEST: usize = 1 << 24;
+/// The largest stride, kernel and padding, and a flattened map's largest height and width.
+const WIDEST: usize = 1 << 16;
+/// The most values of a tensor.
+const MOST_VALUES: usize = 1 << 31;
+
+/// Checks that an operation's sizes can be computed with, and that its epsilon is one.
+fn check_sizes(op: &Op) -> std::result::Result<(), String> {
+    let (channels, extents, eps): (&[usize], Vec<usize>, f64) = match op {
+        Op::Conv2d { in_channels, out_channels, kernel, stride, padding, groups, .. } => {
+            let padding = match padding {
+                Padding::Fixed(padding) => *padding,
+                Padding::Same => [0, 0],
+            };
+            (&[*in_channels, *out_channels, *groups], [*kernel, *stride, padding].concat(), 0.0)
+        }
+        Op::MaxPool2d { kernel, stride, padding, .. } | Op::AvgPool2d { kernel, stride, padding } => {
+            (&[], [*kernel, *stride, *padding].concat(), 0.0)
+        }
+        Op::Flatten { size } => (&[], size.to_vec(), 0.0),
+        Op::BatchNorm2d { channels, eps, .. } | Op::LayerNorm { channels, eps, .. } => {
+            (&[*channels], Vec::new(), *eps)
+        }
+        Op::ChannelScale { channels, .. } => (&[*channels], Vec::new(), 0.0),
+        Op::Linear { in_features, out_features, .. } => (&[*in_features, *out_features], Vec::new(), 0.0),
+        _ => (&[], Vec::new(), 0.0),
+    };
+    if let Some(size) = channels.iter().find(|size| !(1..=LARGEST).contains(*size)) {
+        return Err(format!("it has {size} channels, features or groups, expected 1 to {LARGEST}"));
+    }
+    if let Some(extent) = extents.iter().find(|extent| **extent > WIDEST) {
+        return Err(format!("a stride, kernel, padding or size is {extent}, expected at most {WIDEST}"));
+    }
+    if !(0.0..1.0).contains(&eps) {
+        return Err(format!("its epsilon is {eps}, expected 0 to 1"));
+    }
+    let is_large = |shape: &[usize]| {
+        let n_values = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+        n_values.is_none_or(|n_values| n_values > MOST_VALUES)
+    };
+    match op.parameters().iter().find(|parameter| is_large(&parameter.shape)) {
+        Some(large) => Err(format!("'{}' has the shape {:?}, too many values", large.name, large.shape)),
+        None => Ok(()),
+    }
 }
 
 /// Checks a description and returns what flows out of each node; a vector out of the last.
@@ -32,6 +79,7 @@ pub(super) fn check(network: &str, nodes: &[Node]) -> Result<Vec<Flow>> {
         if (index == 0) != (node.op == Op::Input) {
             return Err(error("expected the input as node 0 and nowhere else".into()));
         }
+        check_sizes(&node.op).map_err(&error)?;
         for parameter in node.op.parameters() {
             if parameter.shape.contains(&0) {
                 return Err(error(format!("'{}' has the shape {:?}", parameter.name, parameter.shape)));
@@ -81,7 +129,12 @@ pub(super) fn check(network: &str, nodes: &[Node]) -> Result<Vec<Flow>> {
                 }
                 Flow::Vector(c * cells * cells)
             }
-            (Op::Flatten { size: [height, width] }, Some(Flow::Map(c))) => Flow::Vector(c * height * width),
+            (Op::Flatten { size: [height, width] }, Some(Flow::Map(c))) => {
+                match c.checked_mul(height * width) {
+                    Some(features @ 1..=LARGEST) => Flow::Vector(features),
+                    _ => return Err(error(format!("it makes a vector of {c} x {height} x {width} numbers"))),
+                }
+            }
             (Op::Linear { in_features, out_features, .. }, Some(flow)) => {
                 let (Flow::Map(c) | Flow::Vector(c)) = flow;
                 if *in_features != c {
@@ -99,9 +152,11 @@ pub(super) fn check(network: &str, nodes: &[Node]) -> Result<Vec<Flow>> {
                     Flow::Map(c) => Some(c),
                     Flow::Vector(_) => None,
                 });
-                match channels.sum() {
-                    Some(sum) => Flow::Map(sum),
-                    None => return Err(error("it puts a vector behind a map".into())),
+                let channels: Option<Vec<usize>> = channels.collect();
+                let channels = channels.ok_or_else(|| error("it puts a vector behind a map".into()))?;
+                match channels.iter().try_fold(0_usize, |sum, &c| sum.checked_add(c)) {
+                    Some(sum @ 1..=LARGEST) => Flow::Map(sum),
+                    _ => return Err(error(format!("it makes a map of more than {LARGEST} channels"))),
                 }
             }
             (Op::Add, Some(flow)) => {

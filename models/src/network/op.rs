@@ -1,11 +1,14 @@
 //! The operations of networks, and the tensors that each needs.
 
+use serde::{Deserialize, Serialize};
+
 /// What [`Op::Gem`] raises smaller values to, so that their power has a gradient.
 pub const GEM_MIN: f64 = 1e-6;
 
 /// One operation. Parameter names are `<name>.weight`, `<name>.bias`, `<name>.running_mean` and
 /// `<name>.running_var`, as in torchvision's state dictionaries.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
     /// The network's input, `[n, 3, h, w]`. Always node 0 and only there.
     Input,
@@ -120,7 +123,8 @@ pub enum Op {
 }
 
 /// Zeros around a map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Padding {
     /// So many above and below, left and right.
     Fixed([usize; 2]),
@@ -151,7 +155,8 @@ impl Padding {
 }
 
 /// A node: an operation on the outputs of earlier nodes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Node {
     /// The operation.
     pub op: Op,

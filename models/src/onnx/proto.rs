@@ -1,5 +1,6 @@
 //! The messages of ONNX's protobuf format that a convolutional network needs, field numbers as in `onnx.proto`
-//! of ONNX 1.13 (IR version 8). Fields that are never written are left out.
+//! of ONNX 1.13 (IR version 8). Some fields are read only, to be refused where they hold anything: these stay bytes, so
+//! that nothing inside of them is looked at. Fields that are neither written nor minded are left out.
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Model {
@@ -15,6 +16,10 @@ pub(super) struct Model {
     pub(super) opset_import: Vec<OperatorSet>,
     #[prost(message, repeated, tag = "14")]
     pub(super) metadata_props: Vec<StringEntry>,
+    #[prost(bytes = "vec", repeated, tag = "20")]
+    pub(super) training_info: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "25")]
+    pub(super) functions: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -45,6 +50,8 @@ pub(super) struct Graph {
     pub(super) input: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
     pub(super) output: Vec<ValueInfo>,
+    #[prost(bytes = "vec", repeated, tag = "15")]
+    pub(super) sparse_initializer: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -59,6 +66,8 @@ pub(super) struct Node {
     pub(super) op_type: String,
     #[prost(message, repeated, tag = "5")]
     pub(super) attribute: Vec<Attribute>,
+    #[prost(string, tag = "7")]
+    pub(super) domain: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -71,8 +80,16 @@ pub(super) struct Attribute {
     pub(super) i: i64,
     #[prost(bytes = "vec", tag = "4")]
     pub(super) s: Vec<u8>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) t: Option<TensorProto>,
+    #[prost(bytes = "vec", optional, tag = "6")]
+    pub(super) g: Option<Vec<u8>>,
+    #[prost(float, repeated, packed = "false", tag = "7")]
+    pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(super) ints: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "11")]
+    pub(super) graphs: Vec<Vec<u8>>,
     #[prost(int32, tag = "20")]
     pub(super) kind: i32,
 }
@@ -102,18 +119,36 @@ pub(super) struct TensorProto {
     pub(super) dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub(super) data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    pub(super) float_data: Vec<f32>,
+    #[prost(int32, repeated, tag = "5")]
+    pub(super) int32_data: Vec<i32>,
+    #[prost(int64, repeated, tag = "7")]
+    pub(super) int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     pub(super) name: String,
     #[prost(bytes = "vec", tag = "9")]
     pub(super) raw_data: Vec<u8>,
+    #[prost(double, repeated, tag = "10")]
+    pub(super) double_data: Vec<f64>,
+    #[prost(message, repeated, tag = "13")]
+    pub(super) external_data: Vec<StringEntry>,
+    #[prost(int32, tag = "14")]
+    pub(super) data_location: i32,
 }
 
 /// `TensorProto.DataType`.
 pub(super) const FLOAT: i32 = 1;
 pub(super) const UINT8: i32 = 2;
 pub(super) const INT8: i32 = 3;
+pub(super) const UINT16: i32 = 4;
+pub(super) const INT16: i32 = 5;
 pub(super) const INT32: i32 = 6;
+pub(super) const INT64: i32 = 7;
+pub(super) const BOOL: i32 = 9;
 pub(super) const FLOAT16: i32 = 10;
+pub(super) const DOUBLE: i32 = 11;
+pub(super) const BFLOAT16: i32 = 16;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ValueInfo {
