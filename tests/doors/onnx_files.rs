@@ -195,7 +195,7 @@ fn every_operation_comes_back() {
 /// A released model in 8 bits, read back.
 #[test]
 fn the_released_model_comes_back() {
-    let path = surroundings::checkout().join("models/zoo/emoji-mobilenet_v2/model.onnx");
+    let path = surroundings::checkout().join("models/zoo/general-mobilenet_v2/model.onnx");
     let imported = import::read(&path, None).unwrap();
     let known = imported.known.unwrap();
     assert_eq!(known.name, "mobilenet_v2");

@@ -17,7 +17,7 @@ use crate::{bench_embed, emoji, fetch, provision, say};
 const N_ROWS: usize = 100_000;
 const N_QUERIES: usize = 1_000;
 /// The model, the photos and the starts of the program by which one sketch's time is measured.
-const ZOO: &str = "models/zoo/emoji-mobilenet_v2";
+const ZOO: &str = "models/zoo/general-mobilenet_v2";
 const N_PHOTOS: usize = 10_000;
 const N_COLD: usize = 11;
 /// Width, and what share of [`N_ROWS`] has it.
