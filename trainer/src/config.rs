@@ -918,7 +918,9 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
         let mut n_configs = 0;
         let entries = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let paths: Vec<PathBuf> = entries(&folder).chain(entries(&folder.join("paper"))).collect();
+        let below = ["paper", "recipes"].map(|name| folder.join(name));
+        let paths: Vec<PathBuf> =
+            entries(&folder).chain(below.iter().flat_map(|folder| entries(folder))).collect();
         for path in paths.into_iter().filter(|path| path.is_file()) {
             let text = std::fs::read_to_string(&path).unwrap();
             let config = Config::parse(&text, &path).unwrap();
@@ -926,7 +928,7 @@ mod tests {
             assert!(text.starts_with("# "), "{} is not headed by its command", path.display());
             n_configs += 1;
         }
-        assert!(n_configs >= 3 + 5 * 3);
+        assert!(n_configs >= 3 + 5 * 3 + 2);
     }
 
     /// A method that trains the topology cannot be had without its settings, in a file or by hand.

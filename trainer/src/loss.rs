@@ -81,16 +81,23 @@ mod tests {
         }
     }
 
+    /// What tests/reference/make_losses.py wrote.
+    fn reference() -> Weights {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/losses.safetensors");
+        Weights::load(&path).unwrap()
+    }
+
+    fn tensor(reference: &Weights, name: &str) -> Tensor {
+        let tensor = reference.get(name).unwrap();
+        let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
+        Tensor::from_slice(&tensor.values).reshape(shape)
+    }
+
     /// Every loss on the embeddings that tests/reference/make_losses.py has, with its gradients.
     #[test]
     fn losses_and_gradients_equal_pytorchs() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/losses.safetensors");
-        let reference = Weights::load(&path).unwrap();
-        let get = |name: &str| {
-            let tensor = reference.get(name).unwrap();
-            let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
-            Tensor::from_slice(&tensor.values).reshape(shape)
-        };
+        let reference = reference();
+        let get = |name: &str| tensor(&reference, name);
         let photos: Vec<i64> =
             reference.get("photos").unwrap().values.iter().map(|&photo| photo as i64).collect();
         type Case<'a> = (&'a str, Box<dyn Fn(&Tensor, &Tensor) -> LossValue>);
@@ -135,13 +142,8 @@ mod tests {
 
     #[test]
     fn distillation_equals_pytorchs() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/losses.safetensors");
-        let reference = Weights::load(&path).unwrap();
-        let get = |name: &str| {
-            let tensor = reference.get(name).unwrap();
-            let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
-            Tensor::from_slice(&tensor.values).reshape(shape)
-        };
+        let reference = reference();
+        let get = |name: &str| tensor(&reference, name);
         type Of = fn(&Tensor, &Tensor) -> Result<Tensor>;
         let cases: [(&str, Of); 2] =
             [("embeddings", distillation::of_embeddings), ("relations", distillation::of_relations)];
