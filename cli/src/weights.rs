@@ -83,7 +83,9 @@ fn say_input(imported: &Imported) {
         say(&format!("the graph normalises images itself: mean {mean:?}, std {std:?}, which is left out"));
         let usual = imported.known.as_ref().and_then(|known| Network::input_of(&known.name).ok());
         if usual.is_some_and(|usual| differ(usual.mean, mean) || differ(usual.std, std)) {
-            say("these are not the network's own: state them in the configuration");
+            say(
+                "these are not the network's own, with which training would normalise: the weights expect other numbers",
+            );
         }
     } else if imported.known.is_none() {
         let imagenet = (Preprocess::IMAGENET_MEAN, Preprocess::IMAGENET_STD);

@@ -242,6 +242,25 @@ impl Network {
         sizes.last().copied().unwrap_or(image)
     }
 
+    /// Height and width of the parts that generalised-mean pooling makes of its map for images of `side` pixels; of the
+    /// whole map where there is one part, and nothing where there is no such pooling.
+    ///
+    /// # Errors
+    /// The map's height and width where they are not so many parts of one size.
+    pub fn cell_size(&self, side: usize) -> std::result::Result<Option<[usize; 2]>, [usize; 2]> {
+        let Some((pool, cells)) = self.nodes.iter().find_map(|node| match node.op {
+            Op::Gem { cells, .. } => Some((node, cells)),
+            _ => None,
+        }) else {
+            return Ok(None);
+        };
+        let size = self.map_size(pool.inputs[0], [side; 2]);
+        match size.iter().all(|length| *length > 0 && length % cells == 0) {
+            true => Ok(Some(size.map(|length| length / cells))),
+            false => Err(size),
+        }
+    }
+
     /// Every tensor that the network needs, in the order of its nodes.
     pub fn parameters(&self) -> Vec<ParameterSpec> {
         self.nodes.iter().flat_map(|node| node.op.parameters()).collect()

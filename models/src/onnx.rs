@@ -275,7 +275,7 @@ impl<'a> Writer<'a> {
                 match cells {
                     1 => self.node("GlobalAveragePool", vec![raised], &pooled, vec![]),
                     _ => {
-                        let kernel = self.cell_of(index, *cells)?;
+                        let kernel = self.cell(*cells)?;
                         let attributes =
                             vec![Attribute::ints("kernel_shape", kernel), Attribute::ints("strides", kernel)];
                         self.node("AveragePool", vec![raised], &pooled, attributes);
@@ -369,21 +369,20 @@ impl<'a> Writer<'a> {
         name
     }
 
-    /// The height and width of each of `cells x cells` parts of the map that the node at `index` pools. ONNX has no
-    /// adaptive pooling, so the parts must be of one size, which the size of the image decides.
-    fn cell_of(&self, index: usize, cells: usize) -> Result<[usize; 2]> {
+    /// The height and width of each part that the network's pooling makes. ONNX has no adaptive pooling, so the parts must
+    /// be of one size, which the size of the image decides.
+    fn cell(&self, cells: usize) -> Result<[usize; 2]> {
         let refuse = |reason: String| Error::Onnx { network: self.network.name().to_owned(), reason };
         let side = self.options.image_side.ok_or_else(|| {
             refuse("pooling by cells needs images of one size, and none is given".to_owned())
         })?;
-        let [height, width] = self.network.map_size(self.network.nodes()[index].inputs[0], [side; 2]);
-        if height == 0 || width == 0 || height % cells != 0 || width % cells != 0 {
-            return Err(refuse(format!(
+        match self.network.cell_size(side) {
+            Ok(size) => Ok(size.unwrap_or_default()),
+            Err([height, width]) => Err(refuse(format!(
                 "its last map has {height} x {width} places for images of {side} pixels, which {cells} x {cells} cells \
                  do not divide"
-            )));
+            ))),
         }
-        Ok([height / cells, width / cells])
     }
 
     fn is_half(&self) -> bool {

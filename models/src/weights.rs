@@ -292,6 +292,17 @@ fn import_onnx(file: &Path, network_name: &str, described: &Network) -> Result<W
         let reason = format!("its graph is not that of the network '{network_name}'");
         return Err(Error::weights_file(file, reason));
     }
+    let usual = Network::input_of_name_or_file(network_name)?;
+    let is_near = |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-3);
+    let (mean, std) = (imported.input.mean, imported.input.std);
+    if imported.normalises && !(is_near(mean, usual.mean) && is_near(std, usual.std)) {
+        let reason = format!(
+            "its graph normalises images with mean {mean:?} and std {std:?}, the network '{network_name}' with {:?} and \
+             {:?}: its weights expect other numbers than training would give them",
+            usual.mean, usual.std
+        );
+        return Err(Error::weights_file(file, reason));
+    }
     Ok(imported.weights.with_metadata("network", described.name()))
 }
 

@@ -80,7 +80,7 @@ pub fn sketch(
     write(view, preprocess, out)
 }
 
-/// A photo as it is trained on.
+/// A photo as it is trained on; `has_lines` where lines can be drawn from it.
 ///
 /// # Shapes
 /// `out`: `[3, crop, crop]`, normalised.
@@ -89,6 +89,7 @@ pub fn sketch(
 /// [`crate::Error::Core`] where the picture was resized otherwise.
 pub fn photo(
     picture: &Picture,
+    has_lines: bool,
     geometry: Geometry,
     settings: &Augmentation,
     preprocess: &Preprocess,
@@ -97,7 +98,7 @@ pub fn photo(
 ) -> Result<()> {
     // All are drawn, so that one share does not move what another decides.
     let [lines, grey, colour] = [(); 3].map(|()| stream.unit());
-    if lines < settings.lines {
+    if lines < settings.lines && has_lines {
         return write(warped(&drawn(picture, stream)?, geometry, None, preprocess)?, preprocess, out);
     }
     let mut view = warped(&picture.image, geometry, None, preprocess)?;
@@ -321,7 +322,7 @@ mod tests {
         let mut stream = Stream::new(seed, "augmentation", &[]);
         let geometry = Geometry::draw(settings, may_flip, &mut stream);
         let mut out = vec![0.0; preprocess.tensor_len()];
-        photo(&picture(40), geometry, settings, &preprocess, &mut stream, &mut out).unwrap();
+        photo(&picture(40), true, geometry, settings, &preprocess, &mut stream, &mut out).unwrap();
         out
     }
 

@@ -143,10 +143,11 @@ impl Sampler {
                 let (sketch, positive) = match query.checked_sub(n_sketches) {
                     Some(index) => (SketchOf::Photo, self.pairs.without_sketch[index]),
                     None => {
+                        let photo = self.pairs.sketches[query].1;
+                        let drawn = Stream::new(self.seed, "pseudo-sketch", &indices).unit();
                         let is_pseudo =
-                            Stream::new(self.seed, "pseudo-sketch", &indices).unit() < self.pseudo_share;
-                        let sketch = if is_pseudo { SketchOf::Photo } else { SketchOf::Person(query) };
-                        (sketch, self.pairs.sketches[query].1)
+                            drawn < self.pseudo_share && !self.pairs.without_lines.contains(&photo);
+                        (if is_pseudo { SketchOf::Photo } else { SketchOf::Person(query) }, photo)
                     }
                 };
                 // Uniform over the other photos: draw from one fewer and step over the sketch's own.
@@ -271,7 +272,9 @@ impl Sampler {
                 augment::sketch(picture, is_pseudo, geometry, settings, preprocess, &mut stream, out)
             }
             (View::Moved(geometry), Some(settings)) => {
-                augment::photo(picture, geometry, settings, preprocess, &mut stream, out)
+                let of_photo = entry.negative.filter(|_| role == 2).unwrap_or(entry.positive);
+                let has_lines = !self.pairs.without_lines.contains(&of_photo);
+                augment::photo(picture, has_lines, geometry, settings, preprocess, &mut stream, out)
             }
             (View::Crop(crop), _) if is_pseudo => {
                 Ok(preprocess.write_tensor(&augment::drawn(picture, &mut stream)?, crop, out)?)
@@ -329,7 +332,7 @@ mod tests {
         };
         let photos = (0..5).map(|i| picture(format!("p{i}"), 100 + i)).collect();
         let sketches = (0..10).map(|i| (picture(format!("s{i}"), i), usize::from(i) / 2)).collect();
-        Arc::new(Pairs { photos, sketches, without_sketch: Vec::new() })
+        Arc::new(Pairs { photos, sketches, ..Pairs::default() })
     }
 
     fn person(entry: &Entry) -> usize {
@@ -425,6 +428,12 @@ mod tests {
         assert_eq!(count(&with_lines(None, vec![])), (0, 400));
         assert_eq!(count(&with_lines(Some(0.0), vec![])), (0, 400));
         assert_eq!(count(&with_lines(Some(1.0), vec![])), (400, 400));
+        // A photo that is too flat for lines keeps its two sketches.
+        let flat = Pairs { without_lines: [2].into(), ..(*pairs()).clone() };
+        let all = config(|config| config.pseudo_sketches = Some(config::PseudoSketches { share: 1.0 }));
+        let sampler = Sampler::new(Arc::new(flat), &all).unwrap();
+        let entries: Vec<Entry> = (0..50).flat_map(|epoch| sampler.entries(epoch, 0)).collect();
+        assert!(entries.iter().all(|entry| (entry.sketch == SketchOf::Photo) == (entry.positive != 2)));
         let (n_pseudo, n) = count(&with_lines(Some(0.3), vec![]));
         assert!((80..160).contains(&n_pseudo) && n == 400, "{n_pseudo}");
         // Two photos besides the ten sketches: a sixth of all queries.

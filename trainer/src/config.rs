@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::image::Preprocess;
-use sketchfind_models::network::{Head, HeadSpec, InputSpec, Network, Pooling, file};
+use sketchfind_models::network::{Head, HeadSpec, InputSpec, Network, ParameterKind, Pooling, Stage, file};
 
+use crate::run::NetworkFile;
 use crate::{Error, Result};
 
 /// A configuration. [`Config::load`] reads it from a file and checks it.
@@ -402,6 +403,16 @@ pub struct Rates {
     pub head: f64,
 }
 
+impl Rates {
+    /// The factor of a parameter of a stage. What stands before the first stride belongs to the first stage.
+    pub fn factor(&self, stage: Option<&Stage>) -> f64 {
+        match stage {
+            Some(Stage::Map(stage)) => self.stages.get(stage.saturating_sub(1)).copied().unwrap_or(1.0),
+            Some(Stage::Head) | None => self.head,
+        }
+    }
+}
+
 /// An exponential moving average of the weights: after update t, from 1, `average += (1 - d) * (weights - average)` with
 /// `d = min(decay, (1 + t) / (10 + t))`, so that the beginning is forgotten soon.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -656,6 +667,25 @@ impl Config {
         Ok(config)
     }
 
+    /// The configuration of a run, whose networks' files were at these places.
+    ///
+    /// # Errors
+    /// [`Error::Config`], also where a network's file is not what it was.
+    pub(crate) fn parse_with_networks(text: &str, origin: &Path, files: &[NetworkFile]) -> Result<Config> {
+        let mut config = Config::deserialised(text, origin)?;
+        let named = config.networks_mut().filter(|network| file::is_file(network));
+        for (network, NetworkFile { path, sha256 }) in named.zip(files) {
+            let found = sketchfind_core::fingerprint::of_file(path)?;
+            if found != *sha256 {
+                let reason =
+                    format!("'{}' has changed: its sha256 is {found}, expected {sha256}", path.display());
+                return Err(Error::Config { path: origin.to_owned(), reason });
+            }
+            *network = path.to_string_lossy().into_owned();
+        }
+        config.checked(origin)
+    }
+
     fn deserialised(text: &str, path: &Path) -> Result<Config> {
         toml::from_str(text)
             .map_err(|e| Error::Config { path: path.to_owned(), reason: e.to_string().trim().to_owned() })
@@ -669,7 +699,7 @@ impl Config {
     }
 
     /// The names or files of all networks.
-    fn networks_mut(&mut self) -> impl Iterator<Item = &mut String> {
+    pub(crate) fn networks_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let of_topology = self.method.topology_mut().map(|settings| &mut settings.network);
         let of_teacher = self.teacher.as_mut().map(|teacher| &mut teacher.network);
         [Some(&mut self.network), of_topology, of_teacher].into_iter().flatten()
@@ -683,7 +713,6 @@ impl Config {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        let network = Network::by_name_or_file(&self.network, Head::Embedding).map_err(|e| e.to_string())?;
         self.preprocess().map_err(|e| e.to_string())?;
         let within =
             |key: &str, value: f64, expected: &str, is_within: bool| -> std::result::Result<(), String> {
@@ -693,7 +722,7 @@ impl Config {
                     Err(format!("{key} is {value}, expected {expected}"))
                 }
             };
-        self.check_head(&within)?;
+        let network = self.with_head(("", &self.network), self.head.as_ref(), &within)?;
         let train = &self.train;
         within("train.epochs", train.epochs as f64, "1 to 1000000", (1..=1_000_000).contains(&train.epochs))?;
         within("train.batch", train.batch as f64, "1 to 65536", (1..=65_536).contains(&train.batch))?;
@@ -753,17 +782,35 @@ impl Config {
         }
     }
 
-    fn check_head(&self, within: &Within) -> std::result::Result<(), String> {
-        let Some(head) = &self.head else { return Ok(()) };
+    /// A network with its head, which must be one that images of this size can pass.
+    fn with_head(
+        &self,
+        (table, network): (&str, &str),
+        head: Option<&HeadSpec>,
+        within: &Within,
+    ) -> std::result::Result<Network, String> {
+        let of_table = |reason: String| if table.is_empty() { reason } else { format!("{table}.{reason}") };
+        let network = Network::by_name_or_file(network, Head::Embedding)
+            .map_err(|e| of_table(format!("network: {e}")))?;
+        let Some(head) = head else { return Ok(network) };
+        let key = |key: &str| of_table(format!("head.{key}"));
         if let Pooling::Gem { p, cells, .. } = head.pooling {
-            within("head.pooling.p", p, "above 0 to 100", p > 0.0 && p <= 100.0)?;
-            within("head.pooling.cells", cells as f64, "1 to 16", (1..=16).contains(&cells))?;
+            within(&key("pooling.p"), p, "above 0 to 100", p > 0.0 && p <= 100.0)?;
+            within(&key("pooling.cells"), cells as f64, "1 to 16", (1..=16).contains(&cells))?;
         }
         if let Some(projection) = &head.projection {
             let width = projection.width;
-            within("head.projection.width", width as f64, "1 to 65536", (1..=65_536).contains(&width))?;
+            within(&key("projection.width"), width as f64, "1 to 65536", (1..=65_536).contains(&width))?;
         }
-        Ok(())
+        let headed = network.with_head(head).map_err(|e| of_table(format!("head: {e}")))?;
+        let crop = self.images.crop as usize;
+        match headed.cell_size(crop) {
+            Ok(_) => Ok(headed),
+            Err([height, width]) => Err(format!(
+                "{}: the last map has {height} x {width} places for images of {crop} pixels, which the cells do not divide",
+                key("pooling.cells")
+            )),
+        }
     }
 
     fn check_loss(&self, within: &Within) -> std::result::Result<(), String> {
@@ -820,14 +867,8 @@ impl Config {
     fn check_teacher(&self, network: &Network, within: &Within) -> std::result::Result<(), String> {
         let Some(teacher) = &self.teacher else { return Ok(()) };
         within("teacher.weight", teacher.weight, "above 0", teacher.weight > 0.0)?;
-        let with_head = |network: &Network, head: &Option<HeadSpec>| match head {
-            Some(head) => network.with_head(head).map_err(|e| e.to_string()),
-            None => Ok(network.clone()),
-        };
-        let own = Network::by_name_or_file(&teacher.network, Head::Embedding)
-            .map_err(|e| format!("teacher.network: {e}"))?;
-        let of_teacher = with_head(&own, &teacher.head)?.output_width();
-        let of_student = with_head(network, &self.head)?.output_width();
+        let own = self.with_head(("teacher", &teacher.network), teacher.head.as_ref(), within)?;
+        let (of_teacher, of_student) = (own.output_width(), network.output_width());
         if teacher.distillation == Distillation::Embeddings && of_teacher != of_student {
             return Err(format!(
                 "teacher.distillation is 'embeddings', for which both are as wide, but the teacher has {of_teacher} numbers and the \
@@ -853,8 +894,11 @@ impl Config {
         for &factor in rates.stages.iter().chain([&rates.head]) {
             within("rates", factor, "0 or above", factor >= 0.0)?;
         }
-        let is_any = rates.stages.iter().chain([&rates.head]).any(|&factor| factor > 0.0);
-        within("rates", 0.0, "a factor above 0, so that something is trained", is_any)
+        let stages = network.stages();
+        let is_any = network.parameters().iter().any(|parameter| {
+            parameter.kind == ParameterKind::Trained && rates.factor(stages.get(&parameter.name)) > 0.0
+        });
+        within("rates", 0.0, "a factor above 0 for some parameter, so that something is trained", is_any)
     }
 
     /// The way from an image to the network's input.
@@ -974,6 +1018,16 @@ mod tests {
                 "rates.stages has 1 factors, expected 5",
             ),
             ("[train]", "[rates]\nstages = [0.0, 0.0, 0.0, 0.0, 0.0]\nhead = 0.0\n[train]", "is trained"),
+            (
+                "[train]",
+                "[rates]\nstages = [0.0, 0.0, 0.0, 0.0, 0.0]\nhead = 1.0\n[train]",
+                "something is trained",
+            ),
+            (
+                "[train]",
+                "[head]\nnormalise = true\npooling = { kind = \"gem\", p = 3.0, learn = false, cells = 3 }\n[train]",
+                "4 x 4 places for images of 128 pixels",
+            ),
             ("[train]", "[pseudo_sketches]\nshare = 1.5\n[train]", "pseudo_sketches.share is 1.5"),
             ("[train]", "[head]\nnormalise = true\n[train]", "pooling"),
             (

@@ -1,6 +1,6 @@
 //! The training split in memory: decoded once, resized once, kept as 8-bit pixels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -33,6 +33,8 @@ pub struct Pairs {
     pub sketches: Vec<(Picture, usize)>,
     /// Photos, by index, from which pseudo-sketches are drawn because no sketch is of them.
     pub without_sketch: Vec<usize>,
+    /// Photos, by index, that are too small or too flat for lines.
+    pub without_lines: BTreeSet<usize>,
 }
 
 /// The training split, divided by photo into what is trained on and what is held out.
@@ -64,7 +66,11 @@ impl TrainingData {
         let photos: Vec<_> = dataset.photos_in(Split::Train).collect();
         let sketches: Vec<_> = dataset.sketches_in(Split::Train).collect();
         let n_images = photos.len() + sketches.len();
-        let n_bytes = n_images as u64 * u64::from(preprocess.resize).pow(2) * 3;
+        let draws_lines =
+            config.pseudo_sketches.is_some() || config.augmentation.is_some_and(|a| a.lines > 0.0);
+        // Photos whose lines are drawn keep their opacity besides; any of them may have one.
+        let n_planes = photos.len() as u64 * if draws_lines { 4 } else { 3 } + sketches.len() as u64 * 3;
+        let n_bytes = n_planes * u64::from(preprocess.resize).pow(2);
         if n_bytes > config.images.memory_mib.saturating_mul(1 << 20) {
             return Err(refuse(format!(
                 "its {n_images} training images take {} MiB at {} x {} pixels, images.memory_mib allows {}",
@@ -80,11 +86,11 @@ impl TrainingData {
             .chain(sketches.iter().map(|sketch| (&sketch.id, &sketch.path)))
             .collect();
         let refusals = Mutex::new(BTreeMap::new());
-        let look = |index: usize, size: (u32, u32), picture: &Picture| {
-            if config.pseudo_sketches.is_some() && index < photos.len() {
-                if let Some(reason) = lines::refusal(size, &picture.image, picture.alpha.as_ref()) {
-                    refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(index, reason);
-                }
+        let look = |index: usize, size: (u32, u32), picture: &mut Picture| {
+            if !(draws_lines && index < photos.len()) {
+                picture.alpha = None;
+            } else if let Some(reason) = lines::refusal(size, &picture.image, picture.alpha.as_ref()) {
+                refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(index, reason);
             }
         };
         let mut decoded =
@@ -109,9 +115,11 @@ impl TrainingData {
                 .filter(|photo| !has_sketch[*photo] && !refusals.contains_key(photo))
                 .collect();
         }
+        let flat: BTreeSet<usize> = refusals.keys().copied().collect();
         let without_lines: Vec<(String, String)> =
             refusals.into_iter().map(|(photo, reason)| (photos[photo].id.clone(), reason)).collect();
-        let all = Pairs { photos: photo_pictures, sketches: sketch_pictures, without_sketch };
+        let all =
+            Pairs { photos: photo_pictures, sketches: sketch_pictures, without_sketch, without_lines: flat };
         let (train, mut held_out) = all.divide(&held_out);
         // Of held-out photos that nobody has drawn, lines that are drawn once are the queries of validation.
         for photo in std::mem::take(&mut held_out.without_sketch) {
@@ -138,6 +146,19 @@ impl TrainingData {
                 }
             }));
         }
+        let queried: BTreeSet<usize> = train
+            .sketches
+            .iter()
+            .map(|(_, photo)| *photo)
+            .chain(train.without_sketch.iter().copied())
+            .collect();
+        if !config.loss.draws_negatives() && queried.len() < 2 {
+            return Err(refuse(
+                "all sketches that are left to train on are of one photo; the loss takes its negatives out of the batch, \
+                 which needs sketches of two at least"
+                    .into(),
+            ));
+        }
         Ok(TrainingData { train, held_out, without_lines })
     }
 }
@@ -153,24 +174,24 @@ pub(crate) fn decode(
     progress: &(dyn Fn(usize, usize) + Sync),
     interrupted: &AtomicBool,
 ) -> Result<Vec<Picture>> {
-    decode_looking(manifest, files, preprocess, progress, interrupted, &|_, _, _| {})
+    decode_looking(manifest, files, preprocess, progress, interrupted, &|_, _, picture| picture.alpha = None)
 }
 
-/// As [`decode`], and shows each picture to `look`, with its index and the size that its file has.
+/// As [`decode`], with opacity, and shows each picture to `look`, with its index and the size that its file has.
 fn decode_looking(
     manifest: &Path,
     files: &[(&String, &PathBuf)],
     preprocess: &Preprocess,
     progress: &(dyn Fn(usize, usize) + Sync),
     interrupted: &AtomicBool,
-    look: &(dyn Fn(usize, (u32, u32), &Picture) + Sync),
+    look: &(dyn Fn(usize, (u32, u32), &mut Picture) + Sync),
 ) -> Result<Vec<Picture>> {
     let n_done = AtomicUsize::new(0);
     let one = |index: usize, id: &String, path: &Path| -> sketchfind_core::Result<Picture> {
         let (image, alpha) = Rgb8Image::open_with_alpha(path, DecodeLimits::ORDINARY)?;
         let alpha = alpha.map(|alpha| alpha.resized(preprocess)).transpose()?;
-        let picture = Picture { id: id.clone(), image: preprocess.resized(&image)?, alpha };
-        look(index, (image.width(), image.height()), &picture);
+        let mut picture = Picture { id: id.clone(), image: preprocess.resized(&image)?, alpha };
+        look(index, (image.width(), image.height()), &mut picture);
         Ok(picture)
     };
     let decoded: Option<Vec<sketchfind_core::Result<Picture>>> = files
@@ -211,6 +232,10 @@ impl Pairs {
         for (sketch, photo) in self.sketches {
             let part = if is_held_out[photo] { &mut held_out } else { &mut train };
             part.sketches.push((sketch, new_index[photo]));
+        }
+        for photo in self.without_lines {
+            let part = if is_held_out[photo] { &mut held_out } else { &mut train };
+            part.without_lines.insert(new_index[photo]);
         }
         for photo in self.without_sketch {
             let part = if is_held_out[photo] { &mut held_out } else { &mut train };

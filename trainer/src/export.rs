@@ -175,13 +175,7 @@ type Pair = (PathBuf, Option<PathBuf>);
 /// # Errors
 /// [`Error::Data`] where the images are not those that the run was trained on; errors of files.
 fn training_pairs(run: &Run, source: Option<&ImageSource>) -> Result<Vec<Pair>> {
-    let dataset = source.unwrap_or(&run.source).load()?;
-    let sha256 = dataset.fingerprint()?;
-    if sha256 != run.dataset_sha256 {
-        let reason =
-            format!("it is not the run's: its fingerprint is {sha256}, expected {}", run.dataset_sha256);
-        return Err(Error::Data { path: dataset.manifest().to_owned(), reason });
-    }
+    let dataset = run.dataset(source)?;
     let mut sketches: BTreeMap<&str, &Path> = BTreeMap::new();
     for sketch in dataset.sketches() {
         sketches.entry(&dataset.photo_of(sketch).id).or_insert(&sketch.path);
@@ -194,12 +188,14 @@ fn training_pairs(run: &Run, source: Option<&ImageSource>) -> Result<Vec<Pair>> 
 }
 
 /// A pair's images: the photo, and the sketch or lines that are drawn from the photo in its place.
-fn images_of((photo, sketch): &Pair, number: usize) -> Result<[Rgb8Image; 2]> {
+fn images_of((photo, sketch): &Pair, number: usize, preprocess: &Preprocess) -> Result<[Rgb8Image; 2]> {
     let (image, alpha) = Rgb8Image::open_with_alpha(photo, DecodeLimits::ORDINARY)?;
     let sketch = match sketch {
         Some(path) => Rgb8Image::open(path, DecodeLimits::ORDINARY)?,
         None => {
-            let picture = Picture { id: String::new(), image: image.clone(), alpha };
+            // At the size at which lines are drawn in training: filters are so many pixels wide.
+            let alpha = alpha.map(|alpha| alpha.resized(preprocess)).transpose()?;
+            let picture = Picture { id: String::new(), image: preprocess.resized(&image)?, alpha };
             augment::drawn(&picture, &mut Stream::new(0, "exported lines", &[number as u64]))?
         }
     };
@@ -212,7 +208,7 @@ fn calibration_pictures(pairs: &[Pair], preprocess: &Preprocess) -> Result<Vec<P
     let mut pictures = Vec::with_capacity(2 * n);
     for number in 0..n {
         let place = number * pairs.len() / n;
-        for image in images_of(&pairs[place], place)? {
+        for image in images_of(&pairs[place], place, preprocess)? {
             let id = format!("{}-{}", place, pictures.len());
             pictures.push(Picture { id, image: preprocess.resized(&image)?, alpha: None });
         }
@@ -224,7 +220,7 @@ fn calibration_pictures(pairs: &[Pair], preprocess: &Preprocess) -> Result<Vec<P
 fn probe_images(pairs: &[Pair], preprocess: &Preprocess) -> Result<Vec<(String, Rgb8Image)>> {
     let mut images = Vec::new();
     for (number, pair) in pairs.iter().take(N_PROBE_PAIRS).enumerate() {
-        for (kind, image) in ["photo", "sketch"].into_iter().zip(images_of(pair, number)?) {
+        for (kind, image) in ["photo", "sketch"].into_iter().zip(images_of(pair, number, preprocess)?) {
             let is_large = image.width().max(image.height()) > MAX_PROBE_SIDE;
             let image = if is_large { preprocess.resized(&image)? } else { image };
             images.push((format!("{kind}-{}", number + 1), image));

@@ -284,7 +284,7 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
         let gradient_covariance = match config.gradients.filter(|_| is_validated) {
             Some(gradients) => {
                 let of = (position.epochs_done, gradients.batches);
-                Some(landscape::gradient_covariance(config, &mut torch, &sampler, of)?)
+                landscape::gradient_covariance(config, &mut torch, &sampler, of)?
             }
             None => None,
         };
@@ -413,6 +413,7 @@ fn begin_or_check(
         weights_source: initial.source.clone(),
         topology_weights_sha256: topology.map(|topology| topology.initial.sha256.clone()),
         teacher_weights_sha256,
+        network_files: run::network_files(&options.config)?,
         config: run::portable(&options.config)?,
     };
     if options.out.join(run::RUN).exists() {

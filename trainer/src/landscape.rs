@@ -73,7 +73,7 @@ pub fn landscape(
     // The loss at a point, without a trace.
     config.train.batch_norm = BatchNorm::Frozen;
     let (network, weights, _) = network_at(options.run, &config, &run, options.checkpoint)?;
-    let dataset = run.source.load()?;
+    let dataset = run.dataset(None)?;
     let data = TrainingData::load(&dataset, &config, &|_, _| {}, options.interrupted)?;
     let sampler = Sampler::new(Arc::new(data.train), &config)?;
     let n_batches = options.n_batches.min(sampler.steps_per_epoch());
@@ -147,7 +147,7 @@ fn sum(directions: &[Vec<Tensor>; 2], by: [f64; 2]) -> Result<Vec<Tensor>> {
 }
 
 /// The nuclear norm of the covariance of L_FG's gradients between batches, at the network's weights. A covariance has no
-/// negative eigenvalue, so the norm is its trace: `sum_b |g_b - mean g|^2 / (n - 1)`.
+/// negative eigenvalue, so the norm is its trace: `sum_b |g_b - mean g|^2 / (n - 1)`. Nothing where an epoch has one step.
 ///
 /// # Errors
 /// [`Error::Torch`].
@@ -156,12 +156,15 @@ pub fn gradient_covariance(
     network: &mut TorchNetwork,
     sampler: &Sampler,
     (epoch, n_batches): (u64, u64),
-) -> Result<f64> {
+) -> Result<Option<f64>> {
     let config = Config {
         train: crate::config::Train { batch_norm: BatchNorm::Frozen, ..config.train.clone() },
         ..config.clone()
     };
     let n = n_batches.min(sampler.steps_per_epoch());
+    if n < 2 {
+        return Ok(None);
+    }
     let mut mean: Option<Vec<Tensor>> = None;
     let mut squares = 0.0;
     for index in 0..n {
@@ -177,8 +180,8 @@ pub fn gradient_covariance(
                 .collect::<std::result::Result<_, _>>()?,
         });
     }
-    let of_mean = mean.map_or(Ok(0.0), |sum| crate::optimiser::norm(&sum))? / n.max(1) as f64;
-    Ok((squares - n as f64 * of_mean * of_mean).max(0.0) / n.saturating_sub(1).max(1) as f64)
+    let of_mean = mean.map_or(Ok(0.0), |sum| crate::optimiser::norm(&sum))? / n as f64;
+    Ok(Some((squares - n as f64 * of_mean * of_mean).max(0.0) / (n - 1) as f64))
 }
 
 #[cfg(test)]

@@ -66,16 +66,19 @@ fn luminance(photo: &Rgb8Image, alpha: Option<&Alpha>) -> Plane {
     let mut values: Vec<f32> = photo.pixels().chunks_exact(3).map(luma).collect();
     if let Some(alpha) = alpha {
         // The pixels lie over white: what is half transparent is the border, brighter than the product itself.
-        let (mut sum, mut weight) = (0.0_f64, 0.0_f64);
+        let (mut sum, mut weight, mut whole, mut area) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
         for (value, &a) in values.iter().zip(alpha.values()) {
             let share = f64::from(a) / 255.0;
             let border = share * (1.0 - share);
             // value = share * own + (1 - share), solved for the product's own luminance.
-            sum += border * (f64::from(*value) - (1.0 - share)).max(0.0) / share.max(1e-3);
+            let own = (f64::from(*value) - (1.0 - share)).max(0.0);
+            sum += border * own / share.max(1e-3);
             weight += border;
+            whole += own;
+            area += share;
         }
         // No half-transparent pixel at all: look at the whole product.
-        let own = if weight > 0.0 { sum / weight } else { 0.5 };
+        let own = if weight > 0.0 { sum / weight } else { whole / area.max(1e-3) };
         if own > 0.5 {
             values.iter_mut().zip(alpha.values()).for_each(|(value, &a)| {
                 *value = (*value - (1.0 - f32::from(a) / 255.0)).max(0.0);
@@ -224,6 +227,9 @@ mod tests {
         );
         let alpha = Alpha::new(side, side, soft.values.iter().map(|a| (a * 255.0) as u8).collect()).unwrap();
         assert!(refusal((64, 64), &photo, None).unwrap().contains("too flat"));
+        // Cut out with a hard edge, no pixel is half transparent.
+        let hard = Alpha::new(side, side, alpha.clone()).unwrap();
+        assert_eq!(refusal((64, 64), &photo, Some(&hard)), None);
         assert_eq!(refusal((64, 64), &photo, Some(&alpha)), None);
         let lines = draw(&photo, Some(&alpha), &mut Stream::new(1, "lines", &[]));
         let middle = darkness(&lines, 64, |x, y| (30..34).contains(&x) && (15..18).contains(&y));

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::fingerprint;
 use sketchfind_core::image::Preprocess;
+use sketchfind_models::network::Network;
 use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 
 use crate::config::{Features, Neighbourhood as Settings};
@@ -177,7 +178,13 @@ impl<'a> Source<'a> {
 
     /// A fingerprint of everything that the distances of `photos` depend on.
     pub fn fingerprint(&self, photos: &[Picture]) -> String {
-        let (network, weights) = (self.network.network().name(), self.weights_sha256);
+        let description = self.network.network();
+        // Of a network of ours the name says all; a file may call any graph so.
+        let network = match Network::names().contains(&description.name()) {
+            true => description.name().to_owned(),
+            false => format!("{} {:?}", description.name(), description.nodes()),
+        };
+        let weights = self.weights_sha256;
         let mut text =
             format!("format 1\n{network}\n{weights}\n{:?}\n{:?}\n", self.preprocess, self.features);
         for photo in photos {

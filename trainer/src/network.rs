@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sketchfind_models::network::{GEM_MIN, Network, Node, Op, Padding, ParameterKind, Stage};
+use sketchfind_models::network::{GEM_MIN, Network, Node, Op, Padding, ParameterKind};
 use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 use tch::Tensor;
 
@@ -91,12 +91,7 @@ impl TorchNetwork {
     /// [`crate::Error::Torch`].
     pub fn with_rates(mut self, rates: &Rates) -> Result<(TorchNetwork, Vec<f64>)> {
         let stages = self.network.stages();
-        let factor = |name: &str| match stages.get(name) {
-            // Before the first stride; no network of ours has parameters there.
-            Some(Stage::Map(0)) => rates.stages.first().copied().unwrap_or(1.0),
-            Some(Stage::Map(stage)) => rates.stages.get(stage - 1).copied().unwrap_or(1.0),
-            Some(Stage::Head) | None => rates.head,
-        };
+        let factor = |name: &str| rates.factor(stages.get(name));
         let mut trained = Vec::new();
         let mut factors = Vec::new();
         for parameter in self.network.parameters() {
@@ -253,6 +248,8 @@ impl TorchNetwork {
                     map.f_conv2d(&kernel, bias, pair(stride), padding, [1, 1], *groups as i64)?
                 }
                 Op::BatchNorm2d { name, eps, .. } => {
+                    // A frozen stage keeps its statistics too.
+                    let is_trained = self.places[&format!("{name}.weight")].0 == ParameterKind::Trained;
                     let is_folded = self.norms_behind[node.inputs[0]] == Some(index);
                     if is_folded && batch_norm == BatchNorm::Frozen {
                         input(0).shallow_clone()
@@ -262,7 +259,7 @@ impl TorchNetwork {
                             Some(self.get(name, "bias")),
                             Some(self.get(name, "running_mean")),
                             Some(self.get(name, "running_var")),
-                            batch_norm == BatchNorm::Training,
+                            batch_norm == BatchNorm::Training && is_trained,
                             STATISTICS_MOMENTUM,
                             *eps,
                             true,

@@ -14,8 +14,9 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sketchfind_core::dataset::Dataset;
 use sketchfind_core::{atomic, fingerprint};
-use sketchfind_models::network::{Head, HeadSpec, Network};
+use sketchfind_models::network::{Head, HeadSpec, Network, file};
 use sketchfind_models::weights::{self, Weights, start};
 
 use crate::config::{Config, Neighbourhood, RANDOM, Teacher};
@@ -55,10 +56,38 @@ pub struct Run {
     pub weights_source: String,
     /// The SHA-256 of the weights that R comes from; nothing for a method without it.
     pub topology_weights_sha256: Option<String>,
+    /// Networks that are files, in the order in which the configuration has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub network_files: Vec<NetworkFile>,
     /// SHA-256 of the teacher's weights, if there is a teacher.
     pub teacher_weights_sha256: Option<String>,
     /// The configuration as TOML; paths of weights are reduced to the file's name.
     pub config: String,
+}
+
+/// A network's file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkFile {
+    /// Where it was.
+    pub path: PathBuf,
+    /// What was in it.
+    pub sha256: String,
+}
+
+/// The files of the networks that a configuration names.
+///
+/// # Errors
+/// [`Error::Core`] where one cannot be read.
+pub(crate) fn network_files(config: &Config) -> Result<Vec<NetworkFile>> {
+    let mut config = config.clone();
+    let files = config.networks_mut().filter(|network| file::is_file(network));
+    files
+        .map(|path| {
+            let path = PathBuf::from(&*path);
+            Ok(NetworkFile { sha256: fingerprint::of_file(&path)?, path })
+        })
+        .collect()
 }
 
 impl Run {
@@ -95,11 +124,26 @@ impl Run {
     /// # Errors
     /// [`Error::Config`].
     pub fn checked_config(&self, folder: &Path) -> Result<Config> {
-        let mut config = Config::parse(&self.config, &folder.join(RUN))?;
+        let mut config = Config::parse_with_networks(&self.config, &folder.join(RUN), &self.network_files)?;
         if let Some(path) = &self.weights_path {
             config.weights = path.to_string_lossy().into_owned();
         }
         Ok(config)
+    }
+
+    /// The images that the run was trained on, at their place or where `source` says that they are now.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where they are not those that it was trained on; errors of files.
+    pub fn dataset(&self, source: Option<&ImageSource>) -> Result<Dataset> {
+        let dataset = source.unwrap_or(&self.source).load()?;
+        let sha256 = dataset.fingerprint()?;
+        if sha256 == self.dataset_sha256 {
+            return Ok(dataset);
+        }
+        let reason =
+            format!("it is not the run's: its fingerprint is {sha256}, expected {}", self.dataset_sha256);
+        Err(Error::Data { path: dataset.manifest().to_owned(), reason })
     }
 
     /// Checks that `other`, which the user asks for now, is the run that was begun here.
@@ -120,6 +164,12 @@ impl Run {
             if ours != theirs {
                 differences.push(format!("{what}: it has {ours}, now {theirs}"));
             }
+        }
+        let files = |run: &Run| {
+            run.network_files.iter().map(|file| file.sha256.clone()).collect::<Vec<_>>().join(", ")
+        };
+        if files(self) != files(other) {
+            differences.push(format!("network: its file has {}, now {}", files(self), files(other)));
         }
         let (ours, theirs): (Vec<&str>, Vec<&str>) =
             (self.config.lines().collect(), other.config.lines().collect());
@@ -249,6 +299,7 @@ pub(crate) fn portable(config: &Config) -> Result<String> {
         }
     };
     config.weights_mut().for_each(shorten);
+    config.networks_mut().filter(|network| file::is_file(network)).for_each(shorten);
     config.to_toml()
 }
 

@@ -520,7 +520,15 @@ impl<'a> TestSource<'a> {
         for (checkpoint, which) in checkpoints {
             let (position, weights_sha256) = state_of(&folder, which)?;
             let report = report(checkpoint);
-            if !report.join(QUERIES).is_file() {
+            // An earlier report may be of another split, of changed images, or of weights that are gone.
+            let is_current = report.join(QUERIES).is_file() && {
+                let found = Report::read(&report, &self.study.bootstrap())?;
+                let of = found.provenance();
+                (of.model_sha256 == weights_sha256)
+                    && of.dataset_sha256 == self.sha256
+                    && of.split == self.split.to_string()
+            };
+            if !is_current {
                 let model = format!("{}, {}, seed {seed}, {checkpoint}", config.network, method.name);
                 self.evaluate(&folder, &config, which, options, (model, &weights_sha256))?.write(&report)?;
             }

@@ -31,6 +31,7 @@ fn check_sizes(op: &Op) -> std::result::Result<(), String> {
             (&[], [*kernel, *stride, *padding].concat(), 0.0)
         }
         Op::Flatten { size } => (&[], size.to_vec(), 0.0),
+        Op::Gem { cells, .. } => (&[], vec![*cells], 0.0),
         Op::BatchNorm2d { channels, eps, .. } | Op::LayerNorm { channels, eps, .. } => {
             (&[*channels], Vec::new(), *eps)
         }
@@ -121,13 +122,13 @@ pub(super) fn check(network: &str, nodes: &[Node]) -> Result<Vec<Flow>> {
             }
             (Op::GlobalAvgPool, Some(Flow::Map(c))) => Flow::Vector(c),
             (Op::Gem { p, cells, .. }, Some(Flow::Map(c))) => {
-                if *cells == 0 {
-                    return Err(error("it pools 0 cells".into()));
-                }
                 if !(*p > 0.0 && p.is_finite()) {
                     return Err(error(format!("its exponent is {p}, expected a number above 0")));
                 }
-                Flow::Vector(c * cells * cells)
+                match cells.checked_mul(*cells).and_then(|n| n.checked_mul(c)) {
+                    Some(features @ 1..=LARGEST) => Flow::Vector(features),
+                    _ => return Err(error(format!("it makes a vector of {c} x {cells} x {cells} numbers"))),
+                }
             }
             (Op::Flatten { size: [height, width] }, Some(Flow::Map(c))) => {
                 match c.checked_mul(height * width) {

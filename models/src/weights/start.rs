@@ -17,7 +17,9 @@ pub fn of_head(network: &Network, head: &HeadSpec, seed: u64) -> Result<Weights>
             Op::Gem { p, name: Some(name), .. } => {
                 weights.insert(name, Tensor::new(vec![1], vec![*p as f32])?);
             }
-            Op::Linear { name, in_features, out_features, bias } if PROJECTION[0].starts_with(name) => {
+            Op::Linear { name, in_features, out_features, bias }
+                if PROJECTION[0].strip_suffix(".weight") == Some(name.as_str()) =>
+            {
                 let start = head.projection.map_or(ProjectionStart::Random, |projection| projection.start);
                 let mut stream = Stream::new(seed, PROJECTION[0], &[]);
                 let mut draw = |n: usize| (0..n).map(|_| normal(&mut stream)).collect::<Vec<f64>>();
