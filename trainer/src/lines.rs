@@ -228,7 +228,8 @@ mod tests {
         let alpha = Alpha::new(side, side, soft.values.iter().map(|a| (a * 255.0) as u8).collect()).unwrap();
         assert!(refusal((64, 64), &photo, None).unwrap().contains("too flat"));
         // Cut out with a hard edge, no pixel is half transparent.
-        let hard = Alpha::new(side, side, alpha.clone()).unwrap();
+        let hard = mask.pixels().chunks_exact(3).map(|pixel| pixel[0]).collect();
+        let hard = Alpha::new(side, side, hard).unwrap();
         assert_eq!(refusal((64, 64), &photo, Some(&hard)), None);
         assert_eq!(refusal((64, 64), &photo, Some(&alpha)), None);
         let lines = draw(&photo, Some(&alpha), &mut Stream::new(1, "lines", &[]));
