@@ -177,6 +177,9 @@ pub(crate) fn decode(
     decode_looking(manifest, files, preprocess, progress, interrupted, &|_, _, picture| picture.alpha = None)
 }
 
+/// What is shown each picture: its index, the size that its file has, and itself.
+type Look<'a> = dyn Fn(usize, (u32, u32), &mut Picture) + Sync + 'a;
+
 /// As [`decode`], with opacity, and shows each picture to `look`, with its index and the size that its file has.
 fn decode_looking(
     manifest: &Path,
@@ -184,7 +187,7 @@ fn decode_looking(
     preprocess: &Preprocess,
     progress: &(dyn Fn(usize, usize) + Sync),
     interrupted: &AtomicBool,
-    look: &(dyn Fn(usize, (u32, u32), &mut Picture) + Sync),
+    look: &Look<'_>,
 ) -> Result<Vec<Picture>> {
     let n_done = AtomicUsize::new(0);
     let one = |index: usize, id: &String, path: &Path| -> sketchfind_core::Result<Picture> {
