@@ -239,7 +239,7 @@ impl Sampler {
     /// The images of one step.
     ///
     /// # Errors
-    /// [`Error::Core`] where an image was resized otherwise.
+    /// [`crate::Error::Core`] where an image was resized otherwise.
     pub fn batch(&self, epoch: u64, step: u64) -> Result<Batch> {
         let entries = self.entries(epoch, step);
         let n_pairs = entries.len();
