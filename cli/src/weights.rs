@@ -82,7 +82,7 @@ fn say_input(imported: &Imported) {
     if imported.normalises {
         say(&format!("the graph normalises images itself: mean {mean:?}, std {std:?}, which is left out"));
         let usual = imported.known.as_ref().and_then(|known| Network::input_of(&known.name).ok());
-        if usual.is_some_and(|usual| differ(usual.mean, mean) || differ(usual.std, std)) {
+        if usual.is_some_and(|usual| !imported.input.is_normalised_like(&usual)) {
             say(
                 "these are not the network's own, with which training would normalise: the weights expect other numbers",
             );
@@ -94,10 +94,6 @@ fn say_input(imported: &Imported) {
             imagenet.0, imagenet.1
         ));
     }
-}
-
-fn differ(a: [f32; 3], b: [f32; 3]) -> bool {
-    a.iter().zip(b).any(|(a, b)| (a - b).abs() > 1e-3)
 }
 
 /// `x.network.json` beside `x.safetensors`.

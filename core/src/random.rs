@@ -55,6 +55,12 @@ impl Stream {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// A standard normal number (Box and Muller 1958).
+    pub fn normal(&mut self) -> f64 {
+        // 1 - unit is in (0, 1], whose logarithm is finite.
+        (-2.0 * (1.0 - self.unit()).ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
     /// True with probability one half.
     pub fn coin(&mut self) -> bool {
         self.bits() >> 63 == 1

@@ -48,6 +48,12 @@ pub struct InputSpec {
 }
 
 impl InputSpec {
+    /// Whether mean and deviation are those of `other`, but for how they were rounded when they were written down.
+    pub fn is_normalised_like(&self, other: &InputSpec) -> bool {
+        let is_near = |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-3);
+        is_near(self.mean, other.mean) && is_near(self.std, other.std)
+    }
+
     /// ImageNet's statistics, as torchvision's models expect them.
     pub(crate) const fn imagenet(side: u32) -> InputSpec {
         InputSpec { side, mean: Preprocess::IMAGENET_MEAN, std: Preprocess::IMAGENET_STD }
@@ -220,11 +226,7 @@ impl Network {
             let before = node.inputs.first().map_or(image, |&input| sizes[input]);
             let windows = |kernel: [usize; 2], stride: [usize; 2], padding: Padding, ceil_mode: bool| {
                 [0, 1].map(|dim| {
-                    let (start, end) = padding.around(before[dim], dim, kernel[dim], stride[dim]);
-                    let Some(room) = (before[dim] + start + end).checked_sub(kernel[dim]) else { return 0 };
-                    let n = if ceil_mode { room.div_ceil(stride[dim]) } else { room / stride[dim] } + 1;
-                    // A window that begins in the padding behind the map does not count (torch's rule for ceil_mode).
-                    n - usize::from(ceil_mode && (n - 1) * stride[dim] >= before[dim] + start)
+                    padding.n_windows(before[dim], dim, kernel[dim], stride[dim], ceil_mode).unwrap_or(0)
                 })
             };
             sizes.push(match &node.op {

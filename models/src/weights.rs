@@ -191,7 +191,7 @@ impl Weights {
                         (true, Some("weight" | "running_var")) => 0.8 + 0.4 * stream.unit(),
                         (true, _) => 0.2 * (stream.unit() - 0.5),
                         (false, Some("bias")) => 0.0,
-                        (false, _) => normal(&mut stream) * (2.0 / fan_in.max(1) as f64).sqrt(),
+                        (false, _) => stream.normal() * (2.0 / fan_in.max(1) as f64).sqrt(),
                     })
                     .map(|value| value as f32)
                     .collect();
@@ -200,12 +200,6 @@ impl Weights {
         }
         Weights::new(tensors).with_metadata("source", &format!("random, seed {seed}"))
     }
-}
-
-/// A standard normal number (Box and Muller 1958).
-fn normal(stream: &mut Stream) -> f64 {
-    // 1 - unit is in (0, 1], whose logarithm is finite.
-    (-2.0 * (1.0 - stream.unit()).ln()).sqrt() * (std::f64::consts::TAU * stream.unit()).cos()
 }
 
 /// Reads weights for the network called `network_name` from any of these, recognised by content:
@@ -293,9 +287,8 @@ fn import_onnx(file: &Path, network_name: &str, described: &Network) -> Result<W
         return Err(Error::weights_file(file, reason));
     }
     let usual = Network::input_of_name_or_file(network_name)?;
-    let is_near = |a: [f32; 3], b: [f32; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-3);
-    let (mean, std) = (imported.input.mean, imported.input.std);
-    if imported.normalises && !(is_near(mean, usual.mean) && is_near(std, usual.std)) {
+    if imported.normalises && !imported.input.is_normalised_like(&usual) {
+        let (mean, std) = (imported.input.mean, imported.input.std);
         let reason = format!(
             "its graph normalises images with mean {mean:?} and std {std:?}, the network '{network_name}' with {:?} and \
              {:?}: its weights expect other numbers than training would give them",

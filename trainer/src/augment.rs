@@ -129,13 +129,11 @@ struct Bend([[[f64; 2]; N_KNOTS]; N_KNOTS]);
 
 impl Bend {
     fn draw(deviation: f64, stream: &mut Stream) -> Bend {
-        let mut normal = || {
-            // Box and Muller (1958); 1 - unit is in (0, 1], whose logarithm is finite.
-            let radius = (-2.0 * (1.0 - stream.unit()).ln()).sqrt();
-            radius * (std::f64::consts::TAU * stream.unit()).cos()
-        };
         // Places are from -1 to 1, so that a share of the side is twice as much.
-        Bend([(); N_KNOTS].map(|()| [(); N_KNOTS].map(|()| [(); 2].map(|()| 2.0 * deviation * normal()))))
+        Bend(
+            [(); N_KNOTS]
+                .map(|()| [(); N_KNOTS].map(|()| [(); 2].map(|()| 2.0 * deviation * stream.normal()))),
+        )
     }
 
     /// The displacements of the knots' columns along one row, whose height is `v`, from -1 to 1, in pixels of which there

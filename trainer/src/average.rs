@@ -4,7 +4,7 @@
 use tch::Tensor;
 
 use crate::Result;
-use crate::network::TorchNetwork;
+use crate::network::{TorchNetwork, copied};
 
 /// The average of a network's trained tensors.
 ///
@@ -23,12 +23,7 @@ impl Average {
     /// # Errors
     /// [`crate::Error::Torch`].
     pub fn new(decay: f64, network: &TorchNetwork) -> Result<Average> {
-        let copy = |tensor: &Tensor| -> Result<Tensor> {
-            let mut copy = tensor.f_detach()?.f_empty_like()?;
-            copy.f_copy_(&tensor.f_detach()?)?;
-            Ok(copy)
-        };
-        Ok(Average { decay, tensors: network.trained().iter().map(copy).collect::<Result<Vec<_>>>()? })
+        Ok(Average { decay, tensors: network.trained().iter().map(copied).collect::<Result<Vec<_>>>()? })
     }
 
     /// Follows the network's weights after its update `n_updates`, from 1.
@@ -52,8 +47,7 @@ impl Average {
     pub fn exchange(&mut self, network: &mut TorchNetwork) -> Result<()> {
         tch::no_grad(|| {
             for (own, tensor) in self.tensors.iter_mut().zip(network.trained_mut()) {
-                let mut kept = own.f_empty_like()?;
-                kept.f_copy_(own)?;
+                let kept = copied(own)?;
                 own.f_copy_(tensor)?;
                 tensor.f_copy_(&kept)?;
             }

@@ -66,7 +66,7 @@ pub enum SketchOf {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum View {
     Crop(Crop),
-    Moved(Geometry),
+    Moved(Geometry, Augmentation),
 }
 
 /// Draws batches from the training pairs.
@@ -166,7 +166,7 @@ impl Sampler {
         let mut stream = Stream::new(self.seed, "augmentation", &indices);
         let mut draw = || match &self.augmentation {
             None => View::Crop(self.draw_crop(&mut stream)),
-            Some(settings) => View::Moved(Geometry::draw(settings, self.flip, &mut stream)),
+            Some(settings) => View::Moved(Geometry::draw(settings, self.flip, &mut stream), *settings),
         };
         let of_sketch = draw();
         let of_positive = match self.pair_mode {
@@ -259,29 +259,27 @@ impl Sampler {
 
     /// Writes one image of an entry: its sketch (role 0), its photo (1) or its negative (2).
     fn write(&self, role: usize, entry: &Entry, indices: [u64; 3], out: &mut [f32]) -> Result<()> {
-        let photo = &self.pairs.photos[entry.negative.filter(|_| role == 2).unwrap_or(entry.positive)];
+        let index = entry.negative.filter(|_| role == 2).unwrap_or(entry.positive);
+        let photo = &self.pairs.photos[index];
         let mut stream = Stream::new(self.seed, ["sketch", "photo", "negative photo"][role], &indices);
-        let (settings, preprocess) = (&self.augmentation, &self.preprocess);
         let (picture, is_pseudo) = match (role, entry.sketch) {
             (0, SketchOf::Person(sketch)) => (&self.pairs.sketches[sketch].0, false),
             (0, SketchOf::Photo) => (photo, true),
             _ => (photo, false),
         };
-        match (self.views(indices)[role], settings) {
-            (View::Moved(geometry), Some(settings)) if role == 0 => {
-                augment::sketch(picture, is_pseudo, geometry, settings, preprocess, &mut stream, out)
+        let preprocess = &self.preprocess;
+        match self.views(indices)[role] {
+            View::Moved(geometry, settings) if role == 0 => {
+                augment::sketch(picture, is_pseudo, geometry, &settings, preprocess, &mut stream, out)
             }
-            (View::Moved(geometry), Some(settings)) => {
-                let of_photo = entry.negative.filter(|_| role == 2).unwrap_or(entry.positive);
-                let has_lines = !self.pairs.without_lines.contains(&of_photo);
-                augment::photo(picture, has_lines, geometry, settings, preprocess, &mut stream, out)
+            View::Moved(geometry, settings) => {
+                let has_lines = !self.pairs.without_lines.contains(&index);
+                augment::photo(picture, has_lines, geometry, &settings, preprocess, &mut stream, out)
             }
-            (View::Crop(crop), _) if is_pseudo => {
+            View::Crop(crop) if is_pseudo => {
                 Ok(preprocess.write_tensor(&augment::drawn(picture, &mut stream)?, crop, out)?)
             }
-            (View::Crop(crop), _) => Ok(preprocess.write_tensor(&picture.image, crop, out)?),
-            // Views are moved where there are settings only.
-            (View::Moved(_), None) => Ok(()),
+            View::Crop(crop) => Ok(preprocess.write_tensor(&picture.image, crop, out)?),
         }
     }
 
@@ -452,7 +450,7 @@ mod tests {
         };
         let crop = |view: &View| match view {
             View::Crop(crop) => *crop,
-            View::Moved(_) => panic!("moved"),
+            View::Moved(..) => panic!("moved"),
         };
         assert!(views(&alike, 0).iter().all(|view| view[0] == view[1]));
         let apart = Sampler::new(pairs(), &config(|_| {})).unwrap();

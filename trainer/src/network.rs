@@ -431,6 +431,17 @@ fn to_channels_last(tensor: &Tensor) -> std::result::Result<Tensor, tch::TchErro
     tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
+/// A tensor of its own with the same values in the same order in memory, outside of the gradient graph.
+///
+/// # Errors
+/// [`crate::Error::Torch`].
+pub(crate) fn copied(tensor: &Tensor) -> Result<Tensor> {
+    let tensor = tensor.f_detach()?;
+    let mut copy = tensor.f_empty_like()?;
+    copy.f_copy_(&tensor)?;
+    Ok(copy)
+}
+
 /// A tensor's values and shape.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use tch::Tensor;
 use crate::batches::Batch;
 use crate::config::{Anchor, Config, Loss, Method, Negatives, Neighbourhood};
 use crate::loss::{self, LossValue};
-use crate::network::TorchNetwork;
+use crate::network::{TorchNetwork, copied};
 use crate::optimiser::{Optimiser, norm};
 use crate::teacher::Teacher;
 use crate::{Error, Result};
@@ -241,12 +241,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn remember(network: &TorchNetwork) -> Result<Place> {
-        let copy = |tensor: &Tensor| {
-            let mut copy = tensor.f_detach()?.f_empty_like()?;
-            copy.f_copy_(&tensor.f_detach()?)?;
-            Ok(copy)
-        };
-        let copies = |tensors: &[Tensor]| tensors.iter().map(copy).collect::<Result<Vec<_>>>();
+        let copies = |tensors: &[Tensor]| tensors.iter().map(copied).collect::<Result<Vec<_>>>();
         Ok(Place { trained: copies(network.trained())?, statistics: copies(network.statistics())? })
     }
 

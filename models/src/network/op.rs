@@ -152,6 +152,24 @@ impl Padding {
             }
         }
     }
+
+    /// How many windows of a convolution or pooling fit a dimension of a map that is `size` long there; `rounds_up` is
+    /// torch's ceil_mode. Nothing where the window is larger than the map with its zeros.
+    pub(crate) fn n_windows(
+        self,
+        size: usize,
+        dimension: usize,
+        kernel: usize,
+        stride: usize,
+        rounds_up: bool,
+    ) -> Option<usize> {
+        let (before, behind) = self.around(size, dimension, kernel, stride);
+        let room = size.saturating_add(before + behind).checked_sub(kernel)?;
+        let n = if rounds_up { room.div_ceil(stride) } else { room / stride } + 1;
+        // A window that begins in the padding behind the map does not count (torch's rule for ceil_mode).
+        let is_beyond = rounds_up && (n - 1).saturating_mul(stride) >= size.saturating_add(before);
+        Some(n - usize::from(is_beyond))
+    }
 }
 
 /// A node: an operation on the outputs of earlier nodes.

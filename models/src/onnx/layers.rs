@@ -96,21 +96,13 @@ impl Window {
         let mut behind = [0; 2];
         for dimension in 0..2 {
             let (kernel, stride) = (self.kernel[dimension], self.stride[dimension]);
-            let (before, after) = padding.around(size[dimension], dimension, kernel, stride);
-            let whole = size[dimension].saturating_add(before + after);
-            let room = whole.checked_sub(kernel).ok_or_else(|| {
+            let n = padding.n_windows(size[dimension], dimension, kernel, stride, rounds_up);
+            behind[dimension] = n.ok_or_else(|| {
                 node.refuse(format!(
                     "its kernel {:?} is larger than the map {size:?} with its padding",
                     self.kernel
                 ))
             })?;
-            behind[dimension] = if rounds_up { room.div_ceil(stride) } else { room / stride } + 1;
-            // A window that begins in the padding behind the map does not count.
-            if rounds_up
-                && (behind[dimension] - 1).saturating_mul(stride) >= size[dimension].saturating_add(before)
-            {
-                behind[dimension] -= 1;
-            }
         }
         Ok(Some(behind))
     }

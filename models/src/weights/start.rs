@@ -2,7 +2,7 @@
 
 use sketchfind_core::random::Stream;
 
-use super::{Tensor, Weights, normal};
+use super::{Tensor, Weights};
 use crate::Result;
 use crate::network::{HeadSpec, Network, Op, PROJECTION, ProjectionStart};
 
@@ -22,7 +22,7 @@ pub fn of_head(network: &Network, head: &HeadSpec, seed: u64) -> Result<Weights>
             {
                 let start = head.projection.map_or(ProjectionStart::Random, |projection| projection.start);
                 let mut stream = Stream::new(seed, PROJECTION[0], &[]);
-                let mut draw = |n: usize| (0..n).map(|_| normal(&mut stream)).collect::<Vec<f64>>();
+                let mut draw = |n: usize| (0..n).map(|_| stream.normal()).collect::<Vec<f64>>();
                 let values = match start {
                     ProjectionStart::Random => {
                         let deviation = (2.0 / (*in_features).max(1) as f64).sqrt();
