@@ -9,7 +9,8 @@
 //!   give dark strokes and drop weak texture.
 //!
 //! Where a photo is transparent, its outline is an edge even if the product is as white as the ground: luminance is laid
-//! over black or white, whichever the product's border differs from more.
+//! over white, or over grey where the product's border is bright. Not over black: the difference of Gaussians would take a
+//! black ground for ink.
 
 use sketchfind_core::image::{Alpha, Rgb8Image};
 use sketchfind_core::random::Stream;
@@ -20,6 +21,9 @@ const WIDTHS: f64 = 1.6;
 /// lines are drawn: below, there is nothing to see.
 const MIN_SIDE: u32 = 32;
 const MIN_CONTRAST: f32 = 0.02;
+
+/// The ground's luminance behind a bright product that is cut out.
+const GREY: f32 = 0.5;
 
 /// A plane of luminance, 0 to 1, rows from the top.
 #[derive(Clone, Debug)]
@@ -81,7 +85,7 @@ fn luminance(photo: &Rgb8Image, alpha: Option<&Alpha>) -> Plane {
         let own = if weight > 0.0 { sum / weight } else { whole / area.max(1e-3) };
         if own > 0.5 {
             values.iter_mut().zip(alpha.values()).for_each(|(value, &a)| {
-                *value = (*value - (1.0 - f32::from(a) / 255.0)).max(0.0);
+                *value = (*value - (1.0 - GREY) * (1.0 - f32::from(a) / 255.0)).max(0.0);
             });
         }
     }
@@ -235,6 +239,23 @@ mod tests {
         let lines = draw(&photo, Some(&alpha), &mut Stream::new(1, "lines", &[]));
         let middle = darkness(&lines, 64, |x, y| (30..34).contains(&x) && (15..18).contains(&y));
         assert!(middle > 30.0, "{middle}");
+    }
+
+    /// Whatever is drawn with, the ground stays paper.
+    #[test]
+    fn the_ground_of_a_bright_product_is_not_ink() {
+        let side = 64;
+        let mask = square(side, 0, 255);
+        let alpha = mask.pixels().chunks_exact(3).map(|pixel| pixel[0]).collect();
+        let alpha = Alpha::new(side, side, alpha).unwrap();
+        for product in [150, 200, 255] {
+            for seed in 0..40 {
+                let lines =
+                    draw(&square(side, 255, product), Some(&alpha), &mut Stream::new(seed, "lines", &[]));
+                let ground = darkness(&lines, 64, |x, y| x < 6 || y < 6);
+                assert!(ground < 30.0, "product {product}, seed {seed}: {ground}");
+            }
+        }
     }
 
     #[test]
