@@ -5,13 +5,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::distance::Distance;
+use crate::frame::Frame;
 use crate::image::Preprocess;
 use crate::{Error, Result, atomic, fingerprint};
 
 /// The version of the card's format that this code writes, and the newest that it reads. Format 2 added the kinds of
 /// input and precision, the probe's tolerance, measured accuracy and the licence; a card of format 1 is one of float32
-/// input and arithmetic without the rest.
-pub const FORMAT: u32 = 2;
+/// input and arithmetic without the rest. Format 3 added the frame.
+pub const FORMAT: u32 = 3;
 /// The card's name in a model's folder.
 pub const CARD: &str = "card.json";
 /// The network's name in a model's folder.
@@ -33,6 +34,9 @@ pub struct Card {
     pub network: String,
     /// How an image becomes the network's input.
     pub preprocess: Preprocess,
+    /// How sketches and photos lay on their pages in training; nothing where that was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<Frame>,
     /// The width D of an embedding.
     pub embedding_width: usize,
     /// The distance that the model was trained for.
@@ -233,6 +237,7 @@ impl Card {
         let card: Card = serde_json::from_str(text)
             .map_err(|e| Error::malformed(path, format!("not a model card of format {format}: {e}")))?;
         card.preprocess.check()?;
+        card.frame.map_or(Ok(()), |frame| frame.check())?;
         if card.embedding_width == 0 {
             return Err(Error::malformed(path, "embedding_width is 0, expected above 0"));
         }
@@ -286,6 +291,7 @@ impl Card {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::PhotoFrame;
 
     const OF_FORMAT_1: &str = include_str!("../../runtime/tests/fixtures/mean8/card.json");
 
@@ -298,7 +304,7 @@ mod tests {
         let card = load(OF_FORMAT_1).unwrap();
         assert_eq!(card.format, 1);
         assert_eq!((card.onnx.input_kind, card.onnx.precision), (InputKind::Float32Nchw, Precision::Fp32));
-        assert_eq!((card.probe, card.licence, card.evaluations.len()), (None, None, 0));
+        assert_eq!((card.probe, card.frame, card.licence, card.evaluations.len()), (None, None, None, 0));
     }
 
     #[test]
@@ -309,6 +315,7 @@ mod tests {
         card.onnx.precision = Precision::Int8;
         card.probe = Some(ProbeFacts { deviation: 0.031_25, tolerance: 0.062_5 });
         card.licence = Some("MIT".into());
+        card.frame = Some(Frame { sketch: 0.875, photo: Some(PhotoFrame { typical: 0.875, least: 0.75 }) });
         card.evaluations.push(Evaluation {
             dataset: "emoji".into(),
             dataset_sha256: "0".repeat(64),
@@ -321,13 +328,15 @@ mod tests {
         card.save(folder.path()).unwrap();
         assert_eq!(Card::load(folder.path()).unwrap(), card);
         let text = std::fs::read_to_string(folder.path().join(CARD)).unwrap();
-        for part in ["\"uint8_nhwc\"", "\"int8\"", "\"format\": 2"] {
+        for part in ["\"uint8_nhwc\"", "\"int8\"", "\"format\": 3"] {
             assert!(text.contains(part), "{text}");
         }
         for (from, to, part) in [
             ("0.0625", "1.5", "probe.tolerance is 1.5"),
             ("\"uint8_nhwc\"", "\"uint8_nchw\"", "uint8_nchw"),
-            ("\"format\": 2", "\"format\": 3", "its format is 3"),
+            ("\"format\": 3", "\"format\": 4", "its format is 4"),
+            ("\"least\": 0.75", "\"least\": 0.95", "frame.photo.least is 0.95"),
+            ("\"sketch\": 0.875", "\"sketch\": 1.5", "frame.sketch is 1.5"),
             ("\"licence\"", "\"license\"", "license"),
         ] {
             let message = load(&text.replacen(from, to, 1)).unwrap_err().to_string();

@@ -35,6 +35,12 @@ pub enum Error {
         /// What the decoder said.
         reason: String,
     },
+    /// A drawing is blank, or nearly.
+    #[error("nothing is drawn: {reason}")]
+    Blank {
+        /// What was measured and expected.
+        reason: String,
+    },
     /// A data set breaks a law of `core::dataset`.
     #[error("data set '{}': {reason}", path.display())]
     Dataset {

@@ -154,7 +154,11 @@ impl Rgb8Image {
         Rgb8Image::decode_with_alpha(&bytes, &origin, limits)
     }
 
-    fn decode_with_alpha(
+    /// As [`Rgb8Image::decode`], with the transparency that was laid over white, if the image has any.
+    ///
+    /// # Errors
+    /// Those of [`Rgb8Image::decode`].
+    pub fn decode_with_alpha(
         bytes: &[u8],
         origin: &str,
         limits: DecodeLimits,
@@ -220,6 +224,17 @@ impl Rgb8Image {
     /// The pixels, `[height, width, 3]` row-major.
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
+    }
+
+    /// The luminance of each pixel, ITU-R BT.601's luma, 0 to 1.
+    ///
+    /// # Shapes
+    /// Returns `[height, width]`, row-major.
+    pub fn luminance(&self) -> Vec<f32> {
+        let luma = |pixel: &[u8]| {
+            0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2])
+        };
+        self.pixels.chunks_exact(3).map(|pixel| luma(pixel) / 255.0).collect()
     }
 
     /// The image scaled down to fit a square of `side` pixels, its shape kept; as it is where it fits already.

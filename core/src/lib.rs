@@ -15,6 +15,7 @@ pub mod distance;
 pub mod embeddings;
 pub mod error;
 pub mod fingerprint;
+pub mod frame;
 pub mod image;
 pub mod pickle;
 pub mod random;

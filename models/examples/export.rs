@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         format: card::FORMAT,
         name: format!("{name}, photo-pre-trained only"),
         network: name.clone(),
+        frame: None,
         embedding_width: network.output_width(),
         distance: network.distance(),
         onnx: OnnxFacts {

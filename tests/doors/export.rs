@@ -46,6 +46,7 @@ pub(crate) fn write_model_as(
         name: network.name().into(),
         network: network.name().into(),
         preprocess,
+        frame: None,
         embedding_width: network.output_width(),
         distance: network.distance(),
         onnx: OnnxFacts {

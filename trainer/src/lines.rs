@@ -62,12 +62,9 @@ pub fn refusal(original: (u32, u32), photo: &Rgb8Image, alpha: Option<&Alpha>) -
     })
 }
 
-/// ITU-R BT.601's luma, over the ground that the module describes.
+/// The photo's luminance over the ground that the module describes.
 fn luminance(photo: &Rgb8Image, alpha: Option<&Alpha>) -> Plane {
-    let luma = |pixel: &[u8]| {
-        (0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2])) / 255.0
-    };
-    let mut values: Vec<f32> = photo.pixels().chunks_exact(3).map(luma).collect();
+    let mut values = photo.luminance();
     if let Some(alpha) = alpha {
         // The pixels lie over white: what is half transparent is the border, brighter than the product itself.
         let (mut sum, mut weight, mut whole, mut area) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
