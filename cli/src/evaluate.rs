@@ -19,6 +19,7 @@ use crate::{Embedding, Which, neighbours, output};
 
 mod human;
 mod labels;
+mod pages;
 mod pictures;
 mod strokes;
 
@@ -66,6 +67,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "VERSIONS", requires = "strokes", num_args = 0..=1, default_missing_value = "10",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     robustness: Option<u16>,
+    /// Rank drawings and photos on other pages too: at half size, in a corner, on a wide or a large page; drawings also on dark
+    /// and grey ground, in pencil on shadowed paper, in colours, with thicker and thinner lines. As they are, and brought into
+    /// the frame that the model's card states. Adds pages.csv.
+    #[arg(long)]
+    pages: bool,
     /// Also write run.trec and qrels.trec, with this many photos a sketch; 1000 if no number is given.
     #[arg(long, value_name = "DEPTH", num_args = 0..=1, default_missing_value = "1000",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -90,6 +96,7 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         options.reference.as_ref().map(|model| Embedder::open(model, compute.options())).transpose()?;
 
     let mut embedder = Embedder::open(&options.model, compute.options())?;
+    let frame = options.pages.then(|| pages::frame_of(&embedder, &options.model)).transpose()?;
     // A broken image stops an evaluation: leaving it out would change what is measured.
     let photos = files_of_split(&dataset, *split, Which::Photos);
     let sketches = files_of_split(&dataset, *split, Which::Sketches);
@@ -139,10 +146,27 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
             extras.robustness = retrieval.robustness(usize::from(n_versions))?;
         }
     }
+    let on_pages = match frame {
+        None => Vec::new(),
+        Some(frame) => pages::Retrieval {
+            embedder: &mut embedder,
+            photos: &photos,
+            sketches: &sketches,
+            gallery: &gallery,
+            queries: &queries,
+            truth: &truth,
+            cutoffs: &options.k,
+            bootstrap,
+        }
+        .measure(frame)?,
+    };
     extras.map =
         sketchfind_eval::map::embedding_map(&gallery, &queries, &photo_of, distance, bootstrap.seed)?;
     extras.pictures = pictures::small(&dataset, &report, extras.against.as_ref())?;
     report.write_with(out, &extras, |new| {
+        if options.pages {
+            pages::write(&on_pages, new)?;
+        }
         if let Some(depth) = options.trec {
             let run = new.join(trec::RUN);
             trec::write_run(&run, &queries, &gallery, &truth, distance, depth as usize, &tag)?;
@@ -151,6 +175,9 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         Ok(())
     })?;
     render(&report, &extras)?;
+    if options.pages {
+        output::lines(output::table(&pages::table(&on_pages), &[2, 3, 4]))?;
+    }
     say(&format!("report written to '{}'", out.join(sketchfind_eval::report::HTML).display()));
     Ok(Exit::Success)
 }

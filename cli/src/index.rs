@@ -251,7 +251,7 @@ impl Intake {
             let own = labels.remove(&id).unwrap_or_default();
             let source = std::path::absolute(&path).map_err(sketchfind_core::Error::io("read", &path))?;
             let photo = Photo::new(id).with_labels(self.labels.clone()).with_labels(own).with_source(source);
-            files.push(PhotoFile { photo, path });
+            files.push(PhotoFile::new(photo, path));
         }
         if let (Some((id, _)), Some(file)) = (labels.first_key_value(), &self.labels_file) {
             let reason = format!("it has labels for '{id}', which is none of the photos");

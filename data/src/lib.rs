@@ -6,13 +6,14 @@
 //!
 //! Vector sketches ([`strokes`]) are read from the coordinate files of QMUL's V2 sets without running pickle code, and
 //! drawn; [`vector`] reads QuickDraw's ndjson and SVG files too, and [`deform`] makes changed versions of a sketch. MATLAB
-//! arrays ([`mat`]) are those of QMUL's V1 sets.
+//! arrays ([`mat`]) are those of QMUL's V1 sets. [`pages`] puts pictures on the pages that people have.
 
 pub mod counts;
 pub mod deform;
 mod found;
 mod layouts;
 pub mod mat;
+pub mod pages;
 pub mod strokes;
 pub mod vector;
 

@@ -89,7 +89,10 @@ class Retriever:
         threads: int | None = None,
         device: str = "cpu",
         max_pixels: int | None = None,
-    ) -> Retriever: ...
+        frame: str = "card",
+    ) -> Retriever:
+        """`frame`: how the drawings of queries are brought into the frame that the model was trained with: as its "card"
+        says, "off", or so that they fill a share such as "0.8" of the page."""
     @property
     def width(self) -> int: ...
     def __len__(self) -> int: ...
@@ -154,8 +157,11 @@ def create(
     gallery: str | os.PathLike[str],
     model: str | os.PathLike[str],
     index: Literal["auto", "exact", "hnsw"] = "auto",
+    *,
+    frame: str = "card",
 ) -> None:
-    """Makes an empty gallery of a model; a gallery that is there is replaced."""
+    """Makes an empty gallery of a model; a gallery that is there is replaced. `frame`: how photos are framed, as the model's
+    "card" says, "off", or so that products fill at least a share such as "0.8" of the page."""
 
 def verify(model: str | os.PathLike[str], device: str = "cpu") -> bool:
     """Whether the model gives here the embeddings that it gave where it was exported."""

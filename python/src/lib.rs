@@ -10,9 +10,11 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArra
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
+use sketchfind_core::card::Card;
+use sketchfind_core::frame::{decode_sketch, open_sketch};
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_runtime as runtime;
-use sketchfind_runtime::{EmbedderOptions, Filter, Gallery, GalleryOptions, IndexSpec, Photo};
+use sketchfind_runtime::{EmbedderOptions, Filter, Framing, Gallery, GalleryOptions, IndexSpec, Photo};
 
 /// What is raised; each has its documentation in Python too.
 mod exceptions {
@@ -21,7 +23,12 @@ mod exceptions {
 
     create_exception!(sketchfind, Error, PyException, "Anything that went wrong.");
     create_exception!(sketchfind, BadFile, Error, "A gallery or model is damaged, foreign or newer.");
-    create_exception!(sketchfind, BadImage, Error, "An image cannot be decoded or is over the limit.");
+    create_exception!(
+        sketchfind,
+        BadImage,
+        Error,
+        "An image cannot be decoded or is over the limit, or nothing is drawn on it."
+    );
     create_exception!(sketchfind, Locked, Error, "Another writer has the gallery.");
     create_exception!(sketchfind, PhotoExists, Error, "The photo is there already.");
     create_exception!(sketchfind, ReadOnly, Error, "The gallery is open for reading only.");
@@ -43,9 +50,8 @@ fn raised(error: runtime::Error) -> PyErr {
     use sketchfind_core::Error as Core;
     let words = error.to_string();
     match error {
-        runtime::Error::Core(Core::Image { .. }) | runtime::Error::BrokenImage { .. } => {
-            BadImage::new_err(words)
-        }
+        runtime::Error::Core(Core::Image { .. } | Core::Blank { .. })
+        | runtime::Error::BrokenImage { .. } => BadImage::new_err(words),
         runtime::Error::Core(Core::OutOfRange { .. } | Core::Mismatch { .. }) => PyValueError::new_err(words),
         runtime::Error::Core(Core::Malformed { .. })
         | runtime::Error::Gallery { .. }
@@ -116,6 +122,15 @@ impl Given {
         Ok(match self {
             Given::Path(path) => Rgb8Image::open(&path, limits)?,
             Given::Bytes(bytes) => Rgb8Image::decode(&bytes, "given as bytes", limits)?,
+            Given::Pixels(image) => image,
+        })
+    }
+
+    /// A drawing: with a transparent ground it is laid over what shows it.
+    fn decode_sketch(self, limits: DecodeLimits) -> runtime::Result<Rgb8Image> {
+        Ok(match self {
+            Given::Path(path) => open_sketch(&path, limits)?,
+            Given::Bytes(bytes) => decode_sketch(&bytes, "given as bytes", limits)?,
             Given::Pixels(image) => image,
         })
     }
@@ -248,7 +263,7 @@ impl Retriever {
 #[pymethods]
 impl Retriever {
     #[new]
-    #[pyo3(signature = (gallery, *, writable=false, sessions=1, threads=None, device="cpu", max_pixels=None))]
+    #[pyo3(signature = (gallery, *, writable=false, sessions=1, threads=None, device="cpu", max_pixels=None, frame="card"))]
     fn new(
         py: Python<'_>,
         gallery: PathBuf,
@@ -257,10 +272,13 @@ impl Retriever {
         threads: Option<usize>,
         device: &str,
         max_pixels: Option<u64>,
+        frame: &str,
     ) -> PyResult<Retriever> {
         let embedder = options(threads, device, max_pixels)?;
         let limits = embedder.limits;
-        let mut options = runtime::RetrieverOptions::new(embedder).with_sessions(sessions);
+        let mut options = runtime::RetrieverOptions::new(embedder)
+            .with_sessions(sessions)
+            .with_framing(frame.parse().map_err(raised)?);
         if writable {
             options = options.writable();
         }
@@ -318,7 +336,7 @@ impl Retriever {
         let filter = filter(only_ids, any_label, every_label, without_label);
         let found = sketch
             .py()
-            .detach(|| retriever.query_filtered(&given.decode(self.limits)?, k, &filter))
+            .detach(|| retriever.query_filtered(&given.decode_sketch(self.limits)?, k, &filter))
             .map_err(raised)?;
         Ok(matches(found))
     }
@@ -337,7 +355,10 @@ impl Retriever {
         let filter = filter(only_ids, any_label, every_label, without_label);
         let found = sketches
             .py()
-            .detach(|| retriever.query_batch(&decode_each(given, self.limits)?, k, &filter))
+            .detach(|| {
+                let sketches = given.into_iter().map(|given| given.decode_sketch(self.limits));
+                retriever.query_batch(&sketches.collect::<runtime::Result<Vec<_>>>()?, k, &filter)
+            })
             .map_err(raised)?;
         Ok(found.into_iter().map(matches).collect())
     }
@@ -425,12 +446,17 @@ impl Retriever {
 
 /// Makes an empty gallery of a model; a gallery that is there is replaced.
 #[pyfunction]
-#[pyo3(signature = (gallery, model, index="auto"))]
-fn create(py: Python<'_>, gallery: PathBuf, model: PathBuf, index: &str) -> PyResult<()> {
+#[pyo3(signature = (gallery, model, index="auto", *, frame="card"))]
+fn create(py: Python<'_>, gallery: PathBuf, model: PathBuf, index: &str, frame: &str) -> PyResult<()> {
     let index: IndexSpec = index.parse().map_err(raised)?;
-    let tool = concat!("sketchfind for Python ", env!("CARGO_PKG_VERSION")).to_owned();
-    let options = GalleryOptions { index, tool };
-    py.detach(|| Gallery::create_empty(&gallery, &model, &options)).map_err(raised)
+    let tool = concat!("sketchfind for Python ", env!("CARGO_PKG_VERSION"));
+    let framing: Framing = frame.parse().map_err(raised)?;
+    py.detach(|| {
+        let photo_frame = framing.of_photos(Card::load(&model)?.frame)?;
+        let options = GalleryOptions::with_index(index, tool).with_photo_frame(photo_frame);
+        Gallery::create_empty(&gallery, &model, &options)
+    })
+    .map_err(raised)
 }
 
 /// Whether the model gives here the embeddings that it gave where it was exported.

@@ -17,10 +17,13 @@ use std::ffi::{CStr, CString, c_char};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
+use sketchfind_core::card::Card;
+use sketchfind_core::frame::decode_sketch;
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 
 use crate::{
-    Error, Filter, Gallery, GalleryOptions, IndexKind, IndexSpec, Match, Photo, Retriever, RetrieverOptions,
+    Error, Filter, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Match, Photo, Retriever,
+    RetrieverOptions,
 };
 
 /// How a call ended. Anything but SKF_OK leaves a message for skf_last_error.
@@ -33,7 +36,7 @@ pub enum skf_status {
     SKF_BAD_ARGUMENT = 1,
     /// A file cannot be read or written: missing, no permission, disk full.
     SKF_IO = 2,
-    /// An image cannot be decoded or is over the limit.
+    /// An image cannot be decoded or is over the limit, or nothing is drawn on it.
     SKF_BAD_IMAGE = 3,
     /// A gallery or model is damaged, foreign or of a newer version.
     SKF_BAD_FILE = 4,
@@ -74,6 +77,9 @@ pub struct skf_options {
     pub threads: u32,
     /// The most pixels of an image that is decoded; 0 for 64 megapixels.
     pub max_pixels: u64,
+    /// The share of its page, 0.2 to 1, that a drawing is made to fill before it is embedded; 0 for what the model's card
+    /// says, below 0 to take drawings as they are.
+    pub frame: f32,
 }
 
 /// A photo that is to be added.
@@ -134,7 +140,7 @@ impl From<Error> for Failure {
         use sketchfind_core::Error as Core;
         let status = match &error {
             Error::Core(Core::Io { .. }) => SKF_IO,
-            Error::Core(Core::Image { .. }) | Error::BrokenImage { .. } => SKF_BAD_IMAGE,
+            Error::Core(Core::Image { .. } | Core::Blank { .. }) | Error::BrokenImage { .. } => SKF_BAD_IMAGE,
             Error::Core(Core::OutOfRange { .. } | Core::Mismatch { .. }) => SKF_BAD_ARGUMENT,
             Error::Core(_) | Error::Gallery { .. } | Error::Graph { .. } => SKF_BAD_FILE,
             Error::Locked { .. } => SKF_LOCKED,
@@ -242,7 +248,7 @@ pub extern "C" fn skf_version() -> *const c_char {
 }
 
 /// Makes an empty gallery at `path` of the model in the folder `model`, with an index of skf_index. A gallery that is
-/// there is replaced.
+/// there is replaced. Photos are framed as the model's card says.
 ///
 /// # Safety
 /// `path` and `model` are texts.
@@ -260,8 +266,9 @@ pub unsafe extern "C" fn skf_create(path: *const c_char, model: *const c_char, i
             AUTO => IndexSpec::Auto,
             other => return Err(bad(format!("index is {other}, expected a value of skf_index"))),
         };
-        let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION")).to_owned();
-        let options = GalleryOptions { index, tool };
+        let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
+        let photo_frame = Framing::Card.of_photos(Card::load(Path::new(model))?.frame)?;
+        let options = GalleryOptions::with_index(index, tool).with_photo_frame(photo_frame);
         Ok(Gallery::create_empty(Path::new(path), Path::new(model), &options)?)
     })
 }
@@ -288,6 +295,9 @@ pub unsafe extern "C" fn skf_open(
         }
         if given.max_pixels > 0 {
             options.embedder.limits = DecodeLimits { max_pixels: given.max_pixels };
+        }
+        if given.frame != 0.0 {
+            options.framing = if given.frame < 0.0 { Framing::Off } else { Framing::Share(given.frame) };
         }
         let limits = options.embedder.limits;
         let retriever = Retriever::open(Path::new(path), options)?;
@@ -343,8 +353,8 @@ pub unsafe extern "C" fn skf_width(retriever: *const skf_retriever) -> usize {
     unsafe { retriever.as_ref() }.map_or(0, |retriever| retriever.retriever.card().embedding_width)
 }
 
-/// Finds the `k` photos that match the image whose file's bytes (JPEG, PNG, WebP, GIF, BMP) are given. `filter` may be
-/// null. The answer is freed by skf_matches_free.
+/// Finds the `k` photos that match the drawing whose file's bytes (JPEG, PNG, WebP, GIF, BMP) are given, framed as
+/// `skf_options.frame` says. `filter` may be null. The answer is freed by skf_matches_free.
 ///
 /// # Safety
 /// `retriever` is a live handle, `bytes` points to `n_bytes` bytes, `filter` is null or a live handle, `out` may be
@@ -362,8 +372,8 @@ pub unsafe extern "C" fn skf_query(
         // SAFETY: by this function's contract.
         let (retriever, bytes) =
             unsafe { (handle(retriever, "retriever")?, array(bytes, n_bytes, "bytes")?) };
-        let image = Rgb8Image::decode(bytes, "given as bytes", retriever.limits)?;
-        let embedding = retriever.retriever.embed(&[image])?;
+        let sketch = decode_sketch(bytes, "given as bytes", retriever.limits)?;
+        let embedding = retriever.retriever.embed_sketches(&[sketch])?;
         // SAFETY: by this function's contract.
         unsafe { answer(retriever, &embedding, k, filter, out) }
     })

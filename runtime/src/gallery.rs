@@ -47,6 +47,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sketchfind_core::card::{CARD, Card, MODEL, PROBE_EMBEDDINGS, PROBE_IMAGES};
 use sketchfind_core::embeddings::{Embeddings, ids_path};
+use sketchfind_core::frame::PhotoFrame;
 use sketchfind_core::random::Stream;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
@@ -67,28 +68,43 @@ use crate::{Costs, Error, Filter, IndexKind, IndexSpec, Photo, Recall, Result};
 pub const MODEL_DIR: &str = "model";
 
 /// How a gallery is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GalleryOptions {
     /// The index to search it with.
     pub index: IndexSpec,
     /// The program and version that makes it, such as `sketchfind 0.1.0`.
     pub tool: String,
+    /// How photos are framed before they are embedded, from now on ([`sketchfind_core::frame::photo`]); nothing where they
+    /// are taken as they are.
+    pub photo_frame: Option<PhotoFrame>,
 }
 
 impl GalleryOptions {
     /// The index that the size calls for, see [`choose`](crate::index::choose); made by `tool`.
     pub fn auto(tool: &str) -> GalleryOptions {
-        GalleryOptions { index: IndexSpec::Auto, tool: tool.to_owned() }
+        GalleryOptions::with_index(IndexSpec::Auto, tool)
     }
 
     /// Exact search; made by `tool`.
     pub fn exact(tool: &str) -> GalleryOptions {
-        GalleryOptions { index: IndexSpec::ordinary(IndexKind::Exact), tool: tool.to_owned() }
+        GalleryOptions::with_index(IndexSpec::ordinary(IndexKind::Exact), tool)
     }
 
     /// Approximate search with ordinary parameters; made by `tool`.
     pub fn hnsw(tool: &str) -> GalleryOptions {
-        GalleryOptions { index: IndexSpec::ordinary(IndexKind::Hnsw), tool: tool.to_owned() }
+        GalleryOptions::with_index(IndexSpec::ordinary(IndexKind::Hnsw), tool)
+    }
+
+    /// The index `index`; made by `tool`; photos as they are.
+    pub fn with_index(index: IndexSpec, tool: &str) -> GalleryOptions {
+        GalleryOptions { index, tool: tool.to_owned(), photo_frame: None }
+    }
+
+    /// The same with photos framed.
+    #[must_use]
+    pub fn with_photo_frame(mut self, photo_frame: Option<PhotoFrame>) -> GalleryOptions {
+        self.photo_frame = photo_frame;
+        self
     }
 }
 
@@ -218,6 +234,7 @@ impl Gallery {
                 segments,
                 log: 1,
                 sequence: 1,
+                photo_frame: options.photo_frame,
                 costs: None,
                 recall: None,
             }
@@ -294,6 +311,11 @@ impl Gallery {
     /// The card of the model inside the gallery.
     pub fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// How photos are framed before they are embedded.
+    pub fn photo_frame(&self) -> Option<PhotoFrame> {
+        self.manifest.photo_frame
     }
 
     /// What may be done with it.
@@ -506,6 +528,7 @@ fn read_first(path: &Path, first: &format1::Manifest) -> Result<State> {
         segments: vec![],
         log: 0,
         sequence: 1,
+        photo_frame: None,
         costs: None,
         recall: None,
     };

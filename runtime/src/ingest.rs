@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use sketchfind_core::fingerprint;
+use sketchfind_core::frame::{PhotoFrame, Region};
+use sketchfind_core::{Error as CoreError, fingerprint};
 
 use crate::embedder::{Batch, Done, Job};
+use crate::framing::View;
 use crate::{BrokenImage, Error, OnBroken, Photo, Result, Retriever, Snapshot};
 
 /// A photo that is to be in a gallery, and the file to read it from.
@@ -19,6 +21,15 @@ pub struct PhotoFile {
     pub photo: Photo,
     /// The file.
     pub path: PathBuf,
+    /// Where the product is in it, if that was told: the rest is not embedded. Only for galleries that frame photos.
+    pub region: Option<Region>,
+}
+
+impl PhotoFile {
+    /// A photo and its file.
+    pub fn new(photo: Photo, path: impl Into<PathBuf>) -> PhotoFile {
+        PhotoFile { photo, path: path.into(), region: None }
+    }
 }
 
 /// What came of bringing files into a gallery.
@@ -54,7 +65,8 @@ impl Retriever {
     /// `progress` is told how many files are done so far; `cancelled` is asked between batches.
     ///
     /// # Errors
-    /// [`Error::RepeatedId`] before any file is opened; [`Error::BrokenImage`] for the first broken file with
+    /// [`Error::RepeatedId`] before any file is opened, and [`Error::Core`] where a region is given to a gallery that does not
+    /// frame photos; [`Error::BrokenImage`] for the first broken file with
     /// [`OnBroken::Refuse`], once all before it are in; [`Error::Cancelled`]; the errors of
     /// [`Gallery::replace`](crate::Gallery::replace) and [`Embedder::embed_files`](crate::Embedder::embed_files).
     pub fn ingest(
@@ -66,6 +78,7 @@ impl Retriever {
     ) -> Result<Ingested> {
         check_ids(files)?;
         files.iter().try_for_each(|file| file.photo.check())?;
+        self.check_regions(files)?;
         let mut intake = Intake {
             retriever: self,
             files,
@@ -83,9 +96,10 @@ impl Retriever {
             }
             let n_files = todo.len();
             let snapshot = self.snapshot();
+            let photo_frame = self.gallery().photo_frame();
             let streamed = self.with_embedder(|embedder| {
                 let max_bytes = embedder.options().limits.max_bytes();
-                let mut planner = Planner::new(files, todo, snapshot, max_bytes);
+                let mut planner = Planner::new(files, todo, snapshot, max_bytes, photo_frame);
                 embedder.stream(n_files, &mut |n| planner.next(n), &mut |done| {
                     intake.take(done)?;
                     progress(intake.n_done);
@@ -99,6 +113,20 @@ impl Retriever {
             todo = std::mem::take(&mut intake.again);
         }
         Ok(intake.done)
+    }
+}
+
+impl Retriever {
+    fn check_regions(&self, files: &[PhotoFile]) -> Result<()> {
+        match files.iter().find(|file| file.region.is_some()) {
+            Some(file) if self.gallery().photo_frame().is_none() => Err(CoreError::OutOfRange {
+                what: "the box of a photo",
+                value: format!("given for '{}'", file.photo.id()),
+                expected: "none, as this gallery takes photos as they are; build one that frames them".into(),
+            }
+            .into()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -122,6 +150,7 @@ struct Planner<'a> {
     snapshot: Arc<Snapshot>,
     /// Files that are longer are not worth reading: no decoder takes them.
     max_bytes: u64,
+    photo_frame: Option<PhotoFrame>,
     id_of_content: HashMap<[u8; 32], String>,
     /// Where in the list a content is that is embedded now.
     first_of_content: HashMap<[u8; 32], usize>,
@@ -130,7 +159,13 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(files: &'a [PhotoFile], todo: Vec<usize>, snapshot: Arc<Snapshot>, max_bytes: u64) -> Planner<'a> {
+    fn new(
+        files: &'a [PhotoFile],
+        todo: Vec<usize>,
+        snapshot: Arc<Snapshot>,
+        max_bytes: u64,
+        photo_frame: Option<PhotoFrame>,
+    ) -> Planner<'a> {
         let mut id_of_content = HashMap::new();
         for (photo, _) in snapshot.photos() {
             if let Some(content) = photo.content() {
@@ -138,7 +173,16 @@ impl<'a> Planner<'a> {
             }
         }
         let (first_of_content, planned) = (HashMap::new(), VecDeque::new());
-        Planner { files, todo: todo.into(), snapshot, max_bytes, id_of_content, first_of_content, planned }
+        Planner {
+            files,
+            todo: todo.into(),
+            snapshot,
+            max_bytes,
+            photo_frame,
+            id_of_content,
+            first_of_content,
+            planned,
+        }
     }
 
     /// The next files of the list, up to `n` of them to be embedded.
@@ -150,7 +194,8 @@ impl<'a> Planner<'a> {
             }
             let Some((position, plan, bytes)) = self.planned.pop_front() else { break };
             if let Plan::Fresh(_) = plan {
-                jobs.push(Job { path: self.files[position].path.clone(), bytes });
+                let file = &self.files[position];
+                jobs.push(Job { path: file.path.clone(), bytes, view: self.view(file.region) });
             }
             plans.push((position, plan));
         }
@@ -160,10 +205,8 @@ impl<'a> Planner<'a> {
     /// Reads up to `n` files and decides about them; says whether there were any.
     fn look_at(&mut self, n: usize) -> bool {
         let positions: Vec<usize> = self.todo.drain(..n.min(self.todo.len())).collect();
-        let read: Vec<_> = positions
-            .par_iter()
-            .map(|&position| content_of(&self.files[position].path, self.max_bytes))
-            .collect();
+        let read: Vec<_> =
+            positions.par_iter().map(|&position| content_of(&self.files[position], self.max_bytes)).collect();
         for (&position, read) in positions.iter().zip(read) {
             let photo = self.files[position].photo.clone();
             // A file that cannot be read is told by the decoder, as every other broken one.
@@ -174,6 +217,14 @@ impl<'a> Planner<'a> {
             self.planned.push_back((position, plan, bytes));
         }
         !positions.is_empty()
+    }
+
+    fn view(&self, region: Option<Region>) -> View {
+        match (self.photo_frame, region) {
+            (None, _) => View::Whole,
+            (Some(frame), None) => View::Framed(frame),
+            (Some(frame), Some(region)) => View::Around(region, frame.typical),
+        }
     }
 
     fn plan(
@@ -308,7 +359,18 @@ impl Waiting {
 }
 
 /// The SHA-256 of a file, if it can be read and has at most `max` bytes, and its bytes if they are few.
-fn content_of(path: &Path, max: u64) -> Option<([u8; 32], Option<Vec<u8>>)> {
+fn content_of(file: &PhotoFile, max: u64) -> Option<([u8; 32], Option<Vec<u8>>)> {
+    let (content, bytes) = content_of_file(&file.path, max)?;
+    // Another part of the same file has another embedding.
+    let of_part = |region: Region| {
+        let Region { left, top, width, height } = region;
+        let numbers = [left, top, width, height].map(f64::to_le_bytes).concat();
+        fingerprint::raw_of_bytes(&[&content[..], &numbers].concat())
+    };
+    Some((file.region.map_or(content, of_part), bytes))
+}
+
+fn content_of_file(path: &Path, max: u64) -> Option<([u8; 32], Option<Vec<u8>>)> {
     let file = std::fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     if length > max {

@@ -46,6 +46,7 @@ mod device;
 mod embedder;
 mod error;
 mod filter;
+mod framing;
 pub mod gallery;
 pub mod index;
 mod ingest;
@@ -59,6 +60,7 @@ pub use device::Device;
 pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
 pub use filter::Filter;
+pub use framing::Framing;
 pub use gallery::{Access, Gallery, GalleryOptions, Match, Snapshot};
 pub use index::{
     Costs, ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, Matrix, Recall, recall_at_k,

@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::card::Card;
+use sketchfind_core::frame;
 use sketchfind_core::image::Rgb8Image;
 use sketchfind_core::random::Stream;
 
 use crate::pool::Pool;
 use crate::{
-    Access, Costs, Embedder, EmbedderOptions, ExactIndex, Filter, Gallery, Index, Match, Matrix, Photo,
-    Result, Snapshot,
+    Access, Costs, Embedder, EmbedderOptions, ExactIndex, Filter, Framing, Gallery, Index, Match, Matrix,
+    Photo, Result, Snapshot,
 };
 
 /// How a gallery is opened together with its model.
@@ -26,12 +27,14 @@ pub struct RetrieverOptions {
     pub sessions: usize,
     /// Whether photos may be added and removed.
     pub access: Access,
+    /// How the drawings of queries are framed.
+    pub framing: Framing,
 }
 
 impl RetrieverOptions {
     /// One session with all cores, for reading.
     pub fn new(embedder: EmbedderOptions) -> RetrieverOptions {
-        RetrieverOptions { embedder, sessions: 1, access: Access::Read }
+        RetrieverOptions { embedder, sessions: 1, access: Access::Read, framing: Framing::Card }
     }
 
     /// One session on the processor, for reading.
@@ -43,6 +46,13 @@ impl RetrieverOptions {
     #[must_use]
     pub fn with_sessions(mut self, sessions: usize) -> RetrieverOptions {
         self.sessions = sessions;
+        self
+    }
+
+    /// The same with drawings framed otherwise.
+    #[must_use]
+    pub fn with_framing(mut self, framing: Framing) -> RetrieverOptions {
+        self.framing = framing;
         self
     }
 
@@ -92,6 +102,8 @@ impl From<EmbedderOptions> for RetrieverOptions {
 pub struct Retriever {
     gallery: Gallery,
     pool: Pool,
+    /// The share of its page that a drawing is made to fill.
+    share: Option<f32>,
 }
 
 impl std::fmt::Debug for Retriever {
@@ -125,7 +137,8 @@ impl Retriever {
         let model = gallery.model_dir();
         let embedders = (0..options.sessions).map(|_| Embedder::open(&model, embedder.clone()));
         let pool = Pool::new(embedders.collect::<Result<_>>()?);
-        Ok(Retriever { gallery, pool })
+        let share = options.framing.share(gallery.card().frame)?;
+        Ok(Retriever { gallery, pool, share })
     }
 
     /// The gallery.
@@ -177,10 +190,34 @@ impl Retriever {
         self.pool.with(|embedder| embedder.embed(images))
     }
 
+    /// A drawing as the model was trained with drawings ([`frame::sketch`]), or as it is, by [`RetrieverOptions::framing`].
+    ///
+    /// # Errors
+    /// [`CoreError::Blank`] where nothing is drawn; [`CoreError::Image`].
+    pub fn framed(&self, sketch: &Rgb8Image) -> Result<Rgb8Image> {
+        match self.share {
+            Some(share) => Ok(frame::sketch(sketch, share)?),
+            None => Ok(sketch.clone()),
+        }
+    }
+
+    /// The embeddings of drawings, framed, in their order.
+    ///
+    /// # Shapes
+    /// `sketches`: `[n]` of any sizes; returns `[n, embedding_width]`, row-major.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::framed`] and [`Embedder::embed`].
+    pub fn embed_sketches(&self, sketches: &[Rgb8Image]) -> Result<Vec<f32>> {
+        let framed: Vec<Rgb8Image> =
+            sketches.iter().map(|sketch| self.framed(sketch)).collect::<Result<_>>()?;
+        self.embed(&framed)
+    }
+
     /// The `k` photos that match `sketch` best, or all where there are fewer; best first.
     ///
     /// # Errors
-    /// Those of [`Embedder::embed`].
+    /// Those of [`Retriever::embed_sketches`].
     pub fn query(&self, sketch: &Rgb8Image, k: usize) -> Result<Vec<Match>> {
         self.query_filtered(sketch, k, &Filter::everything())
     }
@@ -188,19 +225,30 @@ impl Retriever {
     /// The `k` photos that match `sketch` best among those that pass `filter`: exactly these, however few pass.
     ///
     /// # Errors
-    /// Those of [`Embedder::embed`].
+    /// Those of [`Retriever::embed_sketches`].
     pub fn query_filtered(&self, sketch: &Rgb8Image, k: usize, filter: &Filter) -> Result<Vec<Match>> {
-        let embedding = self.embed(std::slice::from_ref(sketch))?;
+        let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
         self.query_embedding(&embedding, k, filter)
     }
 
     /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot.
     ///
     /// # Errors
-    /// Those of [`Embedder::embed`].
+    /// Those of [`Retriever::embed_sketches`].
     pub fn query_batch(&self, sketches: &[Rgb8Image], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
-        let embeddings = self.embed(sketches)?;
+        let embeddings = self.embed_sketches(sketches)?;
         self.snapshot().search_batch(&embeddings, k, filter)
+    }
+
+    /// The embeddings of photos as the gallery takes them: framed, where it frames photos.
+    fn embed_photos(&self, images: &[Rgb8Image]) -> Result<Vec<f32>> {
+        match self.gallery.photo_frame() {
+            None => self.embed(images),
+            Some(of_photos) => {
+                let framed = images.iter().map(|image| frame::photo(image, &of_photos));
+                self.embed(&framed.collect::<sketchfind_core::Result<Vec<_>>>()?)
+            }
+        }
     }
 
     /// The `k` photos nearest to an embedding of the gallery's model among those that pass `filter`.
@@ -234,7 +282,7 @@ impl Retriever {
             return Err(crate::Error::PhotoExists { id: there.id().to_owned() });
         }
         photos.iter().try_for_each(Photo::check)?;
-        self.gallery.add(photos, self.embed(images)?)
+        self.gallery.add(photos, self.embed_photos(images)?)
     }
 
     /// Adds a photo in the place of the one that has its id, where there is one.
@@ -243,7 +291,7 @@ impl Retriever {
     /// Those of [`Gallery::replace`] and [`Embedder::embed`]; the gallery is then unchanged.
     pub fn replace(&self, photo: Photo, image: &Rgb8Image) -> Result<()> {
         photo.check()?;
-        self.gallery.replace(vec![photo], self.embed(std::slice::from_ref(image))?)
+        self.gallery.replace(vec![photo], self.embed_photos(std::slice::from_ref(image))?)
     }
 
     /// Removes the photos of `ids`, all in one step, and returns how many of them were there.

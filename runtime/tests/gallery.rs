@@ -26,7 +26,7 @@ pub(crate) fn colours() -> (Embeddings, BTreeMap<String, PathBuf>) {
 pub(crate) fn create(path: &Path) {
     let (embeddings, sources) = colours();
     let index = IndexSpec::Hnsw(HnswParameters { m: 8, ef_construction: 32, ef_search: 16 });
-    let options = GalleryOptions { index, tool: "sketchfind 0.1.0".into() };
+    let options = GalleryOptions::with_index(index, "sketchfind 0.1.0");
     Gallery::create(path, &fixture("mean8"), &embeddings, Some(&sources), &options).unwrap();
 }
 
@@ -215,7 +215,7 @@ fn what_does_not_fit_is_not_written() {
     more.insert("yellow".into(), "photos/yellow.png".into());
     check(&mean8, &embeddings, Some(&more), &options, &["'yellow'", "no embedding"]);
     let tiny = HnswParameters { m: 1, ..HnswParameters::ORDINARY };
-    let bad = GalleryOptions { index: IndexSpec::Hnsw(tiny), tool: "test".into() };
+    let bad = GalleryOptions::with_index(IndexSpec::Hnsw(tiny), "test");
     check(&mean8, &embeddings, None, &bad, &["m is 1"]);
     check(Path::new("/nowhere"), &embeddings, None, &options, &["/nowhere/card.json"]);
     #[cfg(unix)]

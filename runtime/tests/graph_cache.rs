@@ -20,7 +20,7 @@ const FEW: HnswParameters = HnswParameters { m: 3, ef_construction: 4, ef_search
 fn create(path: &Path, seed: usize, parameters: HnswParameters) {
     let values = (0..N).flat_map(|number| embedding(seed + number)).collect();
     let embeddings = Embeddings::new((0..N).map(id).collect(), 3, values).unwrap();
-    let options = GalleryOptions { index: IndexSpec::Hnsw(parameters), tool: "test".into() };
+    let options = GalleryOptions::with_index(IndexSpec::Hnsw(parameters), "test");
     Gallery::create(path, &fixture("mean8"), &embeddings, None, &options).unwrap();
 }
 

@@ -29,7 +29,7 @@ fn file(folder: &Path, name: &str, red: u8, green: u8) -> PhotoFile {
 fn of_bytes(folder: &Path, name: &str, bytes: &[u8]) -> PhotoFile {
     let path = folder.join(name);
     std::fs::write(&path, bytes).unwrap();
-    PhotoFile { photo: Photo::new(name).with_source(&path), path }
+    PhotoFile::new(Photo::new(name).with_source(&path), path)
 }
 
 /// Numbered files with a content each.
@@ -184,7 +184,7 @@ fn files_that_are_too_long_or_too_large_are_broken_ones() {
     // A hole in a file: it takes no room on the disk.
     let long: PathBuf = folder.path().join("long");
     std::fs::File::create(&long).unwrap().set_len(1 << 33).unwrap();
-    let long = PhotoFile { photo: Photo::new("long"), path: long };
+    let long = PhotoFile::new(Photo::new("long"), long);
     let done = ingest(&retriever, &[small, large], OnBroken::Skip).unwrap();
     assert_eq!((done.n_added, done.broken.len()), (1, 1));
     assert_says(&done.broken[0].reason, &["large", "3 x 2", "limit of 5 pixels"]);

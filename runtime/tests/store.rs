@@ -349,7 +349,7 @@ fn a_filter_gives_what_looking_at_every_photo_gives() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gallery");
-        let options = GalleryOptions { index, tool: "test".into() };
+        let options = GalleryOptions::with_index(index, "test");
         Gallery::create_empty(&path, &fixture("mean8"), &options).unwrap();
         let gallery = write(&path);
         let mut stream = Stream::new(1, "filters", &[]);

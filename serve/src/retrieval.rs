@@ -34,7 +34,7 @@ impl Retrieval {
     pub(crate) fn open(path: &Path, options: RetrieverOptions) -> sketchfind_runtime::Result<Retrieval> {
         let retriever = Retriever::open(path, options)?;
         let white = Rgb8Image::new(1, 1, vec![255; 3])?;
-        retriever.query(&white, 1)?;
+        retriever.embed(&[white])?;
         // Absolute, since the gallery will hold the paths of its photos, and be opened from elsewhere.
         let whole = std::path::absolute(path).map_err(sketchfind_core::Error::io("read", path))?;
         let mut name = whole.file_name().unwrap_or_default().to_owned();
@@ -88,10 +88,16 @@ impl Retrieval {
     ) -> Result<Found, Problem> {
         let failed = |error: sketchfind_runtime::Error| Problem::internal(&error);
         let started = Instant::now();
+        let framed = self.retriever.framed(image).map_err(|error| match error {
+            sketchfind_runtime::Error::Core(blank @ sketchfind_core::Error::Blank { .. }) => {
+                Problem::unusable("blank", blank.to_string())
+            }
+            error => failed(error),
+        })?;
         let embedding = self.retriever.with_embedder(|embedder| {
             // A session may have been waited for.
             abandoned.check()?;
-            embedder.embed(std::slice::from_ref(image)).map_err(failed)
+            embedder.embed(std::slice::from_ref(&framed)).map_err(failed)
         })?;
         let embedded = Instant::now();
         let matches = self.retriever.query_embedding(&embedding, k, filter).map_err(failed)?;

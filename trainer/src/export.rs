@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provenance, Training};
 use sketchfind_core::dataset::Split;
 use sketchfind_core::distance::Distance;
+use sketchfind_core::frame::{self, Frame};
 use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
 use sketchfind_core::random::Stream;
 use sketchfind_core::{atomic, fingerprint};
@@ -27,6 +29,8 @@ use crate::{Error, Result};
 const N_PROBE_PAIRS: usize = 4;
 /// Photos, and as many sketches, that the ranges of 8-bit maps come from.
 const N_CALIBRATION_PAIRS: usize = 64;
+/// Training pairs, at even steps through the split, that are looked at for the card's frame.
+const N_FRAMED_PAIRS: usize = 200;
 /// A larger probe image is stored as resized, in pixels of its longer side.
 const MAX_PROBE_SIDE: u32 = 1024;
 const INPUT: &str = "image";
@@ -123,6 +127,7 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
         format: card::FORMAT,
         name,
         network: network.name().into(),
+        frame: frame_of(&pairs)?,
         embedding_width: network.output_width(),
         distance,
         onnx: OnnxFacts {
@@ -200,6 +205,28 @@ fn images_of((photo, sketch): &Pair, number: usize, preprocess: &Preprocess) -> 
         }
     };
     Ok([image, sketch])
+}
+
+/// How training images lay on their pages; nothing where there was no sketch or none with anything on it. Where lines were
+/// drawn of photos, the sketch is where the product is.
+fn frame_of(pairs: &[Pair]) -> Result<Option<Frame>> {
+    let n = pairs.len().min(N_FRAMED_PAIRS);
+    let looked_at: Vec<(Option<f32>, Option<f32>)> = (0..n)
+        .into_par_iter()
+        .map(|number| {
+            let (photo, sketch) = &pairs[number * pairs.len() / n];
+            let of_photo = frame::share_of_photo(&Rgb8Image::open(photo, DecodeLimits::ORDINARY)?)?;
+            let of_sketch = match sketch {
+                Some(path) => frame::share_of_sketch(&frame::open_sketch(path, DecodeLimits::ORDINARY)?)?,
+                None => of_photo,
+            };
+            Ok((of_sketch, of_photo))
+        })
+        .collect::<Result<_>>()?;
+    let (sketches, photos): (Vec<_>, Vec<_>) = looked_at.into_iter().unzip();
+    let frame = Frame::of_shares(sketches.into_iter().flatten().collect(), photos);
+    // Drawings that fill next to nothing of their pages are no frame that others could be brought into.
+    Ok(frame.filter(|frame| frame.check().is_ok()))
 }
 
 /// Training images, resized, over which 8-bit arithmetic is calibrated: pairs at even steps through the split.

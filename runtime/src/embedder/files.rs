@@ -7,6 +7,7 @@ use sketchfind_core::embeddings::Embeddings;
 
 use super::Embedder;
 use super::stream::{Batch, Done, Job};
+use crate::framing::View;
 use crate::{Error, Result};
 
 /// What to do with a file of a list that is no image, is damaged, empty or cannot be read.
@@ -67,7 +68,8 @@ impl Embedder {
         let mut rest = files.chunks(self.options.batch);
         let mut next = |_n: usize| {
             let files = rest.next()?;
-            let jobs = files.iter().map(|(_, path)| Job { path: path.clone(), bytes: None }).collect();
+            let job = |path: &PathBuf| Job { path: path.clone(), bytes: None, view: View::Whole };
+            let jobs = files.iter().map(|(_, path)| job(path)).collect();
             Some(Batch { jobs, parcel: files })
         };
         self.stream(files.len(), &mut next, &mut |done: Done<&[(String, PathBuf)]>| {

@@ -19,6 +19,7 @@ use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use super::Embedder;
 use super::input::Input;
 use super::session::Model;
+use crate::framing::View;
 use crate::{Device, Error, Result};
 
 /// Sessions at most that are opened for a list of files on the processor: each holds the network's weights. Where there
@@ -36,6 +37,8 @@ pub(crate) struct Job {
     pub(crate) path: PathBuf,
     /// Its bytes, where they were read already.
     pub(crate) bytes: Option<Vec<u8>>,
+    /// How much of it is embedded.
+    pub(crate) view: View,
 }
 
 /// Files that go through the network at once, and what their giver wants back with them.
@@ -262,7 +265,7 @@ impl Work<'_> {
     }
 
     fn decode(&self, job: Job) -> std::result::Result<Input, String> {
-        let Job { path, bytes } = job;
+        let Job { path, bytes, view } = job;
         let name = path.display().to_string();
         if self.stop.load(Ordering::Relaxed) {
             return Err(format!("'{name}' was not needed any more"));
@@ -273,7 +276,7 @@ impl Work<'_> {
                 Some(bytes) => Rgb8Image::decode(&bytes, &format!("'{name}'"), self.limits)?,
                 None => Rgb8Image::open(&path, self.limits)?,
             };
-            Input::of(self.card.onnx.input_kind, &self.card.preprocess, &image)
+            Input::of(self.card.onnx.input_kind, &self.card.preprocess, &view.of(image)?)
         }))
         .unwrap_or_else(|_panic| {
             Err(sketchfind_core::Error::Image {

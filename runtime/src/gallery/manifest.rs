@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::distance::Distance;
+use sketchfind_core::frame::PhotoFrame;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 use super::format1;
@@ -16,10 +17,10 @@ pub const MANIFEST: &str = "gallery.json";
 /// The word that says that a folder is a gallery of ours.
 pub const MAGIC: &str = "sketchfind-gallery";
 /// The version of the format that this code writes, and the newest that it reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// What a gallery is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The version of the format.
@@ -42,6 +43,9 @@ pub struct Manifest {
     pub log: u64,
     /// The sequence of the log's first record.
     pub sequence: u64,
+    /// How photos are framed before they are embedded; nothing where they are taken as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub photo_frame: Option<PhotoFrame>,
     /// What embedding and exact search cost where the gallery was built, from which the index `auto` chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub costs: Option<Costs>,
@@ -62,7 +66,8 @@ struct Document {
     gallery: Manifest,
 }
 
-/// A manifest of any format that is read. The third differs from the second in what it may say of the index.
+/// A manifest of any format that is read. The third differs from the second in what it may say of the
+/// index, the fourth in what it may say of photos.
 pub(super) enum AnyManifest {
     First(format1::Manifest),
     Second(Manifest),

@@ -1,0 +1,187 @@
+//! Pages as people make them, for `sketchfind eval --pages`: how much is found of drawings and photos that lie elsewhere on
+//! their page, or look otherwise, than those of training; as they are, and framed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::frame::{self, Frame};
+use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::random::Stream;
+use sketchfind_core::{Error, atomic};
+use sketchfind_data::pages::Page;
+use sketchfind_eval::summary::summarise_at;
+use sketchfind_eval::{Bootstrap, rank_queries_of_several};
+use sketchfind_runtime::Embedder;
+
+use super::embed_pictures;
+use crate::interrupt::Interrupt;
+use crate::progress::Bar;
+
+/// The file in a report's folder.
+pub(super) const PAGES: &str = "pages.csv";
+
+/// What is put on other pages, embedded and ranked.
+pub(super) struct Retrieval<'a> {
+    pub(super) embedder: &'a mut Embedder,
+    pub(super) photos: &'a [(String, PathBuf)],
+    pub(super) sketches: &'a [(String, PathBuf)],
+    pub(super) gallery: &'a Embeddings,
+    pub(super) queries: &'a Embeddings,
+    pub(super) truth: &'a BTreeMap<String, Vec<String>>,
+    pub(super) cutoffs: &'a [usize],
+    pub(super) bootstrap: &'a Bootstrap,
+}
+
+/// One figure.
+#[derive(Serialize)]
+pub(super) struct Row {
+    schema: u32,
+    /// What lies on other pages: `sketch` or `photo`.
+    modality: &'static str,
+    page: &'static str,
+    /// Whether it was framed before it was embedded.
+    framed: bool,
+    metric: String,
+    value: f64,
+    low: f64,
+    high: f64,
+    n: usize,
+}
+
+/// The frame of a model, without which there is nothing to measure.
+pub(super) fn frame_of(embedder: &Embedder, model: &Path) -> Result<Frame> {
+    embedder.card().frame.ok_or_else(|| {
+        let reason = "its card states no frame, into which --pages would bring drawings; export it anew";
+        Error::malformed(model, reason).into()
+    })
+}
+
+impl Retrieval<'_> {
+    pub(super) fn measure(&mut self, frame: Frame) -> Result<Vec<Row>> {
+        let of_sketches = 2 * (1 + Page::PLACES.len() + Page::LOOKS.len());
+        let of_photos = frame.photo.map_or(0, |_| 2 * (1 + Page::PLACES.len()));
+        let n_pictures = of_sketches * self.sketches.len() + of_photos * self.photos.len();
+        let bar = Bar::new(n_pictures, "embedding pictures on other pages");
+        let interrupt = Interrupt::listen()?;
+        let mut n_done = 0;
+        let mut told = |n: usize| {
+            if interrupt.is_set() {
+                return Err(sketchfind_runtime::Error::Cancelled.into());
+            }
+            n_done += n;
+            bar.set(n_done);
+            Ok(())
+        };
+        let mut rows = Vec::new();
+        let pages = |places: &[Page]| {
+            let pages = places.iter().map(|&page| Some(page));
+            std::iter::once(None).chain(pages).collect::<Vec<_>>()
+        };
+        for page in pages(&[&Page::PLACES[..], &Page::LOOKS[..]].concat()) {
+            for framed in [false, true] {
+                let queries = self.embed(self.sketches, page, &mut told, &|picture| {
+                    // Where nothing is left to be seen, it is embedded as it is, and counts as it ranks.
+                    match framed.then(|| frame::sketch(&picture, frame.sketch)) {
+                        None | Some(Err(Error::Blank { .. })) => Ok(picture),
+                        Some(framed) => framed,
+                    }
+                })?;
+                self.figures("sketch", page, framed, &queries, self.gallery, &mut rows)?;
+            }
+        }
+        if let Some(of_photos) = frame.photo {
+            for page in pages(&Page::PLACES) {
+                for framed in [false, true] {
+                    let gallery = self.embed(self.photos, page, &mut told, &|picture| {
+                        if framed { frame::photo(&picture, &of_photos) } else { Ok(picture) }
+                    })?;
+                    self.figures("photo", page, framed, self.queries, &gallery, &mut rows)?;
+                }
+            }
+        }
+        bar.finish();
+        Ok(rows)
+    }
+
+    fn embed(
+        &mut self,
+        files: &[(String, PathBuf)],
+        page: Option<Page>,
+        told: &mut dyn FnMut(usize) -> Result<()>,
+        framed: &dyn Fn(Rgb8Image) -> sketchfind_core::Result<Rgb8Image>,
+    ) -> Result<Embeddings> {
+        let ids: Vec<String> = files.iter().map(|(id, _)| id.clone()).collect();
+        let (limits, seed) = (self.embedder.options().limits, self.bootstrap.seed);
+        let mut make = |index: usize| {
+            let (id, path) = &files[index];
+            let picture = frame::open_sketch(path, limits)?;
+            let picture = match page {
+                None => picture,
+                Some(page) => page.of(&picture, &mut Stream::new(seed, &format!("page of {id}"), &[]))?,
+            };
+            Ok(framed(picture)?)
+        };
+        embed_pictures(self.embedder, &ids, &mut make, told)
+    }
+
+    fn figures(
+        &self,
+        modality: &'static str,
+        page: Option<Page>,
+        framed: bool,
+        queries: &Embeddings,
+        gallery: &Embeddings,
+        rows: &mut Vec<Row>,
+    ) -> Result<()> {
+        let distance = self.embedder.card().distance;
+        let results = rank_queries_of_several(queries, gallery, self.truth, distance)?;
+        let summary = summarise_at(&results, self.cutoffs, self.bootstrap)?;
+        let wanted = |metric: &str| self.cutoffs.iter().any(|k| metric == format!("acc@{k}"));
+        rows.extend(summary.estimates.into_iter().filter(|estimate| wanted(&estimate.metric)).map(
+            |estimate| Row {
+                schema: 1,
+                modality,
+                page: page.map_or("own", Page::name),
+                framed,
+                metric: estimate.metric,
+                value: estimate.value,
+                low: estimate.low,
+                high: estimate.high,
+                n: estimate.n,
+            },
+        ));
+        Ok(())
+    }
+}
+
+/// Writes the figures into a report's folder.
+pub(super) fn write(rows: &[Row], folder: &Path) -> sketchfind_eval::Result<()> {
+    let path = folder.join(PAGES);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let malformed = |e: String| Error::malformed(&path, e);
+    rows.iter().try_for_each(|row| writer.serialize(row)).map_err(|e| malformed(e.to_string()))?;
+    let bytes = writer.into_inner().map_err(|e| malformed(e.to_string()))?;
+    Ok(atomic::write_bytes(&path, &bytes)?)
+}
+
+/// The figures as lines of a table: a page, and what was found of it as it is and framed.
+pub(super) fn table(rows: &[Row]) -> Vec<Vec<String>> {
+    let mut lines = vec![["pages", "metric", "as it is", "framed", "n"].map(str::to_owned).to_vec()];
+    for row in rows.iter().filter(|row| !row.framed) {
+        let key = (row.modality, row.page, &row.metric);
+        let framed =
+            rows.iter().find(|other| other.framed && (other.modality, other.page, &other.metric) == key);
+        let share = |value: f64| format!("{:.2} %", 100.0 * value);
+        lines.push(vec![
+            format!("{} {}", row.modality, row.page),
+            row.metric.clone(),
+            share(row.value),
+            framed.map(|framed| share(framed.value)).unwrap_or_default(),
+            row.n.to_string(),
+        ]);
+    }
+    lines
+}
