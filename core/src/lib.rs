@@ -16,8 +16,10 @@ pub mod embeddings;
 pub mod error;
 pub mod fingerprint;
 pub mod image;
+pub mod photo_files;
 pub mod pickle;
 pub mod random;
 pub mod ranking;
+pub mod unicode;
 
 pub use error::{Error, Result};
