@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::unicode::{Meant, Names};
 use sketchfind_eval::neighbours::{Neighbourhood, SketchAnchors, Space};
 use sketchfind_eval::report::{Extras, Provenance, Reference, Report};
 use sketchfind_eval::summary::summarise_by;
@@ -208,7 +209,24 @@ fn truth_of(options: &Options, dataset: &Dataset) -> Result<BTreeMap<String, Vec
     let Some(path) = &options.qrels else {
         return Ok(own.into_iter().map(|(sketch, photo)| (sketch, vec![photo])).collect());
     };
-    let mut truth = trec::read_qrels(path)?;
+    // Ids are the same in every form of Unicode; one that is unknown is told where it is looked for.
+    let (sketches, photos) = (
+        Names::new(own.keys().map(String::as_str)),
+        Names::new(dataset.photos().iter().map(|photo| photo.id.as_str())),
+    );
+    let meant = |names: &Names<'_>, id: String| match names.meant_by(&id) {
+        Meant::One(known) => known.to_owned(),
+        _ => id,
+    };
+    let mut truth: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (query, matches) in trec::read_qrels(path)? {
+        let known = truth.entry(meant(&sketches, query)).or_default();
+        for id in matches.into_iter().map(|id| meant(&photos, id)) {
+            if !known.contains(&id) {
+                known.push(id);
+            }
+        }
+    }
     if let Some(query) = truth.keys().find(|query| !own.contains_key(*query)) {
         let reason = format!("its query '{query}' is no sketch of the {} split", options.split);
         return Err(sketchfind_core::Error::malformed(path, reason).into());

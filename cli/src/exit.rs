@@ -85,6 +85,7 @@ fn of_runtime(error: &sketchfind_runtime::Error) -> Exit {
         | Error::BrokenImage { .. }
         | Error::RepeatedId { .. }
         | Error::PhotoExists { .. }
+        | Error::OtherSource { .. }
         | Error::Gallery { .. } => Exit::BadInput,
         _ => Exit::Failure,
     }

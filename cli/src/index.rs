@@ -1,47 +1,21 @@
 //! `sketchfind index`: make galleries and change them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
-use sketchfind_core::dataset::Split;
+use sketchfind_core::card::Card;
+use sketchfind_core::unicode::{Meant, Names};
 use sketchfind_runtime::gallery::MANIFEST;
 use sketchfind_runtime::{
-    Access, BrokenImage, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnBroken, Photo, PhotoFile,
-    Retriever, RetrieverOptions,
+    Access, Error, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnOtherSource,
 };
 
-use crate::Embedding;
 use crate::exit::Exit;
+use crate::intake::{Gathered, Intake};
 use crate::interrupt::Interrupt;
-use crate::photos::photos_of;
 use crate::progress::{Bar, say};
-
-/// What `index build` and `index add` have in common.
-#[derive(clap::Args)]
-pub(crate) struct Intake {
-    /// A folder of images, searched below, or a data set's manifest.
-    #[arg(long)]
-    photos: PathBuf,
-    /// Of a manifest, only this split.
-    #[arg(long)]
-    split: Option<Split>,
-    /// A label of every photo; may be given several times.
-    #[arg(long = "label")]
-    labels: Vec<String>,
-    /// A CSV file of labels, with the columns id and label and a row for each label of a photo.
-    #[arg(long = "labels", value_name = "FILE.CSV")]
-    labels_file: Option<PathBuf>,
-    /// Leave out images that cannot be read, and name them, instead of stopping at the first.
-    #[arg(long)]
-    skip_broken: bool,
-    /// Write the images that could not be read to this CSV file: id, path, reason.
-    #[arg(long, value_name = "FILE.CSV")]
-    failures: Option<PathBuf>,
-    #[command(flatten)]
-    compute: Embedding,
-}
 
 /// The arguments of `index build`.
 #[derive(clap::Args)]
@@ -56,9 +30,14 @@ pub(crate) struct BuildOptions {
     /// takes no longer than embedding a sketch, and hnsw for larger galleries.
     #[arg(long, default_value = "auto")]
     index: IndexSpec,
-    /// Begin anew, though an unfinished build is there that could go on.
+    /// Begin anew, though an unfinished build is there that could go on. One with another model is begun anew in any case.
     #[arg(long)]
     fresh: bool,
+    /// How photos are framed, now and when others are added: card, where a plain ground shows a product that is smaller than
+    /// nearly all that the model was trained with, it is cut out as the model's card says; off, never; or a share such as 0.8
+    /// of the page's longer side that products are to fill at least.
+    #[arg(long, value_name = "card|off|SHARE", default_value = "card")]
+    frame: Framing,
     #[command(flatten)]
     intake: Intake,
 }
@@ -69,82 +48,50 @@ pub(crate) struct AddOptions {
     /// The gallery.
     #[arg(long)]
     gallery: PathBuf,
+    /// Replace photos that have come from other files under the same ids, which is refused otherwise.
+    #[arg(long)]
+    replace: bool,
     #[command(flatten)]
     intake: Intake,
 }
 
-/// A row of a file of labels.
-#[derive(Deserialize)]
-struct LabelRow {
-    id: String,
-    label: String,
-}
-
-/// A row of a file of failures.
-#[derive(Serialize)]
-struct FailureRow<'a> {
-    id: &'a str,
-    path: String,
-    reason: &'a str,
+/// The arguments of `index remove`.
+#[derive(clap::Args)]
+pub(crate) struct RemoveOptions {
+    /// The gallery.
+    #[arg(long)]
+    gallery: PathBuf,
+    /// A file of ids, one a line; - is standard input.
+    #[arg(long = "ids", value_name = "FILE", required_unless_present = "ids")]
+    list: Option<PathBuf>,
+    /// The ids of photos; - alone is a list on standard input, one a line. If one is unknown, nothing is removed.
+    #[arg(id = "ids", value_name = "ID")]
+    ids: Vec<String>,
 }
 
 pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
-    let BuildOptions { model, out, index, fresh, intake } = options;
-    let files = intake.files()?;
+    let BuildOptions { out, intake, .. } = options;
+    let mut gathered = intake.gather()?;
+    for file in &mut gathered.files {
+        // A new gallery has no earlier labels that could be kept, and an unfinished one is to become the same.
+        file.photo = file.photo.clone().with_labels(Vec::<String>::new());
+    }
     refuse_what_is_no_gallery(out)?;
     // Beside its place, so that nothing half-made is ever found there, and under its name, so that it is found again.
     let mut name = out.file_name().context("--out has no name")?.to_owned();
     name.push(".building");
     let building = out.with_file_name(name);
-    let goes_on = !fresh && building.join(MANIFEST).is_file();
-    if goes_on {
-        let wanted = sketchfind_core::card::Card::load_with_model(model)?.onnx.sha256;
-        let found = Gallery::open(&building)?.manifest().model_sha256.clone();
-        if wanted != found {
-            let reason = format!(
-                "an unfinished build with another model lies there (its fingerprint is {found}, that of '{}' {wanted}); \
-                 --fresh begins anew",
-                model.display()
-            );
-            return Err(sketchfind_core::Error::malformed(&building, reason).into());
-        }
-        say(&format!("going on with the unfinished build in '{}'", building.display()));
-    } else {
-        // Its graph, if it is to have one, is built once and at the end.
-        let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
-        Gallery::create_empty(&building, model, &GalleryOptions::exact(tool))?;
-    }
-    let retriever = intake.open(&building)?;
-    if goes_on {
-        // The photos may be others than when the build began.
-        let wanted: BTreeSet<&str> = files.iter().map(|file| file.photo.id()).collect();
-        let snapshot = retriever.snapshot();
-        let gone = snapshot.photos().map(|(photo, _)| photo.id()).filter(|id| !wanted.contains(id));
-        retriever.remove(&gone.collect::<Vec<_>>())?;
-    }
-    let done = intake.ingest(&retriever, &files).inspect_err(|_| {
-        if retriever.is_empty() {
-            // Nothing to go on with.
-            let _ = std::fs::remove_dir_all(&building);
-        } else {
-            let (n, building) = (retriever.len(), building.display());
-            say(&format!("{n} photos are kept in '{building}'; the same command goes on"));
-        }
+    let made: Vec<&Path> = out.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
+    let built = begin(&building, options).and_then(|goes_on| {
+        fill(&building, &gathered, goes_on, options).inspect_err(|error| give_up(&building, error))
+    });
+    let (done, n) = built.inspect_err(|_| {
+        // Folders that were made for it; those that are not empty stay.
+        made.iter().filter(|folder| !folder.as_os_str().is_empty()).for_each(|folder| {
+            let _ = std::fs::remove_dir(folder);
+        });
     })?;
-    retriever.gallery().compact_files()?;
-    retriever.gallery().set_index(*index)?;
-    if *index == IndexSpec::Auto {
-        retriever.measure_costs()?;
-    }
-    build_index(retriever.gallery()).inspect_err(|_| {
-        // Whoever goes on opens it, and shall not wait for the graph there.
-        let _ = retriever.gallery().set_index(IndexSpec::Exact);
-        let (n, building) = (retriever.len(), building.display());
-        say(&format!("{n} photos are kept in '{building}'; the same command goes on"));
-    })?;
-    let n = retriever.len();
-    drop(retriever);
-    Gallery::install(&building, out)?;
+    Gallery::install(&building, out).inspect_err(|_| say_kept(&building, n))?;
     let left_out = match done.broken.len() {
         0 => String::new(),
         n => format!("; {n} images left out"),
@@ -153,11 +100,96 @@ pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// Whether there is an unfinished build to go on with; otherwise an empty one is made. One that is of no use, because another
+/// model has made it or it cannot be read, is in nobody's way.
+fn begin(building: &Path, options: &BuildOptions) -> Result<bool> {
+    let BuildOptions { model, fresh, frame, .. } = options;
+    let card = Card::load_with_model(model)?;
+    let photo_frame = frame.of_photos(card.frame)?;
+    let wanted = card.onnx.sha256;
+    if !fresh && building.join(MANIFEST).is_file() {
+        let place = building.display();
+        match Gallery::open(building) {
+            Ok(unfinished)
+                if unfinished.manifest().model_sha256 == wanted
+                    && unfinished.photo_frame() == photo_frame =>
+            {
+                say(&format!("going on with the unfinished build in '{place}'"));
+                return Ok(true);
+            }
+            Ok(unfinished) => {
+                let n = unfinished.len();
+                say(&format!(
+                    "the unfinished build in '{place}' is by another model, or with other frames; its {n} photos are embedded anew"
+                ));
+            }
+            Err(error) => {
+                say(&format!("the unfinished build in '{place}' cannot be read, and is begun anew: {error}"))
+            }
+        }
+    }
+    // Its graph, if it is to have one, is built once and at the end.
+    let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
+    Gallery::create_empty(building, model, &GalleryOptions::exact(tool).with_photo_frame(photo_frame))?;
+    Ok(false)
+}
+
+/// Brings the photos into the gallery that is being built, and gives it its index.
+fn fill(
+    building: &Path,
+    gathered: &Gathered,
+    goes_on: bool,
+    options: &BuildOptions,
+) -> Result<(Ingested, usize)> {
+    let BuildOptions { index, intake, .. } = options;
+    let retriever = intake.open(building)?;
+    if goes_on {
+        // The photos may be others than when the build began.
+        let wanted: BTreeSet<&str> = gathered.files.iter().map(|file| file.photo.id()).collect();
+        let snapshot = retriever.snapshot();
+        let gone = snapshot.photos().map(|(photo, _)| photo.id()).filter(|id| !wanted.contains(id));
+        retriever.remove(&gone.collect::<Vec<_>>())?;
+    }
+    // What was there before is the same folder's, wherever it lay then.
+    let done = intake.ingest(&retriever, gathered, OnOtherSource::Replace)?;
+    retriever.gallery().compact_files()?;
+    retriever.gallery().set_index(*index)?;
+    if *index == IndexSpec::Auto {
+        retriever.measure_costs()?;
+    }
+    build_index(retriever.gallery()).inspect_err(|_| {
+        // Whoever goes on opens it, and shall not wait for the graph there.
+        let _ = retriever.gallery().set_index(IndexSpec::Exact);
+    })?;
+    Ok((done, retriever.len()))
+}
+
+/// What a failed build has made is removed, or kept for the same command to go on with, and that is said.
+fn give_up(building: &Path, error: &anyhow::Error) {
+    // Whoever holds it is still at work on it.
+    let is_held = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<Error>().is_some_and(|error| matches!(error, Error::Locked { .. }))
+    };
+    if error.chain().any(is_held) {
+        return;
+    }
+    match Gallery::open(building) {
+        Ok(kept) if !kept.is_empty() => say_kept(building, kept.len()),
+        _ => {
+            let _ = std::fs::remove_dir_all(building);
+        }
+    }
+}
+
+fn say_kept(building: &Path, n: usize) {
+    say(&format!("{n} photos are kept in '{}'; the same command goes on", building.display()));
+}
+
 pub(crate) fn add(options: &AddOptions) -> Result<Exit> {
-    let AddOptions { gallery, intake } = options;
-    let files = intake.files()?;
+    let AddOptions { gallery, replace, intake } = options;
+    let gathered = intake.gather()?;
     let retriever = intake.open(gallery)?;
-    let done = intake.ingest(&retriever, &files)?;
+    let done = intake.ingest(&retriever, &gathered, on_other_source(*replace))?;
     say(&format!(
         "{} photos added, {} replaced, {} there already, {} left out; the gallery '{}' has {}",
         done.n_added,
@@ -170,15 +202,63 @@ pub(crate) fn add(options: &AddOptions) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-pub(crate) fn remove(gallery: &Path, ids: &[String]) -> Result<Exit> {
-    let gallery = Gallery::open_with(gallery, Access::Write)?;
-    let snapshot = gallery.snapshot();
-    for id in ids.iter().filter(|id| snapshot.photo(id).is_none()) {
-        say(&format!("'{id}' is not in the gallery"));
+pub(crate) fn on_other_source(replace: bool) -> OnOtherSource {
+    if replace { OnOtherSource::Replace } else { OnOtherSource::Refuse }
+}
+
+pub(crate) fn remove(options: &RemoveOptions) -> Result<Exit> {
+    let RemoveOptions { gallery: path, list, ids } = options;
+    let mut wanted = Vec::new();
+    match ids.as_slice() {
+        [dash] if dash == "-" => wanted.extend(listed(Path::new("-"))?),
+        ids => wanted.extend(ids.iter().cloned()),
     }
-    let n = gallery.remove(ids)?;
+    if let Some(list) = list {
+        wanted.extend(listed(list)?);
+    }
+    let gallery = Gallery::open_with(path, Access::Write)?;
+    let snapshot = gallery.snapshot();
+    let names = Names::new(snapshot.photos().map(|(photo, _)| photo.id()));
+    let (mut found, mut unknown) = (Vec::new(), Vec::new());
+    for id in &wanted {
+        match names.meant_by(id) {
+            Meant::One(id) => found.push(id),
+            Meant::None => unknown.push(format!("it has no photo '{id}'")),
+            Meant::Several(a, b) => {
+                let (a, b) = (a.escape_unicode(), b.escape_unicode());
+                unknown.push(format!("'{id}' may be either of two of its photos, '{a}' and '{b}'"));
+            }
+        }
+    }
+    if let Some(first) = unknown.first() {
+        crate::photos::say_first(unknown.iter().cloned());
+        let n = unknown.len();
+        let more = if n > 1 { format!(", nor {} more of those to remove", n - 1) } else { String::new() };
+        let reason = format!("{first}{more}; nothing was removed");
+        return Err(Error::Gallery { path: path.clone(), reason }.into());
+    }
+    let n = gallery.remove(&found)?;
     say(&format!("{n} photos removed; the gallery has {}", gallery.len()));
     Ok(Exit::Success)
+}
+
+/// The ids in a file or on standard input, one a line.
+fn listed(path: &Path) -> Result<Vec<String>> {
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    read.map_err(sketchfind_core::Error::io("read", path))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let line =
+            1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+        sketchfind_core::Error::malformed(path, format!("line {line} of the ids is not UTF-8"))
+    })?;
+    // Some editors put a byte order mark before the first line.
+    let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_owned).collect())
 }
 
 pub(crate) fn compact(path: &Path, index: Option<IndexSpec>) -> Result<Exit> {
@@ -214,82 +294,11 @@ fn build_index(gallery: &Gallery) -> Result<()> {
     Ok(())
 }
 
-impl Intake {
-    fn open(&self, gallery: &Path) -> Result<Retriever> {
-        Ok(Retriever::open(gallery, RetrieverOptions::new(self.compute.options()).writable())?)
-    }
-
-    /// Brings files into a gallery with progress, until interrupted, and reports those that could not be read.
-    fn ingest(&self, retriever: &Retriever, files: &[PhotoFile]) -> Result<Ingested> {
-        let interrupt = Interrupt::listen()?;
-        let bar = Bar::new(files.len(), "embedding photos");
-        let on_broken = if self.skip_broken { OnBroken::Skip } else { OnBroken::Refuse };
-        let done =
-            retriever.ingest(files, on_broken, &mut |n_done| bar.set(n_done), &|| interrupt.is_set())?;
-        bar.finish();
-        for broken in &done.broken {
-            say(&format!("left out: {}: {}", broken.path.display(), broken.reason));
-        }
-        if let Some(path) = &self.failures {
-            write_failures(path, &done.broken)?;
-        }
-        // Where some are broken they are left out; where all are, something else is wrong than a file.
-        if let (Some(first), true) = (done.broken.first(), done.broken.len() == files.len()) {
-            let reason =
-                format!("none of its {} images can be read; the first: {}", files.len(), first.reason);
-            return Err(sketchfind_core::Error::malformed(&self.photos, reason).into());
-        }
-        Ok(done)
-    }
-
-    /// The photos with their labels.
-    fn files(&self) -> Result<Vec<PhotoFile>> {
-        let mut labels = self.read_labels()?;
-        let named = photos_of(&self.photos, self.split)?;
-        let mut files = Vec::with_capacity(named.len());
-        for (id, path) in named {
-            let own = labels.remove(&id).unwrap_or_default();
-            let source = std::path::absolute(&path).map_err(sketchfind_core::Error::io("read", &path))?;
-            let photo = Photo::new(id).with_labels(self.labels.clone()).with_labels(own).with_source(source);
-            files.push(PhotoFile::new(photo, path));
-        }
-        if let (Some((id, _)), Some(file)) = (labels.first_key_value(), &self.labels_file) {
-            let reason = format!("it has labels for '{id}', which is none of the photos");
-            return Err(sketchfind_core::Error::malformed(file, reason).into());
-        }
-        Ok(files)
-    }
-
-    fn read_labels(&self) -> Result<BTreeMap<String, Vec<String>>> {
-        let mut labels: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let Some(path) = &self.labels_file else {
-            return Ok(labels);
-        };
-        let malformed = |e: csv::Error| sketchfind_core::Error::malformed(path, e.to_string());
-        let bytes = std::fs::read(path).map_err(sketchfind_core::Error::io("read", path))?;
-        for row in csv::Reader::from_reader(bytes.as_slice()).deserialize() {
-            let LabelRow { id, label } = row.map_err(malformed)?;
-            labels.entry(id).or_default().push(label);
-        }
-        Ok(labels)
-    }
-}
-
-fn write_failures(path: &Path, broken: &[BrokenImage]) -> Result<()> {
-    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    writer.write_record(["id", "path", "reason"])?;
-    for BrokenImage { id, path, reason } in broken {
-        writer.serialize(FailureRow { id, path: path.display().to_string(), reason })?;
-    }
-    let bytes = writer.into_inner().context("cannot write CSV")?;
-    Ok(sketchfind_core::atomic::write_bytes(path, &bytes)?)
-}
-
 /// Refuses early what `Gallery::install` would refuse after hours of work.
 fn refuse_what_is_no_gallery(out: &Path) -> Result<()> {
     if sketchfind_core::atomic::is_free_for(out, MANIFEST)? {
         return Ok(());
     }
     let reason = "something else is there, which will not be overwritten; remove it or choose another path";
-    Err(sketchfind_runtime::Error::Gallery { path: out.to_owned(), reason: reason.into() }.into())
+    Err(Error::Gallery { path: out.to_owned(), reason: reason.into() }.into())
 }

@@ -18,6 +18,7 @@ mod evaluate;
 mod exit;
 mod index;
 mod info;
+mod intake;
 mod interrupt;
 mod neighbours;
 mod output;
@@ -25,6 +26,7 @@ mod photos;
 mod progress;
 mod query;
 mod serve;
+mod sync;
 mod verify;
 mod weights;
 
@@ -54,7 +56,7 @@ enum Command {
         /// The gallery, made by `index build`.
         #[arg(long)]
         gallery: PathBuf,
-        /// Image files of sketches: JPEG, PNG, WebP, GIF or BMP.
+        /// Image files of sketches: JPEG, PNG, WebP, GIF, BMP or TIFF.
         #[arg(required = true)]
         sketches: Vec<PathBuf>,
         /// How many photos to show for each sketch.
@@ -220,17 +222,13 @@ enum WeightsCommand {
 enum IndexCommand {
     /// Embed photos and keep them as a gallery. An interrupted build goes on when it is asked for again.
     Build(index::BuildOptions),
-    /// Bring photos into a gallery: new ones, and those whose file or labels have changed.
+    /// Bring photos into a gallery: new ones, and those whose file or labels have changed. What would replace another folder's
+    /// photos is refused.
     Add(index::AddOptions),
+    /// Bring a gallery to what a folder holds: photos are added, replaced and removed. Photos from elsewhere stay.
+    Sync(sync::Options),
     /// Remove photos from a gallery.
-    Remove {
-        /// The gallery.
-        #[arg(long)]
-        gallery: PathBuf,
-        /// The ids of photos.
-        #[arg(required = true)]
-        ids: Vec<String>,
-    },
+    Remove(index::RemoveOptions),
     /// Write a gallery anew without what was removed.
     Compact {
         /// The gallery.
@@ -360,7 +358,8 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Index(IndexCommand::Build(options)) => index::build(&options),
         Command::Index(IndexCommand::Add(options)) => index::add(&options),
-        Command::Index(IndexCommand::Remove { gallery, ids }) => index::remove(&gallery, &ids),
+        Command::Index(IndexCommand::Sync(options)) => sync::sync(&options),
+        Command::Index(IndexCommand::Remove(options)) => index::remove(&options),
         Command::Index(IndexCommand::Compact { gallery, index }) => index::compact(&gallery, index),
         Command::Query { gallery, sketches, k, format, among, compute } => {
             query::query(&gallery, &sketches, k as usize, &among.filter(), format, compute)

@@ -12,7 +12,7 @@
 //!
 //! The laws that a [`Dataset`] has passed: ids are unique; an instance has exactly one photo and any number of
 //! sketches, all in the photo's split (so the splits are disjoint by photo); every file is there. Nothing is paired
-//! by guesswork. Photos and sketches are sorted by id.
+//! by guesswork; instances and paths are the same in every form of Unicode. Photos and sketches are sorted by id.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::image::{DecodeLimits, Rgb8Image};
+use crate::photo_files::{Exclude, PhotoFiles, id_of};
+use crate::unicode::nfc;
 use crate::{Error, Result, atomic};
 
 /// The name of the manifest in a data set's folder.
@@ -153,7 +155,7 @@ impl Dataset {
         let mut photo_of_instance: HashMap<String, usize> = HashMap::new();
         for row in rows.iter().filter(|row| row.modality == Modality::Photo) {
             let path = existing_file(manifest, folder, row)?;
-            if let Some(other) = photo_of_instance.insert(row.instance.clone(), photos.len()) {
+            if let Some(other) = photo_of_instance.insert(nfc(&row.instance).into_owned(), photos.len()) {
                 return Err(broken(format!(
                     "the instance '{}' has two photos, '{}' and '{}'; expected one",
                     row.instance, photos[other].id, row.id
@@ -165,7 +167,7 @@ impl Dataset {
         let mut sketches = Vec::new();
         for row in rows.iter().filter(|row| row.modality == Modality::Sketch) {
             let path = existing_file(manifest, folder, row)?;
-            let Some(&photo) = photo_of_instance.get(&row.instance) else {
+            let Some(&photo) = photo_of_instance.get(nfc(&row.instance).as_ref()) else {
                 return Err(broken(format!(
                     "the sketch '{}' has no photo: none is of its instance '{}'",
                     row.id, row.instance
@@ -186,19 +188,19 @@ impl Dataset {
     }
 
     /// The photos in a folder and the folders below it ([`image_files`]), without any sketch, all in the training split.
-    /// Ids and instances are `photo/` and the path in the folder; the manifest is the folder.
+    /// Ids and instances are `photo/` and the id in the folder; the manifest is the folder.
     ///
     /// # Errors
-    /// [`Error::Io`] where a folder cannot be read; [`Error::Dataset`] where there is no photo.
+    /// [`Error::Io`] where the folder cannot be read; [`Error::Dataset`] where there is no photo, or one cannot be read.
     pub fn of_photos(folder: &Path) -> Result<Dataset> {
         let files = image_files(folder)?;
         if files.is_empty() {
             let reason =
-                "it holds no image: no file in it or below ends in jpg, jpeg, png, webp, gif or bmp".into();
+                "it holds no image: no file in it or below is a JPEG, PNG, WebP, GIF, BMP or TIFF".into();
             return Err(Error::Dataset { path: folder.to_owned(), reason });
         }
         let rows = files.into_iter().map(|path| {
-            let id = format!("photo/{}", path.to_string_lossy());
+            let id = format!("photo/{}", id_of(&path));
             ManifestRow { instance: id.clone(), id, modality: Modality::Photo, split: Split::Train, path }
         });
         let mut dataset = Dataset::from_rows(&folder.join(MANIFEST), rows.collect())?;
@@ -439,42 +441,40 @@ fn existing_file(manifest: &Path, folder: &Path, row: &ManifestRow) -> Result<Pa
     if path.is_file() {
         return Ok(path);
     }
+    if let Some(path) = in_another_form(folder, &row.path).filter(|path| path.is_file()) {
+        return Ok(path);
+    }
     Err(Error::Dataset {
         path: manifest.to_owned(),
         reason: format!("the file of '{}' is missing: '{}'", row.id, path.display()),
     })
 }
 
-/// Every image file below `folder`, by its ending (`jpg`, `jpeg`, `png`, `webp`, `gif`, `bmp`, in any case), as
-/// paths relative to it, sorted. Hidden files and folders are left out; links are followed only to files.
-///
-/// # Errors
-/// [`Error::Io`] where a folder cannot be read.
-pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut pending = vec![PathBuf::new()];
-    while let Some(relative) = pending.pop() {
-        let here = folder.join(&relative);
-        for entry in std::fs::read_dir(&here).map_err(Error::io("read", &here))? {
-            let entry = entry.map_err(Error::io("read", &here))?;
-            let name = entry.file_name();
-            if name.to_string_lossy().starts_with('.') {
-                continue;
-            }
-            let path = relative.join(&name);
-            let kind = entry.file_type().map_err(Error::io("read", &here))?;
-            if kind.is_dir() {
-                pending.push(path);
-            } else if has_image_ending(&path) && (kind.is_file() || folder.join(&path).is_file()) {
-                found.push(path);
-            }
+/// The path whose names are those of `relative` in another form of Unicode, where there is one and no other: systems change
+/// the form of names when files are copied.
+fn in_another_form(folder: &Path, relative: &Path) -> Option<PathBuf> {
+    let mut path = folder.to_owned();
+    for name in relative.iter() {
+        if path.join(name).exists() {
+            path.push(name);
+            continue;
         }
+        let wanted = nfc(name.to_str()?);
+        let entries = std::fs::read_dir(&path).ok()?.filter_map(|entry| Some(entry.ok()?.file_name()));
+        let mut same = entries.filter(|entry| entry.to_str().is_some_and(|entry| nfc(entry) == wanted));
+        let (found, None) = (same.next()?, same.next()) else {
+            return None;
+        };
+        path.push(found);
     }
-    found.sort();
-    Ok(found)
+    Some(path)
 }
 
-fn has_image_ending(path: &Path) -> bool {
-    const ENDINGS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "gif", "bmp"];
-    path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+/// The photos below `folder` as paths relative to it, sorted; [`PhotoFiles`] says what is one.
+///
+/// # Errors
+/// [`Error::Io`] where the folder cannot be read; [`Error::Dataset`] where something in it cannot be.
+pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let found = PhotoFiles::below(folder, &Exclude::nothing())?.complete(folder)?;
+    Ok(found.photos.into_iter().map(|photo| photo.path).collect())
 }

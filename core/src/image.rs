@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 mod jpeg;
+mod kind;
+
+pub(crate) use kind::RAW;
+pub use kind::{HEAD_BYTES, Kind, advice};
 
 /// An image of 8-bit red, green and blue, rows from the top, at least 1 x 1 pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +129,7 @@ impl Rgb8Image {
         Ok(Rgb8Image { width, height, pixels })
     }
 
-    /// Decodes a file: JPEG, PNG, WebP, GIF (first frame) or BMP, recognised by its content. EXIF orientation is
+    /// Decodes a file: JPEG, PNG, WebP, GIF (first frame), BMP or TIFF (first page), recognised by its content. EXIF orientation is
     /// applied, transparency is laid over white, grey becomes RGB, 16 bits a channel become 8.
     ///
     /// # Errors
@@ -170,11 +174,14 @@ impl Rgb8Image {
         if bytes.len() as u64 > limits.max_bytes() {
             return Err(too_long(origin, limits));
         }
+        if let Kind::OtherImage(format) = Kind::of(&bytes[..bytes.len().min(HEAD_BYTES)]) {
+            return Err(error(advice(format)));
+        }
         let mut reader = ImageReader::new(std::io::Cursor::new(bytes))
             .with_guessed_format()
             .map_err(|e| error(e.to_string()))?;
         let Some(format) = reader.format() else {
-            return Err(error("it is not a JPEG, PNG, WebP, GIF or BMP file".into()));
+            return Err(error("it is not a JPEG, PNG, WebP, GIF, BMP or TIFF file".into()));
         };
         if format == codec::ImageFormat::Jpeg && !jpeg::is_whole(bytes) {
             return Err(error("as Jpeg: it is cut off: the end-of-image marker is missing".into()));

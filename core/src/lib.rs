@@ -17,8 +17,10 @@ pub mod error;
 pub mod fingerprint;
 pub mod frame;
 pub mod image;
+pub mod photo_files;
 pub mod pickle;
 pub mod random;
 pub mod ranking;
+pub mod unicode;
 
 pub use error::{Error, Result};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sketchfind_core::dataset::{Dataset, MANIFEST, Split, image_files, read_manifest};
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::photo_files::{Exclude, PhotoFiles};
 
 const HEADER: &str = "id,modality,instance,split,path\n";
 
@@ -112,6 +113,167 @@ fn the_same_photo_under_two_ids_is_noticed() {
     assert_eq!(stats.same_photos.len(), 1);
     assert!(stats.same_photos[0].is_across_splits);
     assert_eq!(stats.same_photos[0].ids, ["p", "q"]);
+}
+
+/// An image of one colour, as the bytes of a PNG.
+fn png() -> Vec<u8> {
+    Rgb8Image::new(2, 2, vec![7; 12]).unwrap().to_png().unwrap()
+}
+
+/// Writes files that hold `bytes`.
+fn fill(folder: &Path, names: &[&str], bytes: &[u8]) {
+    for name in names {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+fn below(folder: &Path) -> PhotoFiles {
+    PhotoFiles::below(folder, &Exclude::nothing()).unwrap()
+}
+
+fn ids(found: &PhotoFiles) -> Vec<&str> {
+    found.photos.iter().map(|photo| photo.id.as_str()).collect()
+}
+
+#[test]
+fn what_is_a_photo_is_decided_by_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), &["a.jfif", "b.jpe", "c", "d.txt", "e.JPG"], &png());
+    fill(folder.path(), &["notes.txt", "list.csv", "Thumbs.db", "film.mp4", "Icon\r"], b"no image at all");
+    // Called an image and none: for the decoder to say what is wrong.
+    fill(folder.path(), &["empty.png"], b"");
+    fill(folder.path(), &["IMG_1.HEIC", "renamed.jpg"], b"\0\0\0\x18ftypheic\0\0\0\0mif1heic");
+    fill(folder.path(), &["x/photo.avif"], b"\0\0\0\x18ftypavif\0\0\0\0mif1miaf");
+    fill(folder.path(), &["x/photo.jxl"], b"\xff\x0a and so on");
+    fill(folder.path(), &["x/raw.nef"], b"MM\0*\0\0\0\x08\0\0");
+    let found = below(folder.path());
+    assert_eq!(ids(&found), ["a.jfif", "b.jpe", "c", "d.txt", "e.JPG", "empty.png"]);
+    let left_out: Vec<(&str, bool)> = found
+        .left_out
+        .iter()
+        .map(|left_out| (left_out.id.as_str(), left_out.reason.contains("convert it to JPEG")))
+        .collect();
+    let expected = ["IMG_1.HEIC", "renamed.jpg", "x/photo.avif", "x/photo.jxl", "x/raw.nef"];
+    assert_eq!(left_out, expected.map(|id| (id, true)));
+    assert!(found.left_out[2].reason.contains("AVIF") && found.left_out[1].reason.contains("HEIC"));
+    let message = found.complete(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("IMG_1.HEIC") && message.contains("4 more"), "{message}");
+    // And decoding one says the same.
+    let message =
+        Rgb8Image::open(&folder.path().join("renamed.jpg"), DecodeLimits::ORDINARY).unwrap_err().to_string();
+    assert!(message.contains("renamed.jpg") && message.contains("HEIC"), "{message}");
+}
+
+#[test]
+fn what_programs_systems_and_tools_have_made_is_passed_over_unless_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = [
+        ("shop.gallery/gallery.json", "shop.gallery/model/probe/p.png"),
+        ("shop.gallery.building/gallery.json", "shop.gallery.building/model/p.png"),
+        ("models/1/card.json", "models/1/probe/p.png"),
+        ("runs/1/run.json", "runs/1/contact-sheet.png"),
+        ("reports/1/report.html", "reports/1/p.png"),
+    ];
+    for (marker, photo) in own {
+        fill(folder.path(), &[photo], &png());
+        fill(folder.path(), &[marker], b"{}");
+    }
+    fill(folder.path(), &["models/1/model.onnx", "runs/1/config.toml", "reports/1/queries.csv"], b"");
+    fill(folder.path(), &["shop.gallery.photos/1.png", "my.photos/1.png", "lonely/card.json.png"], &png());
+    // A file of that name makes no model of a folder of photos.
+    fill(folder.path(), &["cards/card.json"], b"{}");
+    fill(folder.path(), &["cards/1.png"], &png());
+    let foreign = [
+        "lost+found/1.png",
+        "@eaDir/1.png",
+        "$RECYCLE.BIN/1.png",
+        "$Recycle.Bin/2.png",
+        ".Trash-1000/1.png",
+        "__MACOSX/1.png",
+        "System Volume Information/1.png",
+        "#recycle/1.png",
+        "._1.png",
+        "a/@eaDir/1.png",
+    ];
+    fill(folder.path(), &foreign, &png());
+    let found = below(folder.path());
+    assert_eq!(ids(&found), ["cards/1.png", "lonely/card.json.png", "my.photos/1.png"]);
+    assert!(found.left_out.is_empty(), "{:?}", found.left_out);
+    assert_eq!(found.passed_over.len(), 6, "{:?}", found.passed_over);
+    for named in ["@eaDir", "shop.gallery.photos", "models/1/probe", "runs/1", ".Trash-1000"] {
+        assert_eq!(below(&folder.path().join(named)).photos.len(), 1, "{named}");
+    }
+    let exclude = Exclude::new(&["cards", "lonely/*.png"]).unwrap();
+    let found = PhotoFiles::below(folder.path(), &exclude).unwrap();
+    assert_eq!(ids(&found), ["my.photos/1.png"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_circles_and_doubles_are_known() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let (photos, other) = (folder.path().join("photos"), folder.path().join("other"));
+    fill(&photos, &["z/1.png"], &png());
+    fill(&other, &["deep/2.png", "3.png"], &png());
+    symlink(&other, photos.join("linked")).unwrap();
+    symlink(&photos, photos.join("z/circle")).unwrap();
+    symlink(&other, other.join("deep/circle")).unwrap();
+    symlink(other.join("deep"), photos.join("twice")).unwrap();
+    // A link that comes before the folder that it leads to.
+    symlink(photos.join("z"), photos.join("a")).unwrap();
+    symlink(other.join("3.png"), photos.join("one.png")).unwrap();
+    symlink(photos.join("itself"), photos.join("itself")).unwrap();
+    symlink("nowhere", photos.join("disk")).unwrap();
+    symlink("nowhere", photos.join("gone.txt")).unwrap();
+    let found = below(&photos);
+    assert_eq!(ids(&found), ["linked/3.png", "linked/deep/2.png", "one.png", "z/1.png"]);
+    assert_eq!(found.passed_over.len(), 4, "{:?}", found.passed_over);
+    let left_out: Vec<&str> = found.left_out.iter().map(|left_out| left_out.id.as_str()).collect();
+    assert_eq!(left_out, ["disk", "itself"]);
+    assert!(found.left_out[0].reason.contains("'nowhere'") && found.left_out[0].is_folder);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_no_text_has_an_id_of_its_own() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), &["back/slash.png", "back\\slash.png", "latin%E9.png", "100%.png"], &png());
+    std::fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"latin\xe9.png")), png()).unwrap();
+    std::os::unix::net::UnixListener::bind(folder.path().join("socket.png")).unwrap();
+    let found = below(folder.path());
+    let mut found_ids = ids(&found);
+    found_ids.sort_unstable();
+    assert_eq!(
+        found_ids,
+        ["100%.png", "back/slash.png", "back\\slash.png", "latin%25E9.png", "latin%E9.png"]
+    );
+    assert_eq!((found.left_out.len(), found.left_out[0].id.as_str()), (1, "socket.png"));
+}
+
+#[test]
+fn manifests_match_names_in_every_form_of_unicode() {
+    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    let folder = tempfile::tempdir().unwrap();
+    // As macOS gives the names out, and as a keyboard writes them.
+    fill(folder.path(), &[&format!("{decomposed}/{decomposed}.png"), "s.png"], &png());
+    let rows = format!(
+        "{HEADER}p,photo,{composed},train,{composed}/{composed}.png\ns,sketch,{decomposed},train,s.png\n"
+    );
+    std::fs::write(folder.path().join(MANIFEST), rows).unwrap();
+    let dataset = Dataset::load(folder.path()).unwrap();
+    assert_eq!(dataset.photo_of(&dataset.sketches()[0]).id, "p");
+    assert!(dataset.photos()[0].path.is_file());
+    // Two photos of an instance are two in another form too.
+    let rows = format!("{HEADER}p,photo,{composed},train,s.png\nq,photo,{decomposed},train,s.png\n");
+    std::fs::write(folder.path().join(MANIFEST), rows).unwrap();
+    assert!(Dataset::load(folder.path()).unwrap_err().to_string().contains("has two photos"));
+    let rows = format!("{HEADER}p,photo,x,train,cafe.png\n");
+    std::fs::write(folder.path().join(MANIFEST), rows).unwrap();
+    assert!(Dataset::load(folder.path()).unwrap_err().to_string().contains("missing"));
 }
 
 #[test]

@@ -22,15 +22,19 @@ fn open(name: &str) -> Rgb8Image {
 /// differently.
 #[test]
 fn every_format_decodes_as_in_pillow() {
-    let names = listed("decode.txt");
-    assert_eq!(names.len(), 23);
-    for name in names {
+    let (names, tiffs) = (listed("decode.txt"), listed("tiff.txt"));
+    assert_eq!((names.len(), tiffs.len()), (23, 12));
+    for name in names.into_iter().chain(tiffs) {
         let image = open(&name);
         let expected = std::fs::read(reference(&format!("{name}.rgb"))).unwrap();
         let (size, expected) = expected.split_at(8);
         let size: Vec<u32> = size.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
         assert_eq!([image.width(), image.height()], [size[0], size[1]], "{name}");
-        let tolerance = if name.ends_with(".jpg") || name == "lossy.webp" { 3 } else { 0 };
+        let tolerance = if name.ends_with(".jpg") || ["lossy.webp", "jpeg.tiff"].contains(&name.as_str()) {
+            3
+        } else {
+            0
+        };
         let largest = image.pixels().iter().zip(expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
         assert!(largest <= tolerance, "{name}: {largest} apart, at most {tolerance} is allowed");
     }
@@ -67,7 +71,7 @@ fn only_the_first_frame_of_a_gif_is_read() {
 fn damage_never_panics() {
     let limits = DecodeLimits { max_pixels: 1 << 16 };
     let mut stream = Stream::new(1, "damage", &[]);
-    for name in listed("decode.txt") {
+    for name in [listed("decode.txt"), listed("tiff.txt")].concat() {
         let whole = std::fs::read(reference(&name)).unwrap();
         let check = |bytes: &[u8]| {
             if let Err(error) = Rgb8Image::decode(bytes, &format!("'{name}'"), limits) {
@@ -91,7 +95,8 @@ fn what_is_no_image_says_so() {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes, part) in [
         ("empty.png", &b""[..], "it is empty"),
-        ("text.jpg", b"hello, I am a text", "not a JPEG, PNG, WebP, GIF or BMP"),
+        ("text.jpg", b"hello, I am a text", "not a JPEG, PNG, WebP, GIF, BMP or TIFF"),
+        ("palette.tiff", &std::fs::read(reference("palette.tiff")).unwrap(), "as Tiff"),
         ("cut.png", &std::fs::read(reference("rgb.png")).unwrap()[..40], "as Png"),
     ] {
         let path = folder.path().join(name);
@@ -110,7 +115,7 @@ fn what_is_no_image_says_so() {
 /// A decoder that fills a missing half with grey would make a wrong embedding of it.
 #[test]
 fn a_file_that_is_cut_is_refused_wherever_it_is_cut() {
-    for name in ["colour.jpg", "progressive.jpg", "rgb.png"] {
+    for name in ["colour.jpg", "progressive.jpg", "rgb.png", "rgb.tiff", "lzw.tif"] {
         let whole = std::fs::read(reference(name)).unwrap();
         assert!(Rgb8Image::decode(&whole, name, DecodeLimits::ORDINARY).is_ok());
         for length in 0..whole.len() - 1 {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 use sketchfind_core::dataset::{Dataset, MANIFEST, ManifestRow, Modality, Split, write_manifest};
 use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::unicode::{Meant, Names};
 use sketchfind_core::{atomic, dataset};
 
 use crate::counts::Counts;
@@ -239,16 +240,18 @@ pub(crate) enum Naming {
     Labelled,
 }
 
-/// Pairs sketches with photos by name. A name that fits two photos, or none, is an error.
+/// Pairs sketches with photos by name, in every form of Unicode. A name that fits two photos, or none, is an error.
 pub(crate) struct Pairing<'a> {
     photos: BTreeMap<&'a str, Split>,
+    names: Names<'a>,
     naming: Naming,
 }
 
 impl<'a> Pairing<'a> {
     pub(crate) fn new(photos: &'a [Entry], naming: Naming) -> Pairing<'a> {
+        let names = Names::new(photos.iter().map(|photo| photo.name.as_str()));
         let photos = photos.iter().map(|photo| (photo.name.as_str(), photo.split)).collect();
-        Pairing { photos, naming }
+        Pairing { photos, names, naming }
     }
 
     /// The photo of the sketch called `name` and its split, or why there is none.
@@ -260,7 +263,10 @@ impl<'a> Pairing<'a> {
         let candidates: Vec<(&str, Split)> = stems
             .into_iter()
             .flatten()
-            .filter_map(|stem| self.photos.get_key_value(stem).map(|(stem, split)| (*stem, *split)))
+            .filter_map(|stem| match self.names.meant_by(stem) {
+                Meant::One(photo) => Some((photo, *self.photos.get(photo)?)),
+                Meant::None | Meant::Several(..) => None,
+            })
             .collect();
         match candidates[..] {
             [(photo, split)] => Ok((photo.to_owned(), split)),
@@ -313,11 +319,15 @@ mod tests {
 
     #[test]
     fn sketches_are_paired_by_name_and_never_by_guesswork() {
-        let photos = [photo("shoe"), photo("boot_1"), photo("boot"), photo("heel-2")];
+        let photos = [photo("shoe"), photo("boot_1"), photo("boot"), photo("heel-2"), photo("cafe\u{301}")];
         let pairing = Pairing::new(&photos, Naming::Numbered);
-        for (sketch, expected) in
-            [("shoe", "shoe"), ("shoe_12", "shoe"), ("shoe-3", "shoe"), ("heel-2_1", "heel-2")]
-        {
+        for (sketch, expected) in [
+            ("shoe", "shoe"),
+            ("shoe_12", "shoe"),
+            ("shoe-3", "shoe"),
+            ("heel-2_1", "heel-2"),
+            ("caf\u{e9}_1", "cafe\u{301}"),
+        ] {
             assert_eq!(pairing.find(sketch).unwrap().0, expected);
         }
         for (sketch, part) in [

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sketchfind_core::dataset::{Modality, Split};
+use sketchfind_core::photo_files::id_of;
 use sketchfind_core::random::Stream;
 
 use crate::counts;
@@ -233,7 +234,7 @@ fn folder(dir: &Path, names: &[&str]) -> Option<PathBuf> {
 fn images(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     for file in sketchfind_core::dataset::image_files(dir)? {
-        let name = file.with_extension("").to_string_lossy().replace('\\', "/");
+        let name = id_of(&file.with_extension(""));
         if let Some(other) = found.insert(name.clone(), dir.join(&file)) {
             let (a, b) = (other.display(), dir.join(&file));
             return Err(broken(dir, format!("'{name}' is there twice: '{a}' and '{}'", b.display())));
@@ -291,7 +292,7 @@ fn names_in(list: &Path) -> Result<Vec<String>> {
 }
 
 fn without_ending(name: &str) -> &str {
-    const ENDINGS: [&str; 6] = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"];
+    const ENDINGS: [&str; 8] = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"];
     let lower = name.to_ascii_lowercase();
     let ending = ENDINGS.iter().find(|ending| lower.ends_with(*ending));
     ending.map_or(name, |ending| &name[..name.len() - ending.len()])

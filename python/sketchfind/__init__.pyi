@@ -139,12 +139,16 @@ class Retriever:
         self,
         id: str,
         image: Image,
-        labels: Iterable[str] = (),
+        labels: Iterable[str] | None = None,
         source: str | os.PathLike[str] | None = None,
         *,
         replace: bool = False,
     ) -> None:
-        """Adds a photo; when this returns it is on the disk."""
+        """Adds a photo; when this returns it is on the disk.
+
+        With replace it takes the place of the photo that has its id. Labels and a source that are None are not given, and
+        stay as they are; an empty list of labels takes them away.
+        """
     def remove(self, ids: Iterable[str]) -> int:
         """Removes photos in one step and returns how many were there."""
     def labels(self, id: str) -> list[str]: ...

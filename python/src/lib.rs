@@ -58,7 +58,9 @@ fn raised(error: runtime::Error) -> PyErr {
         | runtime::Error::Graph { .. } => BadFile::new_err(words),
         runtime::Error::Locked { .. } => Locked::new_err(words),
         runtime::Error::ReadOnly { .. } => ReadOnly::new_err(words),
-        runtime::Error::PhotoExists { .. } | runtime::Error::RepeatedId { .. } => PhotoExists::new_err(words),
+        runtime::Error::PhotoExists { .. }
+        | runtime::Error::RepeatedId { .. }
+        | runtime::Error::OtherSource { .. } => PhotoExists::new_err(words),
         _ => Error::new_err(words),
     }
 }
@@ -382,19 +384,22 @@ impl Retriever {
     }
 
     #[pyo3(
-        signature = (id, image, labels=Texts::default(), source=None, *, replace=false),
-        text_signature = "($self, id, image, labels=(), source=None, *, replace=False)"
+        signature = (id, image, labels=None, source=None, *, replace=false),
+        text_signature = "($self, id, image, labels=None, source=None, *, replace=False)"
     )]
     fn add(
         &self,
         id: String,
         image: &Bound<'_, PyAny>,
-        labels: Texts,
+        labels: Option<Texts>,
         source: Option<PathBuf>,
         replace: bool,
     ) -> PyResult<()> {
         let (retriever, given) = (self.get()?, Given::of(image)?);
-        let mut photo = Photo::new(id).with_labels(labels.0);
+        let mut photo = Photo::new(id);
+        if let Some(Texts(labels)) = labels {
+            photo = photo.with_labels(labels);
+        }
         if let Some(source) = source {
             photo = photo.with_source(source);
         }

@@ -102,6 +102,14 @@ except sketchfind.Error as error:
             with self.assertRaisesRegex(ValueError, "width"):
                 shop.query_embedding(query[:2])
             self.assertEqual((shop.labels("red"), shop.source("red")), (["sale", "warm"], pathlib.Path("shop/red.jpg")))
+            # What is not given stays; what is given as empty goes.
+            shop.add("red", colour(250, 0, 0), replace=True)
+            self.assertEqual((shop.labels("red"), shop.source("red")), (["sale", "warm"], pathlib.Path("shop/red.jpg")))
+            shop.add("red", colour(250, 0, 0), [], replace=True)
+            self.assertEqual((shop.labels("red"), shop.source("red")), ([], pathlib.Path("shop/red.jpg")))
+            shop.add("red", colour(250, 0, 0), ["cafe\u0301"], "shop/new.jpg", replace=True)
+            self.assertEqual((shop.labels("red"), shop.source("red")), (["caf\u00e9"], pathlib.Path("shop/new.jpg")))
+            self.assertEqual(ids(any_label=["cafe\u0301"]), ids(any_label=["caf\u00e9"]))
             with self.assertRaises(KeyError):
                 shop.labels("never")
             self.assertEqual(shop.remove(["red", "never"]), 1)

@@ -88,11 +88,12 @@ typedef struct skf_match {
 typedef struct skf_photo {
   // Its id, a text.
   const char *id;
-  // Its labels, `n_labels` texts; may be null where there are none.
+  // Its labels, `n_labels` texts. Null is not given: a photo that replaces another keeps its labels. An array of none, which
+  // is not null, is to have no labels.
   const char *const *labels;
   // The number of labels.
   size_t n_labels;
-  // The path of its file as it shall be found, a text, or null.
+  // The path of its file as it shall be found, a text. Null is not given: a photo that replaces another keeps its path.
   const char *path;
 } skf_photo;
 
@@ -142,7 +143,7 @@ size_t skf_len(const struct skf_retriever *retriever);
 // `retriever` is null or a live handle.
 size_t skf_width(const struct skf_retriever *retriever);
 
-// Finds the `k` photos that match the image whose file's bytes (JPEG, PNG, WebP, GIF, BMP) are given. `filter` may be
+// Finds the `k` photos that match the image whose file's bytes (JPEG, PNG, WebP, GIF, BMP, TIFF) are given. `filter` may be
 // null. The answer is freed by skf_matches_free.
 //
 // # Safety
@@ -195,8 +196,8 @@ enum skf_status skf_embed(const struct skf_retriever *retriever,
                           float *out,
                           size_t n_out);
 
-// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id. When this returns
-// SKF_OK the photo is on the disk.
+// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id, and keeps its labels and
+// path where they are not given. When this returns SKF_OK the photo is on the disk.
 //
 // # Safety
 // `retriever` is a live handle, `photo` points to a photo whose members are as it says, `bytes` points to `n_bytes`

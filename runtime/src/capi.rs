@@ -88,11 +88,12 @@ pub struct skf_options {
 pub struct skf_photo {
     /// Its id, a text.
     pub id: *const c_char,
-    /// Its labels, `n_labels` texts; may be null where there are none.
+    /// Its labels, `n_labels` texts. Null is not given: a photo that replaces another keeps its labels. An array of none, which
+    /// is not null, is to have no labels.
     pub labels: *const *const c_char,
     /// The number of labels.
     pub n_labels: usize,
-    /// The path of its file as it shall be found, a text, or null.
+    /// The path of its file as it shall be found, a text. Null is not given: a photo that replaces another keeps its path.
     pub path: *const c_char,
 }
 
@@ -145,7 +146,7 @@ impl From<Error> for Failure {
             Error::Core(_) | Error::Gallery { .. } | Error::Graph { .. } => SKF_BAD_FILE,
             Error::Locked { .. } => SKF_LOCKED,
             Error::ReadOnly { .. } => SKF_READ_ONLY,
-            Error::PhotoExists { .. } | Error::RepeatedId { .. } => SKF_EXISTS,
+            Error::PhotoExists { .. } | Error::RepeatedId { .. } | Error::OtherSource { .. } => SKF_EXISTS,
             _ => SKF_NATIVE,
         };
         Failure(status, error.to_string())
@@ -353,7 +354,7 @@ pub unsafe extern "C" fn skf_width(retriever: *const skf_retriever) -> usize {
     unsafe { retriever.as_ref() }.map_or(0, |retriever| retriever.retriever.card().embedding_width)
 }
 
-/// Finds the `k` photos that match the drawing whose file's bytes (JPEG, PNG, WebP, GIF, BMP) are given, framed as
+/// Finds the `k` photos that match the drawing whose file's bytes (JPEG, PNG, WebP, GIF, BMP, TIFF) are given, framed as
 /// `skf_options.frame` says. `filter` may be null. The answer is freed by skf_matches_free.
 ///
 /// # Safety
@@ -507,8 +508,8 @@ pub unsafe extern "C" fn skf_embed(
     })
 }
 
-/// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id. When this returns
-/// SKF_OK the photo is on the disk.
+/// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id, and keeps its labels and
+/// path where they are not given. When this returns SKF_OK the photo is on the disk.
 ///
 /// # Safety
 /// `retriever` is a live handle, `photo` points to a photo whose members are as it says, `bytes` points to `n_bytes`
@@ -529,6 +530,9 @@ pub unsafe extern "C" fn skf_add(
         // SAFETY: by this function's contract.
         let (id, labels) = unsafe { (text(given.id, "id")?, array(given.labels, given.n_labels, "labels")?) };
         let mut photo = Photo::new(id);
+        if !given.labels.is_null() {
+            photo = photo.with_labels(std::iter::empty::<String>());
+        }
         for &label in labels {
             // SAFETY: by this function's contract.
             photo = photo.with_labels([unsafe { text(label, "a label") }?]);

@@ -120,6 +120,23 @@ pub enum Error {
         /// The second.
         second: PathBuf,
     },
+    /// Files would take the places of photos that come from elsewhere and are other pictures.
+    #[error(
+        "the photo '{id}' is in the gallery from {}; '{}' would take its place{}",
+        there.as_ref().map_or("elsewhere".to_owned(), |there| format!("'{}'", there.display())),
+        given.display(),
+        if *n_more > 0 { format!(", and {n_more} more files would do the same") } else { String::new() }
+    )]
+    OtherSource {
+        /// The id of the first.
+        id: String,
+        /// Its file, where the gallery was told.
+        there: Option<PathBuf>,
+        /// The file that has the same id.
+        given: PathBuf,
+        /// How many more there are.
+        n_more: usize,
+    },
     /// The caller cancelled the work.
     #[error("cancelled")]
     Cancelled,

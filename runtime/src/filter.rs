@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use sketchfind_core::unicode::nfc;
+
 use crate::Photo;
 
 /// Which photos a query may find: all conditions of a filter hold for each of them. A search with a filter is exact:
-/// it finds the nearest of all the photos that pass, however few they are.
+/// it finds the nearest of all the photos that pass, however few they are. Labels and ids are the same in every form of Unicode.
 ///
 /// ```
 /// use sketchfind_runtime::{Filter, Photo};
@@ -16,6 +18,7 @@ use crate::Photo;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    // All in normalisation form C.
     ids: Option<BTreeSet<String>>,
     not_ids: BTreeSet<String>,
     any_of: Option<BTreeSet<String>>,
@@ -40,7 +43,7 @@ impl Filter {
     /// No photo of these ids.
     #[must_use]
     pub fn without_ids<S: Into<String>>(mut self, ids: impl IntoIterator<Item = S>) -> Filter {
-        self.not_ids.extend(ids.into_iter().map(Into::into));
+        self.not_ids.extend(in_one_form(ids));
         self
     }
 
@@ -55,14 +58,14 @@ impl Filter {
     /// Only photos with every one of these labels.
     #[must_use]
     pub fn every_label<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Filter {
-        self.all_of.extend(labels.into_iter().map(Into::into));
+        self.all_of.extend(in_one_form(labels));
         self
     }
 
     /// No photo with one of these labels.
     #[must_use]
     pub fn without_label<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Filter {
-        self.none_of.extend(labels.into_iter().map(Into::into));
+        self.none_of.extend(in_one_form(labels));
         self
     }
 
@@ -73,15 +76,15 @@ impl Filter {
 
     /// Whether `photo` passes.
     pub fn passes(&self, photo: &Photo) -> bool {
-        let labels = photo.labels();
-        self.ids.as_ref().is_none_or(|ids| ids.contains(photo.id()))
-            && !self.not_ids.contains(photo.id())
+        let (id, labels) = (nfc(photo.id()), photo.labels());
+        self.ids.as_ref().is_none_or(|ids| ids.contains(id.as_ref()))
+            && !self.not_ids.contains(id.as_ref())
             && self.any_of.as_ref().is_none_or(|any| !any.is_disjoint(labels))
             && self.all_of.is_subset(labels)
             && self.none_of.is_disjoint(labels)
     }
 
-    /// The ids that may pass, where the filter lists them.
+    /// The ids that may pass, in normalisation form C, where the filter lists them.
     pub(crate) fn ids(&self) -> Option<&BTreeSet<String>> {
         self.ids.as_ref()
     }
@@ -101,9 +104,13 @@ fn narrowed<S: Into<String>>(
     before: Option<BTreeSet<String>>,
     texts: impl IntoIterator<Item = S>,
 ) -> BTreeSet<String> {
-    let texts = texts.into_iter().map(Into::into);
+    let texts = in_one_form(texts);
     match before {
         None => texts.collect(),
         Some(before) => texts.filter(|text| before.contains(text)).collect(),
     }
+}
+
+fn in_one_form<S: Into<String>>(texts: impl IntoIterator<Item = S>) -> impl Iterator<Item = String> {
+    texts.into_iter().map(|text| nfc(&text.into()).into_owned())
 }

@@ -32,6 +32,41 @@ impl PhotoFile {
     }
 }
 
+/// What becomes of a file under whose id the gallery has another picture from another file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnOtherSource {
+    /// Nothing is changed, and the error names it.
+    Refuse,
+    /// It takes the other one's place.
+    Replace,
+}
+
+/// How files are brought into a gallery. An [`OnBroken`] alone refuses what would replace photos of another source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IngestOptions {
+    /// What becomes of files that cannot be read.
+    pub on_broken: OnBroken,
+    /// What becomes of files that would replace photos of another source.
+    pub on_other_source: OnOtherSource,
+}
+
+impl From<OnBroken> for IngestOptions {
+    fn from(on_broken: OnBroken) -> IngestOptions {
+        IngestOptions { on_broken, on_other_source: OnOtherSource::Refuse }
+    }
+}
+
+/// What bringing files into a gallery would change, as far as can be told without decoding them. Ids in the order of the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Photos that are not there.
+    pub added: Vec<String>,
+    /// Photos that are there with another content, labels or path.
+    pub replaced: Vec<String>,
+    /// Photos that are there as they are.
+    pub n_unchanged: usize,
+}
+
 /// What came of bringing files into a gallery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ingested {
@@ -59,26 +94,33 @@ const KEPT_BYTES: u64 = 4 << 20;
 
 impl Retriever {
     /// Brings `files` into the gallery: those that are not in it, and those whose content, labels or path have changed.
-    /// A content that the gallery has under any id is not embedded again. Every few hundred photos the gallery keeps what
-    /// was done, and also when this ends with an error, so that the same call goes on where it was.
+    /// Labels that a photo was not given stay as they are, and so does its path. A content that the gallery has under any
+    /// id is not embedded again. Every few hundred photos the gallery keeps what was done, and also when this ends with an
+    /// error, so that the same call goes on where it was. `options` may be an [`OnBroken`] alone.
     ///
     /// `progress` is told how many files are done so far; `cancelled` is asked between batches.
     ///
     /// # Errors
-    /// [`Error::RepeatedId`] before any file is opened, and [`Error::Core`] where a region is given to a gallery that does not
-    /// frame photos; [`Error::BrokenImage`] for the first broken file with
-    /// [`OnBroken::Refuse`], once all before it are in; [`Error::Cancelled`]; the errors of
+    /// [`Error::RepeatedId`] before any file is opened; [`Error::OtherSource`] before anything is changed; [`Error::Core`] where a region is
+    /// given to a gallery that does not frame photos;
+    /// [`Error::BrokenImage`] for the first broken file with [`OnBroken::Refuse`], once all before it are in;
+    /// [`Error::Cancelled`]; the errors of
     /// [`Gallery::replace`](crate::Gallery::replace) and [`Embedder::embed_files`](crate::Embedder::embed_files).
     pub fn ingest(
         &self,
         files: &[PhotoFile],
-        on_broken: OnBroken,
+        options: impl Into<IngestOptions>,
         progress: &mut dyn FnMut(usize),
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Ingested> {
+        let IngestOptions { on_broken, on_other_source } = options.into();
         check_ids(files)?;
         files.iter().try_for_each(|file| file.photo.check())?;
         self.check_regions(files)?;
+        if on_other_source == OnOtherSource::Refuse {
+            let max_bytes = self.with_embedder(|embedder| embedder.options().limits.max_bytes());
+            self.snapshot().check_sources(files, max_bytes)?;
+        }
         let mut intake = Intake {
             retriever: self,
             files,
@@ -127,6 +169,76 @@ impl Retriever {
             .into()),
             _ => Ok(()),
         }
+    }
+}
+
+impl Snapshot {
+    /// Refuses files that would take the place of another picture from another file. Only files whose id is there from
+    /// elsewhere are opened.
+    ///
+    /// # Errors
+    /// [`Error::OtherSource`] with the first.
+    pub fn check_sources(&self, files: &[PhotoFile], max_bytes: u64) -> Result<()> {
+        let of_another: Vec<&PhotoFile> =
+            files.par_iter().filter(|file| self.is_of_another_source(file, max_bytes)).collect();
+        let Some(first) = of_another.first() else {
+            return Ok(());
+        };
+        let id = first.photo.id().to_owned();
+        let there = self.photo(&id).and_then(Photo::source).map(Path::to_owned);
+        Err(Error::OtherSource { id, there, given: first.path.clone(), n_more: of_another.len() - 1 })
+    }
+
+    fn is_of_another_source(&self, file: &PhotoFile, max_bytes: u64) -> bool {
+        let Some(there) = self.photo(file.photo.id()) else {
+            return false;
+        };
+        let is_same_file = match (there.source(), file.photo.source()) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            (Some(there), given) => {
+                let given = given.unwrap_or(&file.path);
+                let canonical = |path: &Path| std::fs::canonicalize(path).ok();
+                there == given || canonical(there).is_some_and(|there| canonical(given) == Some(there))
+            }
+        };
+        // The same picture elsewhere: its folder was moved, or it is there twice. Nothing is lost.
+        let is_same_picture = || {
+            there.content().is_some_and(|there| {
+                content_of(file, max_bytes).is_some_and(|(content, _)| content == *there)
+            })
+        };
+        !is_same_file && !is_same_picture()
+    }
+
+    /// What [`Retriever::ingest`] of `files` would change, without a model.
+    ///
+    /// # Errors
+    /// [`Error::RepeatedId`]; [`Error::Core`] where a photo is not what a gallery keeps.
+    pub fn changes(&self, files: &[PhotoFile], max_bytes: u64) -> Result<Changes> {
+        check_ids(files)?;
+        files.iter().try_for_each(|file| file.photo.check())?;
+        let planned: Vec<Option<bool>> = files
+            .par_iter()
+            .map(|file| {
+                let there = self.photo(file.photo.id())?;
+                let photo = file.photo.clone().in_place_of(there);
+                // What cannot be read is not changed either.
+                Some(
+                    content_of(file, max_bytes)
+                        .is_some_and(|(content, _)| photo.with_content(content) != *there),
+                )
+            })
+            .collect();
+        let mut changes = Changes::default();
+        for (file, planned) in files.iter().zip(planned) {
+            match planned {
+                None => changes.added.push(file.photo.id().to_owned()),
+                Some(true) => changes.replaced.push(file.photo.id().to_owned()),
+                Some(false) => changes.n_unchanged += 1,
+            }
+        }
+        Ok(changes)
     }
 }
 
@@ -234,7 +346,8 @@ impl<'a> Planner<'a> {
         content: [u8; 32],
         bytes: Option<Vec<u8>>,
     ) -> (Plan, Option<Vec<u8>>) {
-        if self.snapshot.photo(photo.id()) == Some(&photo) {
+        let before = self.snapshot.photo(photo.id());
+        if before.is_some_and(|before| photo.clone().in_place_of(before) == *before) {
             return (Plan::Unchanged, None);
         }
         let id = self.id_of_content.get(&content);

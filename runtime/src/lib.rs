@@ -65,7 +65,7 @@ pub use gallery::{Access, Gallery, GalleryOptions, Match, Snapshot};
 pub use index::{
     Costs, ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, Matrix, Recall, recall_at_k,
 };
-pub use ingest::{Ingested, PhotoFile};
+pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 pub use retriever::{Retriever, RetrieverOptions};
 pub use verify::{TOLERANCE, Verification, verify};

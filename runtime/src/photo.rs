@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sketchfind_core::Error as CoreError;
+use sketchfind_core::unicode::nfc;
 
 use crate::Result;
 
@@ -12,31 +13,50 @@ pub const LONGEST_TEXT: usize = 4096;
 /// The most labels of one photo.
 pub const MOST_LABELS: usize = 1024;
 
+static NO_LABELS: BTreeSet<String> = BTreeSet::new();
+
 /// What a gallery knows of a photo besides its embedding.
+///
+/// What is not given is not empty: a photo that takes the place of another keeps its labels and its path, unless others are
+/// given. To give no labels is to give an empty list of them.
 ///
 /// ```
 /// use sketchfind_runtime::Photo;
 /// let photo = Photo::new("shoe-17").with_labels(["boots", "in stock"]).with_source("shop/17.jpg");
 /// assert!(photo.labels().contains("boots"));
+/// // Every way in which Unicode writes a label is one label.
+/// assert!(Photo::new("a").with_labels(["cafe\u{301}"]).labels().contains("caf\u{e9}"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Photo {
     id: String,
-    labels: BTreeSet<String>,
+    /// In normalisation form C.
+    labels: Option<BTreeSet<String>>,
     source: Option<PathBuf>,
     content: Option<[u8; 32]>,
 }
 
+impl PartialEq for Photo {
+    /// A gallery makes no difference between no labels and labels that were not given.
+    fn eq(&self, other: &Photo) -> bool {
+        (&self.id, self.labels(), &self.source, &self.content)
+            == (&other.id, other.labels(), &other.source, &other.content)
+    }
+}
+
+impl Eq for Photo {}
+
 impl Photo {
     /// A photo with an id and nothing else.
     pub fn new(id: impl Into<String>) -> Photo {
-        Photo { id: id.into(), labels: BTreeSet::new(), source: None, content: None }
+        Photo { id: id.into(), labels: None, source: None, content: None }
     }
 
-    /// The same photo with these labels besides those that it has.
+    /// The same photo with these labels besides those that it was given. With none at all it is given that it has none.
     #[must_use]
     pub fn with_labels<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Photo {
-        self.labels.extend(labels.into_iter().map(Into::into));
+        let own = self.labels.get_or_insert_default();
+        own.extend(labels.into_iter().map(|label| nfc(&label.into()).into_owned()));
         self
     }
 
@@ -61,7 +81,7 @@ impl Photo {
 
     /// The labels, sorted.
     pub fn labels(&self) -> &BTreeSet<String> {
-        &self.labels
+        self.labels.as_ref().unwrap_or(&NO_LABELS)
     }
 
     /// The photo's file, where the gallery was told.
@@ -74,29 +94,35 @@ impl Photo {
         self.content.as_ref()
     }
 
-    /// Checks what a gallery keeps: an id and labels that are text of at most [`LONGEST_TEXT`] bytes, a path that is
-    /// UTF-8.
+    /// The same photo with what it was not given as `before`, in whose place it comes, has it.
+    pub(crate) fn in_place_of(mut self, before: &Photo) -> Photo {
+        self.labels = self.labels.or_else(|| before.labels.clone());
+        self.source = self.source.or_else(|| before.source.clone());
+        self
+    }
+
+    /// Checks what a gallery keeps: an id, labels and a path of at most [`LONGEST_TEXT`] bytes.
     pub(crate) fn check(&self) -> Result<()> {
         check_text("a photo's id", &self.id)?;
-        for label in &self.labels {
+        for label in self.labels() {
             check_text("a photo's label", label)?;
         }
-        if self.labels.len() > MOST_LABELS {
-            let value = format!("{} for the photo '{}'", self.labels.len(), self.id);
+        if self.labels().len() > MOST_LABELS {
+            let value = format!("{} for the photo '{}'", self.labels().len(), self.id);
             let expected = format!("at most {MOST_LABELS}");
             return Err(CoreError::OutOfRange { what: "number of labels", value, expected }.into());
         }
         let Some(source) = &self.source else {
             return Ok(());
         };
-        match source.to_str() {
-            Some(text) if text.len() <= LONGEST_TEXT => Ok(()),
-            _ => {
-                let value = format!("'{}' for the photo '{}'", source.display(), self.id);
-                let expected = format!("UTF-8 of at most {LONGEST_TEXT} bytes");
-                Err(CoreError::OutOfRange { what: "a photo's path", value, expected }.into())
-            }
+        // A path is what the system says it is; only some systems have paths that are no text.
+        let is_kept = cfg!(unix) || source.to_str().is_some();
+        if is_kept && source.as_os_str().len() <= LONGEST_TEXT {
+            return Ok(());
         }
+        let value = format!("'{}' for the photo '{}'", source.display(), self.id);
+        let expected = format!("a path of at most {LONGEST_TEXT} bytes that this system can write down");
+        Err(CoreError::OutOfRange { what: "a photo's path", value, expected }.into())
     }
 }
 

@@ -285,7 +285,8 @@ impl Retriever {
         self.gallery.add(photos, self.embed_photos(images)?)
     }
 
-    /// Adds a photo in the place of the one that has its id, where there is one.
+    /// Adds a photo in the place of the one that has its id, where there is one. Labels and a path that `photo` was not given
+    /// stay as they are.
     ///
     /// # Errors
     /// Those of [`Gallery::replace`] and [`Embedder::embed`]; the gallery is then unchanged.

@@ -218,12 +218,27 @@ fn what_does_not_fit_is_not_written() {
     let bad = GalleryOptions::with_index(IndexSpec::Hnsw(tiny), "test");
     check(&mean8, &embeddings, None, &bad, &["m is 1"]);
     check(Path::new("/nowhere"), &embeddings, None, &options, &["/nowhere/card.json"]);
-    #[cfg(unix)]
-    {
-        use std::os::unix::ffi::OsStringExt;
-        let path = PathBuf::from(std::ffi::OsString::from_vec(b"caf\xe9.png".to_vec()));
-        let sources = BTreeMap::from([("blue".to_owned(), path)]);
-        check(&mean8, &embeddings, Some(&sources), &options, &["'blue'", "expected UTF-8"]);
+    let long = BTreeMap::from([("blue".to_owned(), PathBuf::from("a".repeat(4097)))]);
+    check(&mean8, &embeddings, Some(&long), &options, &["'blue'", "at most 4096 bytes"]);
+}
+
+/// A path is kept as the system has it, from the log and from a segment.
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_no_text_is_kept() {
+    use std::os::unix::ffi::OsStringExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    Gallery::create_empty(&path, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    let source = PathBuf::from(std::ffi::OsString::from_vec(b"caf\xe9.png".to_vec()));
+    let gallery = Gallery::open_with(&path, sketchfind_runtime::Access::Write).unwrap();
+    let photo = sketchfind_runtime::Photo::new("caf%E9.png").with_source(&source);
+    gallery.add(vec![photo.clone()], vec![0.5; 3]).unwrap();
+    drop(gallery);
+    for _ in 0..2 {
+        let gallery = Gallery::open_with(&path, sketchfind_runtime::Access::Write).unwrap();
+        assert_eq!(gallery.snapshot().photo("caf%E9.png"), Some(&photo));
+        gallery.checkpoint().unwrap();
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use sketchfind_core::image::Rgb8Image;
 use sketchfind_runtime::{
-    EmbedderOptions, Error, Gallery, GalleryOptions, Ingested, OnBroken, Photo, PhotoFile, Retriever,
-    RetrieverOptions,
+    EmbedderOptions, Error, Gallery, GalleryOptions, IngestOptions, Ingested, OnBroken, OnOtherSource, Photo,
+    PhotoFile, Retriever, RetrieverOptions,
 };
 
 use crate::{assert_says, fixture};
@@ -98,6 +98,64 @@ fn a_content_is_embedded_once_wherever_it_stands() {
     assert_eq!(done, Ingested { n_replaced: 2, n_known: 1, ..Ingested::default() });
     assert_eq!(colours(&retriever)[0], ("0000".into(), 9, 9));
     assert!(retriever.photo("0001").unwrap().labels().contains("new"));
+}
+
+/// Photos that were given no labels keep theirs, changed or not.
+#[test]
+fn labels_that_are_not_given_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let gallery = tempfile::tempdir().unwrap();
+    let retriever = open(&gallery.path().join("gallery"), 1, 2);
+    let mut files = numbered(folder.path(), 3);
+    for file in &mut files {
+        file.photo = file.photo.clone().with_labels(["red"]);
+    }
+    ingest(&retriever, &files, OnBroken::Refuse).unwrap();
+    let mut again = numbered(folder.path(), 3);
+    again[1] = file(folder.path(), "0001", 99, 99);
+    let changes = retriever.snapshot().changes(&again, 1 << 20).unwrap();
+    assert_eq!((changes.replaced.as_slice(), changes.n_unchanged), (&["0001".to_owned()][..], 2));
+    let done = ingest(&retriever, &again, OnBroken::Refuse).unwrap();
+    assert_eq!(done, Ingested { n_unchanged: 2, n_replaced: 1, ..Ingested::default() });
+    assert!(retriever.snapshot().photos().all(|(photo, _)| photo.labels().iter().eq(["red"])));
+    // Given as empty, they go.
+    again[2].photo = again[2].photo.clone().with_labels(Vec::<String>::new());
+    let done = ingest(&retriever, &again, OnBroken::Refuse).unwrap();
+    assert_eq!((done.n_replaced, done.n_known), (1, 1));
+    assert!(retriever.photo("0002").unwrap().labels().is_empty());
+}
+
+/// What would replace another folder's picture is refused before anything is changed.
+#[test]
+fn two_sources_do_not_collide_in_silence() {
+    let [a, b] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let gallery = tempfile::tempdir().unwrap();
+    let retriever = open(&gallery.path().join("gallery"), 1, 2);
+    ingest(&retriever, &[file(a.path(), "same", 1, 1), file(a.path(), "other", 2, 2)], OnBroken::Refuse)
+        .unwrap();
+    let more = [file(b.path(), "new", 3, 3), file(b.path(), "other", 4, 4), file(b.path(), "same", 5, 5)];
+    let error = ingest(&retriever, &more, OnBroken::Skip).unwrap_err();
+    let [there, given] =
+        [a.path().join("other"), b.path().join("other")].map(|path| path.display().to_string());
+    assert_says(&error, &["'other'", &there, &given, "1 more"]);
+    assert!(matches!(error, Error::OtherSource { .. }));
+    assert_eq!(colours(&retriever), [("other".into(), 2, 2), ("same".into(), 1, 1)]);
+    // A changed picture of the same file is no collision, nor is it by another path to the file.
+    let through_a_dot = a.path().join(".").join("other");
+    let by_another = PhotoFile::new(Photo::new("other").with_source(through_a_dot), a.path().join("other"));
+    file(a.path(), "other", 6, 6);
+    assert_eq!(ingest(&retriever, &[by_another], OnBroken::Refuse).unwrap().n_replaced, 1);
+    // Nor the same picture elsewhere: its folder was moved.
+    assert_eq!(ingest(&retriever, &[file(b.path(), "other", 6, 6)], OnBroken::Refuse).unwrap().n_known, 1);
+    // A photo that somebody has added without a file is another source too.
+    retriever.add(Photo::new("drawn"), &Rgb8Image::new(1, 1, vec![1; 3]).unwrap()).unwrap();
+    let error = ingest(&retriever, &[file(b.path(), "drawn", 7, 7)], OnBroken::Refuse).unwrap_err();
+    assert_says(&error, &["'drawn'", "from elsewhere"]);
+    // Who means it says so.
+    let options = IngestOptions { on_broken: OnBroken::Refuse, on_other_source: OnOtherSource::Replace };
+    let done = retriever.ingest(&more, options, &mut |_| (), &|| false).unwrap();
+    assert_eq!((done.n_added, done.n_replaced), (1, 2));
+    assert_eq!(colours(&retriever).last(), Some(&("same".into(), 5, 5)));
 }
 
 #[test]

@@ -82,3 +82,60 @@ fn a_retriever_is_for_any_thread() {
     is_shared::<Retriever>();
     is_shared::<Gallery>();
 }
+
+/// Labels and a path that are not given stay; no labels are given as an empty list.
+#[test]
+fn what_is_not_given_is_not_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    Gallery::create_empty(&path, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    let retriever = Retriever::open(&path, RetrieverOptions::cpu().writable()).unwrap();
+    let first = Photo::new("a").with_labels(["red", "sale"]).with_source("shop/a.png").with_content([7; 32]);
+    retriever.add(first.clone(), &grey(1)).unwrap();
+    retriever.replace(Photo::new("a"), &grey(2)).unwrap();
+    let kept = retriever.photo("a").unwrap();
+    assert_eq!((kept.labels(), kept.source()), (first.labels(), first.source()));
+    assert_eq!(kept.content(), None, "the file's content is known no more");
+    retriever.replace(Photo::new("a").with_labels(["blue"]), &grey(2)).unwrap();
+    assert!(retriever.photo("a").unwrap().labels().iter().eq(["blue"]));
+    retriever.replace(Photo::new("a").with_labels(Vec::<String>::new()), &grey(2)).unwrap();
+    let emptied = retriever.photo("a").unwrap();
+    assert!(emptied.labels().is_empty() && emptied.source() == first.source());
+    // A photo that is new has what it was given, and nothing else.
+    retriever.replace(Photo::new("b"), &grey(3)).unwrap();
+    assert_eq!(retriever.photo("b").unwrap(), Photo::new("b"));
+    drop(retriever);
+    let reopened = Gallery::open(&path).unwrap();
+    assert_eq!(reopened.snapshot().photo("a"), Some(&emptied));
+}
+
+/// One name in two forms of Unicode is one name for filters, and two ids for the gallery.
+#[test]
+fn filters_match_in_every_form_of_unicode() {
+    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    Gallery::create_empty(&path, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    let retriever = Retriever::open(&path, RetrieverOptions::cpu().writable()).unwrap();
+    retriever.add(Photo::new(composed).with_labels([decomposed]), &grey(10)).unwrap();
+    retriever.add(Photo::new(decomposed).with_labels([composed]), &grey(20)).unwrap();
+    retriever.add(Photo::new("cafe").with_labels(["cafe"]), &grey(30)).unwrap();
+    for _ in 0..2 {
+        for form in [composed, decomposed] {
+            let ids = |filter: Filter| -> Vec<String> {
+                let found = retriever.query_filtered(&grey(10), 9, &filter).unwrap();
+                found.into_iter().map(|found| found.id).collect()
+            };
+            let both = [composed.to_owned(), decomposed.to_owned()];
+            assert_eq!(ids(Filter::everything().any_label([form])), both);
+            assert_eq!(ids(Filter::everything().every_label([form])), both);
+            assert_eq!(ids(Filter::everything().without_label([form])), ["cafe"]);
+            assert_eq!(ids(Filter::everything().only_ids([form])), both);
+            assert_eq!(ids(Filter::everything().without_ids([form])), ["cafe"]);
+            assert_eq!(ids(Filter::everything().only_ids([composed]).only_ids([form])), both);
+        }
+        retriever.compact().unwrap();
+    }
+    assert_eq!(retriever.remove(&[decomposed]).unwrap(), 1);
+    assert!(retriever.photo(composed).is_some());
+}

@@ -122,12 +122,14 @@ fn whole(path: &Path, largest_file: u64) -> Result<PhotoFile, Problem> {
         Ok(ImageFormat::WebP) => "image/webp",
         Ok(ImageFormat::Gif) => "image/gif",
         Ok(ImageFormat::Bmp) => "image/bmp",
+        // Which no browser shows.
+        Ok(ImageFormat::Tiff) => return smaller(path, u32::MAX),
         _ => return Err(no_image()),
     };
     Ok(photo_file(bytes, media_type))
 }
 
-/// A small JPEG of the file.
+/// A JPEG of the file with its longer side at most `size` pixels.
 fn smaller(path: &Path, size: u32) -> Result<PhotoFile, Problem> {
     let photo = Rgb8Image::open(path, DecodeLimits::ORDINARY).map_err(|error| {
         tracing::warn!(error = %error, "a photo cannot be made small");

@@ -109,11 +109,12 @@ impl Retrieval {
         self.retriever.photo(id)
     }
 
-    /// Adds a photo or replaces the one with its id; `bytes` is its file. Whether it is new.
+    /// Adds a photo or replaces the one with its id, which keeps its labels where there are no `labels`; `bytes` is its file.
+    /// Whether it is new.
     pub(crate) fn put(
         &self,
         id: &str,
-        labels: &[String],
+        labels: Option<&[String]>,
         image: &Rgb8Image,
         bytes: &[u8],
     ) -> Result<bool, Problem> {
@@ -123,7 +124,11 @@ impl Retrieval {
         // The file first: a gallery that names a file that is not there yet would be wrong if the machine stopped here.
         std::fs::create_dir_all(&self.added).map_err(|error| Problem::internal(&error))?;
         atomic::write_bytes(&path, bytes).map_err(|error| Problem::internal(&error))?;
-        let photo = Photo::new(id).with_labels(labels).with_source(&path);
+        let photo = Photo::new(id).with_source(&path);
+        let photo = match labels {
+            Some(labels) => photo.with_labels(labels),
+            None => photo,
+        };
         if let Err(error) = self.retriever.replace(photo, image) {
             if before.as_ref().and_then(Photo::source) != Some(&path) {
                 self.discard(&path);

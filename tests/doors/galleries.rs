@@ -71,7 +71,11 @@ fn a_gallery_is_built_changed_and_asked() {
     grey(&more.join("dark/20.png"), 20);
     let labels = folder.path().join("labels.csv");
     std::fs::write(&labels, "id,label\nlight/200.png,sale\nlight/200.png,new\n").unwrap();
-    let said = run(intake("add", &more).arg("--labels").arg(&labels));
+    // The other folder's photo of the same name stays, unless it is meant.
+    let elsewhere = ["'dark/10.png'", "dark/10.png' would take its place", "--prefix", "--replace"];
+    fail(intake("add", &more).arg("--labels").arg(&labels), 3, &elsewhere);
+    assert_eq!(ids(&gallery), ["dark/10.png", "dark/20.png", "dark/30.png"]);
+    let said = run(intake("add", &more).arg("--labels").arg(&labels).arg("--replace"));
     assert!(said.err.contains("1 photos added, 2 replaced, 0 there already, 0 left out"), "{}", said.err);
     let said = run(intake("add", &more).arg("--labels").arg(&labels));
     assert!(said.err.contains("0 photos added, 0 replaced, 3 there already"), "{}", said.err);
@@ -95,12 +99,10 @@ fn a_gallery_is_built_changed_and_asked() {
         ["dark/20.png", "dark/30.png"]
     );
 
-    let said = run(index("remove").args(["dark/10.png", "never"]));
-    assert!(
-        said.code == Some(0)
-            && said.err.contains("'never' is not in")
-            && said.err.contains("1 photos removed")
-    );
+    fail(index("remove").args(["dark/10.png", "never"]), 3, &["no photo 'never'", "nothing was removed"]);
+    assert_eq!(ids(&gallery).len(), 4);
+    let said = run(index("remove").arg("dark/10.png"));
+    assert!(said.code == Some(0) && said.err.contains("1 photos removed"), "{}", said.err);
     succeed(&mut index("compact"));
     assert_eq!(query(&[]), ["dark/20.png", "dark/30.png", "light/200.png"]);
     succeed(index("compact").args(["--index", "hnsw"]));
@@ -212,4 +214,355 @@ fn the_limit_of_pixels_is_the_callers() {
     fail(&mut query("255"), 3, &["one.png", "limit of 255 pixels"]);
     succeed(&mut query("256"));
     fail(&mut query("0"), 2, &["--max-pixels"]);
+}
+
+/// A command of `index` on a gallery, with what it is made of.
+fn index(verb: &str, gallery: &Path, photos: &Path) -> Command {
+    let mut index = sketchfind(&["index", verb, "--photos"]);
+    index.arg(photos).arg(if verb == "build" { "--out" } else { "--gallery" }).arg(gallery);
+    if verb == "build" {
+        index.arg("--model").arg(mean8());
+    }
+    index
+}
+
+/// What is a photo is told by its content; what cannot be read is counted, named and listed, and refused unless it may be left
+/// out.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_that_may_be_a_photo_is_left_out_in_silence() {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let (photos, gallery) = (folder.path().join("photos"), folder.path().join("shop"));
+    for (name, value) in
+        [("a.jfif", 1), ("b", 2), ("back/slash.png", 3), ("back\\slash.png", 4), ("c.txt", 5)]
+    {
+        grey(&photos.join(name), value);
+    }
+    grey(&photos.join(std::ffi::OsStr::from_bytes(b"latin\xe9.png")), 6);
+    let reference = surroundings::checkout().join("core/tests/reference");
+    std::fs::copy(reference.join("rgb.tiff"), photos.join("d.tiff")).unwrap();
+    grey(&folder.path().join("other/e.png"), 7);
+    symlink(folder.path().join("other"), photos.join("linked")).unwrap();
+    std::fs::write(photos.join("notes.txt"), "no image").unwrap();
+    std::fs::write(photos.join("Thumbs.db"), "no image").unwrap();
+    grey(&photos.join("@eaDir/thumb.png"), 8);
+    let expected = [
+        "a.jfif",
+        "b",
+        "back/slash.png",
+        "back\\slash.png",
+        "c.txt",
+        "d.tiff",
+        "latin%E9.png",
+        "linked/e.png",
+    ];
+    let mut sorted = expected.map(str::to_owned).to_vec();
+    sorted.sort();
+    let said = run(&mut index("build", &gallery, &photos));
+    assert_eq!((said.code, ids(&gallery)), (Some(0), sorted.clone()), "{}", said.err);
+    let snapshot = Gallery::open(&gallery).unwrap().snapshot();
+    assert!(snapshot.photos().all(|(photo, _)| photo.source().is_some_and(Path::is_file)));
+
+    // What cannot be read: a format, a link to nothing, an image that is none.
+    std::fs::write(photos.join("IMG_1.HEIC"), b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap();
+    std::fs::write(photos.join("called.jpg"), b"\0\0\0\x18ftypavif\0\0\0\0mif1miaf").unwrap();
+    symlink("/nowhere/disk", photos.join("disk")).unwrap();
+    let failures = folder.path().join("failures.csv");
+    let rows = || std::fs::read_to_string(&failures).unwrap().lines().count() - 1;
+    let mut strict = index("build", &gallery, &photos);
+    let parts =
+        ["3 files and folders", "IMG_1.HEIC", "HEIC", "convert", "AVIF", "/nowhere/disk", "--skip-broken"];
+    fail(strict.arg("--failures").arg(&failures), 3, &parts);
+    assert_eq!(rows(), 3);
+    std::fs::write(photos.join("broken.jpg"), "no image").unwrap();
+    let mut lenient = index("build", &gallery, &photos);
+    let said = run(lenient.arg("--skip-broken").arg("--failures").arg(&failures));
+    assert_eq!((said.code, ids(&gallery)), (Some(0), sorted), "{}", said.err);
+    assert!(said.err.contains("4 images left out") && said.err.contains("broken.jpg"), "{}", said.err);
+    assert_eq!(rows(), 4);
+    // Nothing is left beside it.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+}
+
+/// A walk takes neither galleries and models below the folder nor what is excluded.
+#[test]
+fn a_folder_that_holds_its_own_gallery_is_built_again_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().to_owned();
+    let gallery = photos.join("shop.gallery");
+    grey(&photos.join("a/1.png"), 1);
+    grey(&photos.join("a/1-small.png"), 2);
+    grey(&photos.join("old/2.png"), 3);
+    for _ in 0..2 {
+        let mut build = index("build", &gallery, &photos);
+        succeed(build.args(["--exclude", "*-small.*", "--exclude", "old/"]));
+        assert_eq!(ids(&gallery), ["a/1.png"]);
+        // As a server keeps what clients add.
+        grey(&photos.join("shop.gallery.photos/0123.png"), 4);
+    }
+    fail(index("build", &gallery, &photos).args(["--exclude", "a[b"]), 3, &["'a[b'", "glob"]);
+    // A folder that is itself named is taken, whatever it is.
+    let probe = folder.path().join("probe.gallery");
+    succeed(&mut index("build", &probe, &gallery.join("model/probe")));
+    assert_eq!(ids(&probe), ["noise-0.png", "noise-1.png", "noise-2.png"]);
+}
+
+/// Labels that are not given stay.
+#[test]
+fn an_unchanged_folder_keeps_its_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let (photos, gallery) = (folder.path().join("photos"), folder.path().join("shop"));
+    let labels = folder.path().join("labels.csv");
+    grey(&photos.join("cafe\u{301}.png"), 1);
+    grey(&photos.join("b.png"), 2);
+    // Written in the other form of Unicode than the name of the file.
+    std::fs::write(&labels, "id,label\ncaf\u{e9}.png,red\nb.png,red\n").unwrap();
+    succeed(index("build", &gallery, &photos).arg("--labels").arg(&labels));
+    let labels_of = |id: &str| -> Vec<String> {
+        let snapshot = Gallery::open(&gallery).unwrap().snapshot();
+        snapshot.photo(id).unwrap().labels().iter().cloned().collect()
+    };
+    grey(&photos.join("new.png"), 3);
+    grey(&photos.join("b.png"), 4);
+    let said = run(&mut index("add", &gallery, &photos));
+    assert!(said.err.contains("1 photos added, 1 replaced, 1 there already"), "{}", said.err);
+    assert_eq!((labels_of("cafe\u{301}.png"), labels_of("b.png")), (vec!["red".into()], vec!["red".into()]));
+    assert!(labels_of("new.png").is_empty());
+    // A row for one of them, and an empty one for another.
+    std::fs::write(&labels, "id,label\nnew.png,green\nb.png,\n").unwrap();
+    succeed(index("add", &gallery, &photos).arg("--labels").arg(&labels));
+    assert_eq!((labels_of("cafe\u{301}.png"), labels_of("b.png")), (vec!["red".to_owned()], vec![]));
+    assert_eq!(labels_of("new.png"), ["green"]);
+    // A build makes the gallery anew: it has what the build was given.
+    succeed(&mut index("build", &gallery, &photos));
+    assert!(labels_of("cafe\u{301}.png").is_empty());
+}
+
+/// Two folders with the same names side by side, each under its own prefix.
+#[test]
+fn a_second_folder_has_a_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b, gallery] = ["a", "b", "shop"].map(|name| folder.path().join(name));
+    grey(&a.join("IMG_0001.png"), 1);
+    grey(&b.join("IMG_0001.png"), 2);
+    succeed(&mut index("build", &gallery, &a));
+    fail(&mut index("add", &gallery, &b), 3, &["'IMG_0001.png'", "a/IMG_0001.png", "b/IMG_0001.png"]);
+    for _ in 0..2 {
+        succeed(index("add", &gallery, &b).args(["--prefix", "second/"]));
+        assert_eq!(ids(&gallery), ["IMG_0001.png", "second/IMG_0001.png"]);
+    }
+    // A folder's own photos are replaced when they change.
+    grey(&b.join("IMG_0001.png"), 3);
+    let said = run(index("add", &gallery, &b).args(["--prefix", "second/"]));
+    assert!(said.err.contains("0 photos added, 1 replaced"), "{}", said.err);
+    // An id that is too long to be kept is one that cannot be read.
+    grey(&b.join("a.png"), 4);
+    let long = "x".repeat(4090);
+    fail(
+        index("add", &gallery, &b).args(["--prefix", &long]),
+        3,
+        &["IMG_0001.png", "4102 bytes", "--skip-broken"],
+    );
+    let said = run(index("add", &gallery, &b).args(["--skip-broken", "--prefix", &long]));
+    assert!(said.err.contains("1 photos added, 0 replaced, 0 there already, 1 left out"), "{}", said.err);
+}
+
+#[test]
+fn a_gallery_is_brought_to_what_a_folder_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let [photos, other, gallery] = ["photos", "other", "shop"].map(|name| folder.path().join(name));
+    for value in 0..5 {
+        grey(&photos.join(format!("{value}.png")), value);
+    }
+    grey(&other.join("x.png"), 50);
+    succeed(&mut index("build", &gallery, &photos));
+    succeed(&mut index("add", &gallery, &other));
+    std::fs::remove_file(photos.join("0.png")).unwrap();
+    grey(&photos.join("1.png"), 11);
+    grey(&photos.join("new.png"), 60);
+    // Cannot be read any more, which is not gone.
+    std::fs::write(photos.join("2.png"), "no image").unwrap();
+    let before = ids(&gallery);
+    let sync = |more: &[&str]| {
+        let mut sync = index("sync", &gallery, &photos);
+        sync.arg("--skip-broken").args(more);
+        sync
+    };
+    let told = succeed(&mut sync(&["--dry-run"]));
+    assert_eq!(told, "change,id\nadd,new.png\nreplace,1.png\nreplace,2.png\nremove,0.png\n");
+    assert_eq!(ids(&gallery), before);
+    let said = run(&mut sync(&[]));
+    assert!(
+        said.err.contains("1 photos added, 1 replaced, 1 removed, 2 there already, 1 left out"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("1 of them are from elsewhere"), "{}", said.err);
+    assert_eq!(ids(&gallery), ["1.png", "2.png", "3.png", "4.png", "new.png", "x.png"]);
+    // By another way to the same folder, and with nothing to do.
+    let roundabout = folder.path().join("other/../photos");
+    let said = run(index("sync", &gallery, &roundabout).arg("--skip-broken"));
+    assert!(
+        said.err.contains("0 removed") && said.err.contains("1 of them are from elsewhere"),
+        "{}",
+        said.err
+    );
+
+    // A disk that is not mounted: the folder is empty, or nearly.
+    let away = folder.path().join("away");
+    std::fs::rename(&photos, &away).unwrap();
+    fail(&mut sync(&[]), 3, &["photos"]);
+    std::fs::create_dir(&photos).unwrap();
+    fail(&mut sync(&[]), 3, &["5 of the 5 photos", "not mounted", "--force"]);
+    grey(&photos.join("4.png"), 4);
+    fail(&mut sync(&[]), 3, &["4 of the 5 photos"]);
+    assert!(run(&mut sync(&["--dry-run"])).err.contains("it would be refused"));
+    assert_eq!(ids(&gallery).len(), 6);
+    succeed(&mut sync(&["--force"]));
+    assert_eq!(ids(&gallery), ["4.png", "x.png"]);
+    fail(&mut index("sync", &gallery, &other.join("x.png")), 3, &["no folder"]);
+}
+
+/// What lies behind a folder that cannot be read is not gone.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_nobody_can_look_into_keeps_its_photos() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let [photos, disk, gallery] = ["photos", "disk", "shop"].map(|name| folder.path().join(name));
+    for value in 0..4 {
+        grey(&photos.join(format!("{value}.png")), value);
+    }
+    grey(&disk.join("far.png"), 9);
+    symlink(&disk, photos.join("linked")).unwrap();
+    succeed(&mut index("build", &gallery, &photos));
+    std::fs::rename(&disk, folder.path().join("unmounted")).unwrap();
+    std::fs::remove_file(photos.join("0.png")).unwrap();
+    fail(&mut index("sync", &gallery, &photos), 3, &["linked", "--skip-broken"]);
+    succeed(index("sync", &gallery, &photos).arg("--skip-broken"));
+    assert_eq!(ids(&gallery), ["1.png", "2.png", "3.png", "linked/far.png"]);
+}
+
+#[test]
+fn ids_to_remove_come_from_a_list() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let [photos, gallery, list] = ["photos", "shop", "list.txt"].map(|name| folder.path().join(name));
+    for (name, value) in [("a b.png", 1), ("cafe\u{301}.png", 2), ("c.png", 3), ("d.png", 4)] {
+        grey(&photos.join(name), value);
+    }
+    succeed(&mut index("build", &gallery, &photos));
+    let remove = || {
+        let mut remove = sketchfind(&["index", "remove", "--gallery"]);
+        remove.arg(&gallery);
+        remove
+    };
+    std::fs::write(&list, "a b.png\nnever.png\n").unwrap();
+    fail(remove().arg("--ids").arg(&list), 3, &["'never.png'", "nothing was removed"]);
+    fail(remove().arg("--ids").arg(folder.path().join("nowhere")), 3, &["nowhere"]);
+    std::fs::write(&list, b"a b.png\n\xff\n").unwrap();
+    fail(remove().arg("--ids").arg(&list), 3, &["list.txt", "line 2", "UTF-8"]);
+    fail(&mut remove(), 2, &["--ids"]);
+    assert_eq!(ids(&gallery).len(), 4);
+    std::fs::write(&list, "\u{feff}a b.png\r\n\r\ncaf\u{e9}.png\r\n").unwrap();
+    succeed(remove().arg("--ids").arg(&list));
+    assert_eq!(ids(&gallery), ["c.png", "d.png"]);
+    for dash in [&["-"][..], &["--ids", "-"]] {
+        let mut child = remove().args(dash).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let first = ids(&gallery)[0].clone();
+        child.stdin.take().unwrap().write_all(format!("{first}\n").as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+    assert!(ids(&gallery).is_empty());
+}
+
+/// What a failed build has made is in nobody's way.
+#[test]
+fn a_failed_build_blocks_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let [photos, model] = ["photos", "model"].map(|name| folder.path().join(name));
+    let gallery = folder.path().join("new/place/shop");
+    grey(&photos.join("a.png"), 1);
+    std::fs::write(photos.join("b.png"), "no image").unwrap();
+    // A model whose network is none, under a card that fits it.
+    let broken = b"no network";
+    std::fs::create_dir(&model).unwrap();
+    let card = std::fs::read_to_string(mean8().join("card.json")).unwrap();
+    let whole = std::fs::read(mean8().join("model.onnx")).unwrap();
+    let sha256 = |bytes: &[u8]| sketchfind_core::fingerprint::of_bytes(bytes);
+    assert!(card.contains(&sha256(&whole)));
+    std::fs::write(model.join("card.json"), card.replace(&sha256(&whole), &sha256(broken))).unwrap();
+    std::fs::write(model.join("model.onnx"), broken).unwrap();
+    let with_broken_model = || {
+        let mut build = sketchfind(&["index", "build", "--photos"]);
+        build.arg(&photos).arg("--out").arg(&gallery).arg("--model").arg(&model);
+        build
+    };
+    fail(&mut with_broken_model(), 3, &["model.onnx"]);
+    assert!(!folder.path().join("new").exists(), "folders that were made for it are gone too");
+    // One that stops half-way keeps what it has.
+    let said = run(&mut index("build", &gallery, &photos));
+    assert!(said.code == Some(3) && said.err.contains("1 photos are kept"), "{}", said.err);
+    let building = folder.path().join("new/place/shop.building");
+    assert_eq!(ids(&building), ["a.png"]);
+    // Another model does not mind it, whether it works or not.
+    fail(&mut with_broken_model(), 3, &["by another model", "model.onnx"]);
+    assert!(!building.exists());
+    // Nor does a build mind an unfinished one that is damaged.
+    run(&mut index("build", &gallery, &photos));
+    std::fs::remove_dir_all(building.join("log")).unwrap();
+    let said = run(index("build", &gallery, &photos).arg("--skip-broken"));
+    assert!(said.code == Some(0) && said.err.contains("begun anew"), "{}", said.err);
+    assert_eq!((ids(&gallery), building.exists()), (vec!["a.png".to_owned()], false));
+}
+
+/// A folder that may not be read is named, or left out; its neighbours are taken.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_without_permission_is_left_out() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let [photos, out] = ["photos", "out"].map(|name| folder.path().join(name));
+    let closed = photos.join("closed");
+    grey(&photos.join("a.png"), 1);
+    grey(&closed.join("b.png"), 2);
+    std::fs::create_dir(&out).unwrap();
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(folder.path(), 0o755);
+    allow(&out, 0o777);
+    allow(&closed, 0);
+    // To root nothing is closed: as somebody else then.
+    let is_root = std::fs::read_dir(&closed).is_ok();
+    let build = || {
+        let build = index("build", &out.join("shop"), &photos);
+        if !is_root {
+            return build;
+        }
+        let mut other = Command::new("setpriv");
+        other.args(["--reuid", "65534", "--clear-groups"]).arg(build.get_program()).args(build.get_args());
+        sketchfind_tests::programs::as_a_person_has_it(&mut other);
+        other
+    };
+    if is_root
+        && run(Command::new("setpriv")
+            .args(["--reuid", "65534", "--clear-groups", "test", "-x"])
+            .arg(build().get_args().nth(3).unwrap()))
+        .code
+            != Some(0)
+    {
+        eprintln!("not run: the program is out of reach for anybody but root");
+        return;
+    }
+    fail(&mut build(), 3, &["'closed' in it cannot be read", "ermission denied", "--skip-broken"]);
+    let failures = out.join("failures.csv");
+    let said = run(build().arg("--skip-broken").arg("--failures").arg(&failures));
+    assert!(said.code == Some(0) && said.err.contains("1 images left out"), "{}", said.err);
+    assert_eq!(ids(&out.join("shop")), ["a.png"]);
+    let rows = std::fs::read_to_string(&failures).unwrap();
+    assert!(rows.lines().nth(1).is_some_and(|row| row.starts_with("closed,")), "{rows}");
+    allow(&closed, 0o755);
 }

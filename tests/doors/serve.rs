@@ -273,8 +273,16 @@ fn changes_need_the_token_and_survive_a_restart() {
         let gallery = json(&server.get("/api/v1/gallery"));
         assert_eq!((gallery["n_photos"].as_u64(), gallery["is_changeable"].as_bool()), (Some(5), Some(true)));
         assert_eq!(gallery["labels"][0], serde_json::json!({"label": "bright", "n_photos": 1}));
-        // Replaced: another picture, no labels any more.
+        // Replaced: another picture. Labels that are not given stay, and go where none are given.
         let plain = "/api/v1/photos/new%2Fyellow%20one";
+        let with = |query: &str| server.ask("PUT", &format!("{plain}{query}"), &[PNG, &right], &yellow);
+        let labels_of = |answer: &Answer| json(answer)["labels"].clone();
+        assert_eq!(labels_of(&with("")), serde_json::json!(["bright", "sale"]));
+        assert_eq!(labels_of(&with("?label=cafe%CC%81")), serde_json::json!(["caf\u{e9}"]));
+        let by_label = server.ask("POST", "/api/v1/query?label=caf%C3%A9", &[PNG], &yellow);
+        assert_eq!(ids(&by_label), ["new/yellow one"]);
+        assert_eq!(labels_of(&with("?label=")), serde_json::json!([]));
+        refused(&with("?label=&label=x"), 400, "malformed");
         assert_eq!(server.ask("PUT", plain, &[PNG, &right], &png(9, 9, [250, 250, 0])).status, 200);
         assert_eq!(server.get(&photo).body, png(9, 9, [250, 250, 0]));
         assert_eq!(json(&server.get(plain))["labels"], serde_json::json!([]));

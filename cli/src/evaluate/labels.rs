@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use sketchfind_core::Error;
 use sketchfind_core::dataset::Dataset;
+use sketchfind_core::unicode::{Meant, Names};
 
 use super::Options;
 
@@ -37,7 +38,11 @@ pub(super) fn read(options: &Options, dataset: &Dataset) -> Result<Vec<(String, 
             return Err(broken(format!("the id '{id}' stands there twice")).into());
         }
     }
+    let names = Names::new(of_id.keys().map(String::as_str));
     let label_of = |id: &str, column: usize| {
+        let Meant::One(id) = names.meant_by(id) else {
+            return None;
+        };
         of_id.get(id).and_then(|record| record.get(column)).filter(|label| !label.is_empty())
     };
     let labels = options.label.iter().zip(columns).map(|(name, column)| {

@@ -2,7 +2,7 @@
 
 Run: python3 make_reference.py     The pictures are drawn here; results are deterministic for one version of Pillow.
 
-For each NAME in decode.txt: NAME is the file, NAME.rgb its pixels, `width height` then bytes, as Pillow gives them
+For each NAME in decode.txt and tiff.txt: NAME is the file, NAME.rgb its pixels, `width height` then bytes, as Pillow gives them
 after EXIF transposition, over white. For each line of resize.txt: source, resize, crop, and the tolerance-free result in
 FILE.f32: the resized and centre-cropped image as float32 [3, crop, crop], normalised with ImageNet's mean and std.
 """
@@ -74,6 +74,21 @@ for orientation in range(1, 9):
     exif[0x0112] = orientation
     keep(f"orientation{orientation}.jpg", smooth, quality=95, subsampling=0, exif=exif)
 (here / "decode.txt").write_text("".join(f"{name}\n" for name in names))
+
+names.clear()
+keep("rgb.tiff", small)
+for compression in ["tiff_lzw", "tiff_adobe_deflate", "packbits"]:
+    keep(f"{compression.removeprefix('tiff_')}.tif", small, compression=compression)
+keep("rgba.tiff", alpha)
+keep("grey.tiff", small.convert("L"))
+keep("grey16.tiff", Image.fromarray(grey16))
+small.quantize(16).save(here / "palette.tiff")  # which is not read
+keep("one_bit.tiff", small.convert("1"))
+keep("fax.tiff", small.convert("1"), compression="group4")
+keep("jpeg.tiff", smooth, compression="jpeg", quality=95)
+keep("pages.tiff", small, save_all=True, append_images=[picture(9, 9)])
+keep("orientation6.tiff", small, tiffinfo={274: 6})
+(here / "tiff.txt").write_text("".join(f"{name}\n" for name in names))
 
 mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 lines = []

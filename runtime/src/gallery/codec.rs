@@ -21,10 +21,11 @@ pub(super) fn put_photo(out: &mut Vec<u8>, photo: &Photo) {
     for label in photo.labels() {
         put_text(out, label);
     }
-    let source = photo.source().and_then(std::path::Path::to_str);
-    out.push(u8::from(source.is_some()));
-    if let Some(source) = source {
-        put_text(out, source);
+    out.push(u8::from(photo.source().is_some()));
+    if let Some(source) = photo.source() {
+        let source = source.as_os_str().as_encoded_bytes();
+        out.extend_from_slice(&(source.len() as u32).to_le_bytes());
+        out.extend_from_slice(source);
     }
     out.push(u8::from(photo.content().is_some()));
     if let Some(content) = photo.content() {
@@ -100,13 +101,25 @@ impl<'a> Reader<'a> {
             photo = photo.with_labels([self.text()?]);
         }
         if self.flag()? {
-            photo = photo.with_source(PathBuf::from(self.text()?));
+            photo = photo.with_source(self.path()?);
         }
         if self.flag()? {
             photo = photo.with_content(self.array()?);
         }
         photo.check().map_err(|e| e.to_string())?;
         Ok(photo)
+    }
+
+    /// A path, which is UTF-8 where the system has no others.
+    fn path(&mut self) -> Result<PathBuf> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            let n = self.count(1)?;
+            Ok(PathBuf::from(std::ffi::OsStr::from_bytes(self.bytes(n)?)))
+        }
+        #[cfg(not(unix))]
+        self.text().map(PathBuf::from)
     }
 
     fn flag(&mut self) -> Result<bool> {

@@ -1,11 +1,13 @@
 //! A segment: photos with their embeddings, sorted by id, that never change. A gallery is a list of segments and, for
 //! each, the rows that were removed since.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use sketchfind_core::distance::Distance;
 use sketchfind_core::ranking::Ranking;
+use sketchfind_core::unicode::nfc;
 
 use crate::index::{HnswIndex, Matrix, Rows, exact};
 use crate::{Filter, Photo, Result};
@@ -16,6 +18,8 @@ pub(crate) struct Segment {
     photos: Vec<Photo>,
     /// The rows that have a label, ascending.
     rows_of_label: BTreeMap<String, Vec<u32>>,
+    /// The rows whose ids are not in normalisation form C, by that form.
+    rows_of_form: BTreeMap<String, Vec<u32>>,
     /// The number of its file and a fingerprint of the matrix in it, where it has one.
     file: Option<(u64, String)>,
     /// A graph of the matrix, once there is one.
@@ -26,7 +30,11 @@ impl Segment {
     /// A segment of `photos`, whose embeddings are the rows of `matrix`; both sorted by id already.
     pub(super) fn sorted(photos: Vec<Photo>, matrix: Matrix, file: Option<(u64, String)>) -> Segment {
         let mut rows_of_label: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        let mut rows_of_form: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         for (row, photo) in (0_u32..).zip(&photos) {
+            if let Cow::Owned(form) = nfc(photo.id()) {
+                rows_of_form.entry(form).or_default().push(row);
+            }
             for label in photo.labels() {
                 match rows_of_label.get_mut(label) {
                     Some(rows) => rows.push(row),
@@ -34,7 +42,7 @@ impl Segment {
                 }
             }
         }
-        Segment { matrix, photos, rows_of_label, file, graph: OnceLock::new() }
+        Segment { matrix, photos, rows_of_label, rows_of_form, file, graph: OnceLock::new() }
     }
 
     /// A segment of `photos` in any order, each id once.
@@ -99,9 +107,15 @@ impl Segment {
         let rows_of = |label: &String| self.rows_of_label.get(label).map_or(none, Vec::as_slice);
         // Each of these lists holds every row that passes; the filter itself decides.
         if let Some(ids) = filter.ids() {
-            // Ids and rows are both sorted.
+            // Ids and rows are both sorted; rows of another form stand elsewhere.
             let rows = ids.iter().filter_map(|id| self.find(id)).map(|row| row as u32);
-            return rows.filter(passes).collect();
+            if self.rows_of_form.is_empty() {
+                return rows.filter(passes).collect();
+            }
+            let others = ids.iter().filter_map(|id| self.rows_of_form.get(id)).flatten().copied();
+            let mut rows: Vec<u32> = rows.chain(others).filter(passes).collect();
+            rows.sort_unstable();
+            return rows;
         }
         if let Some(rows) = filter.all_of().iter().map(rows_of).min_by_key(|rows| rows.len()) {
             return rows.iter().copied().filter(passes).collect();

@@ -83,7 +83,8 @@ impl Gallery {
         self.change(writer, Batch { photos, values: embeddings, ..Batch::default() })
     }
 
-    /// Adds `photos` in the place of those that have their ids, where there are such; all of them or none.
+    /// Adds `photos` in the place of those that have their ids, where there are such; all of them or none. Labels and a path
+    /// that a photo was not given stay as they are.
     ///
     /// # Shapes
     /// `embeddings`: `[photos, D]`, row-major.
@@ -97,6 +98,11 @@ impl Gallery {
         let mut removed: Vec<String> = there.map(str::to_owned).collect();
         removed.sort_unstable();
         removed.dedup();
+        let kept = |photo: Photo| match now.photo(photo.id()) {
+            Some(before) => photo.in_place_of(before),
+            None => photo,
+        };
+        let photos = photos.into_iter().map(kept).collect();
         self.change(writer, Batch { removed, photos, values: embeddings, ..Batch::default() })
     }
 

@@ -105,6 +105,18 @@ int main(int argc, char **argv) {
   skf_matches_free(matches);
   FAILS(skf_query_embedding(retriever, embedding, 2, 1, NULL, &matches), SKF_BAD_ARGUMENT, "width");
 
+  /* What is not given stays; what is given as empty goes. */
+  filter = skf_filter_new();
+  EXPECT(skf_filter_any_label(filter, warm, 2) == SKF_OK);
+  for (int given = 0; given < 2; given++) {
+    EXPECT(skf_add(retriever, PHOTO("red", given ? warm : NULL, 0, NULL), red.start, red.n, true) == SKF_OK);
+    EXPECT(skf_query(retriever, red.start, red.n, 10, filter, &matches) == SKF_OK);
+    EXPECT(skf_matches_len(matches) == (given ? 0u : 1u));
+    EXPECT(given || strcmp(skf_matches_at(matches, 0)->path, "shop/red.png") == 0);
+    skf_matches_free(matches);
+  }
+  skf_filter_free(filter);
+
   size_t n_removed = 9;
   EXPECT(skf_remove(retriever, ids, 2, &n_removed) == SKF_OK && n_removed == 1);
   EXPECT(skf_remove(retriever, NULL, 0, NULL) == SKF_OK);

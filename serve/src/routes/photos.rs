@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sketchfind_runtime::Photo;
 use utoipa::{IntoParams, ToSchema};
 
-use super::query::{IDS, IMAGE_TYPES, ImageFile, LABELS, Refusals, decoded, labels_schema, other_type};
+use super::query::{IDS, IMAGE_TYPES, ImageFile, LABELS, Refusals, decoded, other_type};
 use super::{check_token, media_type, parameters, read};
 use crate::gate::on_thread;
 use crate::page;
@@ -49,10 +49,16 @@ fn size_schema() -> utoipa::openapi::schema::Object {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AddParameters {
-    /// A label of the photo; may be repeated.
+    /// A label of the photo; may be repeated. Without any, a photo that is replaced keeps its labels; a single empty one takes
+    /// them away.
     #[serde(default)]
-    #[param(schema_with = labels_schema)]
+    #[param(schema_with = given_labels_schema)]
     label: Vec<String>,
+}
+
+/// As of a query's labels, but for the empty one.
+fn given_labels_schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+    LABELS.schema(0).into()
 }
 
 /// What the gallery knows of a photo.
@@ -169,7 +175,13 @@ pub(super) async fn add(
     check_token(app.token.as_ref(), &headers)?;
     let id = named(id)?;
     let AddParameters { label } = parameters(&uri)?;
-    LABELS.check(&label)?;
+    // Not given is not empty.
+    let labels = match label.as_slice() {
+        [] => None,
+        [empty] if empty.is_empty() => Some(Vec::new()),
+        _ => Some(label),
+    };
+    LABELS.check(labels.as_deref().unwrap_or_default())?;
     IDS.check(std::slice::from_ref(&id))?;
     if !IMAGE_TYPES.contains(&media_type(&headers).as_str()) {
         return Err(other_type(""));
@@ -181,7 +193,7 @@ pub(super) async fn add(
     let described = on_thread(pass, move |abandoned| {
         let image = decoded(&body, most_pixels)?;
         abandoned.check()?;
-        let is_new = retrieval.put(&id, &label, &image, &body)?;
+        let is_new = retrieval.put(&id, labels.as_deref(), &image, &body)?;
         let photo = retrieval.photo(&id).ok_or_else(unknown)?;
         Ok((is_new, Described::of(&photo)))
     });

@@ -108,19 +108,20 @@ impl Texts {
         }
     }
 
-    fn schema(&self) -> ArrayBuilder {
+    /// Of texts with `shortest` characters at least.
+    pub(super) fn schema(&self, shortest: usize) -> ArrayBuilder {
         let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
-        let text = text.min_length(Some(1)).max_length(Some(self.longest));
+        let text = text.min_length(Some(shortest)).max_length(Some(self.longest));
         ArrayBuilder::new().items(text).max_items(Some(self.most))
     }
 }
 
-pub(super) fn labels_schema() -> RefOr<Schema> {
-    LABELS.schema().into()
+fn labels_schema() -> RefOr<Schema> {
+    LABELS.schema(1).into()
 }
 
 fn ids_schema() -> RefOr<Schema> {
-    IDS.schema().into()
+    IDS.schema(1).into()
 }
 
 /// A sketch as pen movements. The server draws it as evaluation draws vector sketches: black on white, 256 x 256 pixels,
