@@ -59,7 +59,7 @@ pub use device::Device;
 pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
 pub use filter::Filter;
-pub use gallery::{Access, Gallery, GalleryOptions, Match, Snapshot};
+pub use gallery::{Access, Gallery, GalleryOptions, Match, Nothing, Snapshot};
 pub use index::{
     Costs, ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, Matrix, Recall, recall_at_k,
 };

@@ -52,6 +52,13 @@ impl RetrieverOptions {
         self.access = Access::Write;
         self
     }
+
+    /// The same, for writing by turns with others ([`Access::Turns`]).
+    #[must_use]
+    pub fn by_turns(mut self) -> RetrieverOptions {
+        self.access = Access::Turns;
+        self
+    }
 }
 
 impl From<EmbedderOptions> for RetrieverOptions {
@@ -141,6 +148,14 @@ impl Retriever {
     /// All photos as they are now, for several questions about one state.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.gallery.snapshot()
+    }
+
+    /// Sees what another process has written since; whether there was anything.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::refresh`].
+    pub fn refresh(&self) -> Result<bool> {
+        self.gallery.refresh()
     }
 
     /// The number of photos.
