@@ -16,7 +16,7 @@ use crate::Embedding;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::photos::photos_of;
-use crate::progress::{Bar, say};
+use crate::progress::{Bar, say, warn};
 
 /// What `index build` and `index add` have in common.
 #[derive(clap::Args)]
@@ -128,7 +128,7 @@ pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
             let _ = std::fs::remove_dir_all(&building);
         } else {
             let (n, building) = (retriever.len(), building.display());
-            say(&format!("{n} photos are kept in '{building}'; the same command goes on"));
+            warn(&format!("{n} photos are kept in '{building}'; the same command goes on"));
         }
     })?;
     retriever.gallery().compact_files()?;
@@ -140,7 +140,7 @@ pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
         // Whoever goes on opens it, and shall not wait for the graph there.
         let _ = retriever.gallery().set_index(IndexSpec::Exact);
         let (n, building) = (retriever.len(), building.display());
-        say(&format!("{n} photos are kept in '{building}'; the same command goes on"));
+        warn(&format!("{n} photos are kept in '{building}'; the same command goes on"));
     })?;
     let n = retriever.len();
     drop(retriever);
@@ -174,7 +174,7 @@ pub(crate) fn remove(gallery: &Path, ids: &[String]) -> Result<Exit> {
     let gallery = Gallery::open_with(gallery, Access::Write)?;
     let snapshot = gallery.snapshot();
     for id in ids.iter().filter(|id| snapshot.photo(id).is_none()) {
-        say(&format!("'{id}' is not in the gallery"));
+        warn(&format!("'{id}' is not in the gallery"));
     }
     let n = gallery.remove(ids)?;
     say(&format!("{n} photos removed; the gallery has {}", gallery.len()));
@@ -228,7 +228,7 @@ impl Intake {
             retriever.ingest(files, on_broken, &mut |n_done| bar.set(n_done), &|| interrupt.is_set())?;
         bar.finish();
         for broken in &done.broken {
-            say(&format!("left out: {}: {}", broken.path.display(), broken.reason));
+            warn(&format!("left out: {}: {}", broken.path.display(), broken.reason));
         }
         if let Some(path) = &self.failures {
             write_failures(path, &done.broken)?;

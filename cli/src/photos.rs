@@ -6,7 +6,7 @@ use anyhow::Result;
 use sketchfind_core::Error;
 use sketchfind_core::dataset::{Dataset, MANIFEST, Split, image_files};
 
-use crate::progress::say;
+use crate::progress::warn;
 
 /// Ids and files: all images below a folder, under their relative paths, or a manifest's photos. A folder is read as a
 /// folder even where a manifest lies in it: a data set is asked for by its manifest.
@@ -26,7 +26,7 @@ pub(crate) fn photos_of(photos: &Path, split: Option<Split>) -> Result<Vec<(Stri
         return Err(Error::malformed(photos, reason).into());
     }
     if photos.join(MANIFEST).is_file() {
-        say(&format!(
+        warn(&format!(
             "warning: '{}' is a data set, of which every image is taken, sketches too; for its photos alone, name its \
              manifest.csv",
             photos.display()
