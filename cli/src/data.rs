@@ -11,7 +11,7 @@ use sketchfind_data::Layout;
 
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
-use crate::progress::{Bar, say};
+use crate::progress::{Bar, say, warn};
 use crate::{Format, output};
 
 /// The paragraph of `data import --help` that lists the layouts.
@@ -108,7 +108,7 @@ pub(crate) fn stats(data: &Path, format: Format) -> Result<Exit> {
     let same = dataset.stats()?.same_photos;
     for photos in &same {
         let split = if photos.is_across_splits { "both splits" } else { "one split" };
-        say(&format!("warning: the photos {} are the same file, in {split}", photos.ids.join(", ")));
+        warn(&format!("warning: the photos {} are the same file, in {split}", photos.ids.join(", ")));
     }
     match format {
         Format::Table => {
@@ -118,14 +118,13 @@ pub(crate) fn stats(data: &Path, format: Format) -> Result<Exit> {
             );
             output::lines(output::table(&table, &[2]))?;
         }
-        Format::Json => output::lines([serde_json::to_string_pretty(&rows)?])?,
+        Format::Json => output::raw(serde_json::to_string_pretty(&rows)?)?,
         Format::Csv => {
             let mut writer = csv::Writer::from_writer(Vec::new());
             for row in &rows {
                 writer.serialize(row)?;
             }
-            let text = String::from_utf8(writer.into_inner().map_err(|e| e.into_error())?)?;
-            output::lines([text.trim_end()])?;
+            output::raw(writer.into_inner().map_err(|e| e.into_error())?)?;
         }
     }
     Ok(Exit::Success)
@@ -160,14 +159,14 @@ pub(crate) fn check(data: &Path) -> Result<Exit> {
         } else {
             "a sketch of one cannot tell it from the other"
         };
-        say(&format!("warning: the photos {} are the same file: {effect}", same.ids.join(", ")));
+        warn(&format!("warning: the photos {} are the same file: {effect}", same.ids.join(", ")));
     }
     if broken.is_empty() {
         return Ok(Exit::Success);
     }
     for file in &broken {
-        say(&format!("broken: {}: {}", file.id, file.reason));
+        warn(&format!("broken: {}: {}", file.id, file.reason));
     }
-    say(&format!("{} images are broken", broken.len()));
+    warn(&format!("{} images are broken", broken.len()));
     Ok(Exit::CheckFailed)
 }

@@ -13,6 +13,8 @@ pub(crate) enum Exit {
     BadInput = 3,
     /// A check that was asked for did not pass: `verify`, `data check`.
     CheckFailed = 4,
+    /// Done, but for inputs that could not be read and were left out as asked: `query --skip-broken`.
+    SomeLeftOut = 5,
     /// Interrupted by Ctrl-C or SIGTERM; nothing half-made was left.
     Interrupted = 130,
 }
@@ -20,11 +22,12 @@ pub(crate) enum Exit {
 /// The paragraph of `--help` that lists them. Code 2 is clap's, for wrong usage.
 pub(crate) const HELP: &str = "\
 Exit codes:
-    0  done
+    0  done; that nothing was found is an answer too, and is said
     1  failed for a reason outside the input: disk, native library, device
     2  wrong usage
     3  the input is not what it should be: data set, image, model, gallery, report
     4  a check that was asked for did not pass: verify, data check
+    5  done, but for inputs that could not be read and were left out: query --skip-broken
   130  interrupted; nothing half-made was left, and index build and add go on where they were";
 
 impl From<Exit> for ExitCode {
@@ -86,6 +89,7 @@ fn of_runtime(error: &sketchfind_runtime::Error) -> Exit {
         | Error::RepeatedId { .. }
         | Error::PhotoExists { .. }
         | Error::OtherSource { .. }
+        | Error::OtherModel { .. }
         | Error::Gallery { .. } => Exit::BadInput,
         _ => Exit::Failure,
     }

@@ -15,7 +15,7 @@ use sketchfind_runtime::{
 use crate::exit::Exit;
 use crate::intake::{Gathered, Intake};
 use crate::interrupt::Interrupt;
-use crate::progress::{Bar, say};
+use crate::progress::{Bar, say, warn};
 
 /// The arguments of `index build`.
 #[derive(clap::Args)]
@@ -182,7 +182,7 @@ fn give_up(building: &Path, error: &anyhow::Error) {
 }
 
 fn say_kept(building: &Path, n: usize) {
-    say(&format!("{n} photos are kept in '{}'; the same command goes on", building.display()));
+    warn(&format!("{n} photos are kept in '{}'; the same command goes on", building.display()));
 }
 
 pub(crate) fn add(options: &AddOptions) -> Result<Exit> {

@@ -20,13 +20,16 @@ mod index;
 mod info;
 mod intake;
 mod interrupt;
+mod man;
 mod neighbours;
 mod output;
+mod paths;
 mod photos;
 mod progress;
 mod query;
 mod serve;
 mod sync;
+mod terminal;
 mod verify;
 mod weights;
 
@@ -36,6 +39,9 @@ mod weights;
 #[derive(Parser)]
 #[command(version, after_help = exit::HELP)]
 struct Arguments {
+    /// Say only what is wrong: no progress, and nothing of what went well.
+    #[arg(long, short, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -52,24 +58,10 @@ enum Command {
     #[command(subcommand)]
     Index(IndexCommand),
     /// Rank a gallery's photos for sketches.
-    Query {
-        /// The gallery, made by `index build`.
-        #[arg(long)]
-        gallery: PathBuf,
-        /// Image files of sketches: JPEG, PNG, WebP, GIF, BMP or TIFF.
-        #[arg(required = true)]
-        sketches: Vec<PathBuf>,
-        /// How many photos to show for each sketch.
-        #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-        k: u32,
-        /// The form of the answer.
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-        #[command(flatten)]
-        among: query::Among,
-        #[command(flatten)]
-        compute: Embedding,
-    },
+    ///
+    /// Answers come out as they are found, in the order of the sketches. That nothing is found is an answer: its header is
+    /// there, standard error says why, and the exit code is 0.
+    Query(Box<query::Options>),
     /// Serve a gallery over HTTP: a page to draw on, which ranks as one draws, and a JSON API.
     Serve(serve::Arguments),
     /// Write the embeddings of a data set's split as a NumPy file, with their ids in a CSV file beside it.
@@ -142,6 +134,14 @@ enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Print the manual page of this program or of one of its commands, or write all of them into a folder.
+    Man {
+        /// The command, such as `index build`.
+        command: Vec<String>,
+        /// A folder for the pages of all commands.
+        #[arg(long, value_name = "FOLDER", conflicts_with = "command")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -319,7 +319,13 @@ enum Which {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => return explain(&usage),
+    };
+    if arguments.quiet {
+        progress::be_quiet();
+    }
     match run(arguments.command) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -327,10 +333,29 @@ fn main() -> ExitCode {
             if output::is_closed_pipe(&error) {
                 return Exit::Success.into();
             }
-            progress::say(&format!("error: {}", sketchfind_core::error::explain(error.as_ref())));
+            if let Some(usage) = error.downcast_ref::<clap::Error>() {
+                return explain(usage);
+            }
+            progress::warn(&format!("error: {}", sketchfind_core::error::explain(error.as_ref())));
             exit::of_error(&error).into()
         }
     }
+}
+
+/// Prints what clap says of wrong usage, or the help that was asked for.
+fn explain(usage: &clap::Error) -> ExitCode {
+    // What was typed stands in it, such as a file's name that a shell has put there.
+    let has_commands = std::env::args_os().any(|argument| {
+        let argument = argument.to_string_lossy();
+        crate::terminal::one_line(&argument) != argument
+    });
+    if usage.use_stderr() && has_commands {
+        progress::warn(usage.render().to_string().trim_end());
+    } else {
+        // With colours where there is a terminal; that nobody reads it is no failure.
+        let _ = usage.print();
+    }
+    ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
 }
 
 fn run(command: Command) -> anyhow::Result<Exit> {
@@ -361,9 +386,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Index(IndexCommand::Sync(options)) => sync::sync(&options),
         Command::Index(IndexCommand::Remove(options)) => index::remove(&options),
         Command::Index(IndexCommand::Compact { gallery, index }) => index::compact(&gallery, index),
-        Command::Query { gallery, sketches, k, format, among, compute } => {
-            query::query(&gallery, &sketches, k as usize, &among.filter(), format, compute)
-        }
+        Command::Query(options) => query::query(*options),
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Embed { model, data, split, modality, out, compute } => {
             embed::embed(&model, &data, split, modality, &out, compute)
@@ -380,9 +403,13 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Verify { model, device } => verify::verify(&model, device),
         Command::Info { path } => info::info(path.as_deref()),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "sketchfind", &mut std::io::stdout());
+            // In memory first: it ends the program where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "sketchfind", &mut script);
+            output::raw(script)?;
             Ok(Exit::Success)
         }
+        Command::Man { command, out } => man::man(Arguments::command(), &command, out.as_deref()),
     }
 }
 

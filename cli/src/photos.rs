@@ -8,7 +8,7 @@ use sketchfind_core::dataset::{Dataset, MANIFEST, Split};
 use sketchfind_core::photo_files::{Exclude, PhotoFiles};
 use sketchfind_runtime::BrokenImage;
 
-use crate::progress::say;
+use crate::progress::warn;
 
 /// Photos by their ids.
 pub(crate) struct Photos {
@@ -26,9 +26,9 @@ const MOST_LINES: usize = 20;
 /// Says the first lines of a list that may be long.
 pub(crate) fn say_first(lines: impl ExactSizeIterator<Item = String>) {
     let n = lines.len();
-    lines.take(MOST_LINES).for_each(|line| say(&line));
+    lines.take(MOST_LINES).for_each(|line| warn(&line));
     if n > MOST_LINES {
-        say(&format!("and {} more", n - MOST_LINES));
+        warn(&format!("and {} more", n - MOST_LINES));
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn look(photos: &Path, split: Option<Split>, exclude: &[String]) -> R
     let found = PhotoFiles::below(photos, &Exclude::new(exclude)?)?;
     say_first(found.passed_over.iter().map(|what| format!("passed over: {what}")));
     if photos.join(MANIFEST).is_file() {
-        say(&format!(
+        warn(&format!(
             "warning: '{}' is a data set, of which every image is taken, sketches too; for its photos alone, name its \
              manifest.csv",
             photos.display()

@@ -1,12 +1,33 @@
 //! Progress and messages on standard error.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::terminal;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Writes a line to standard error. One that is closed is no reason to stop.
+/// Whether `--quiet` was given: no progress, and nothing of what went well.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Says from now on only what is wrong.
+pub(crate) fn be_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+pub(crate) fn is_quiet() -> bool {
+    IS_QUIET.load(Ordering::Relaxed)
+}
+
+/// Tells on standard error what is going on, unless that is not wanted.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    if !is_quiet() {
+        warn(line);
+    }
+}
+
+/// Tells on standard error what is wrong: what was left out, what failed. One that is closed is no reason to stop.
+pub(crate) fn warn(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", terminal::lines(line));
 }
 
 /// A bar of `n` things on a terminal; elsewhere two lines, so that a log stays readable.
@@ -18,6 +39,9 @@ pub(crate) struct Bar {
 impl Bar {
     pub(crate) fn new(n: usize, what: &str) -> Bar {
         let bar = ProgressBar::new(n as u64);
+        if is_quiet() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
         // The template is a constant; with a mistake in it the default style would do.
         if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {per_sec} {eta} left") {
             bar.set_style(style);

@@ -1,28 +1,55 @@
 //! `sketchfind query`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use sketchfind_core::image::Rgb8Image;
-use sketchfind_runtime::{Filter, Retriever};
+use sketchfind_core::Error as CoreError;
+use sketchfind_core::frame;
+use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_runtime::{Filter, Framing, Match, Nothing, Retriever, RetrieverOptions};
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
+use crate::paths::{self, STANDARD_INPUT};
+use crate::progress::{say, warn};
 use crate::{Embedding, Format, output};
 
-/// One hit, as CSV and JSON give it.
-#[derive(Serialize)]
-struct Row {
-    sketch: String,
-    rank: usize,
-    id: String,
-    distance: f64,
-    path: Option<String>,
+/// The arguments of `query`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The gallery, made by `index build`.
+    #[arg(long)]
+    gallery: PathBuf,
+    /// Image files of sketches: JPEG, PNG, WebP, GIF, BMP or TIFF; - is one image on standard input.
+    #[arg(required_unless_present = "list")]
+    sketches: Vec<PathBuf>,
+    /// A file with a sketch's path on each line, or - for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "sketches")]
+    list: Option<PathBuf>,
+    /// How many photos to show for each sketch.
+    #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    k: u32,
+    /// The form of the answer.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Leave out sketches that cannot be read, and name them, instead of stopping at the first; the exit code is 5 then, or 3
+    /// where none could be read.
+    #[arg(long)]
+    skip_broken: bool,
+    /// How drawings are framed: card, brought to where the model's card says that drawings lie, whatever their page and its
+    /// ground; off, taken as they are; or a share of the page's longer side, such as 0.8, that they are to fill.
+    #[arg(long, value_name = "card|off|SHARE", default_value = "card")]
+    frame: Framing,
+    #[command(flatten)]
+    among: Among,
+    #[command(flatten)]
+    compute: Embedding,
 }
 
 /// Among which photos is searched.
 #[derive(clap::Args)]
-pub(crate) struct Among {
+struct Among {
     /// Only photos of these ids.
     #[arg(long, value_name = "ID", num_args = 1)]
     only_id: Vec<String>,
@@ -38,7 +65,7 @@ pub(crate) struct Among {
 }
 
 impl Among {
-    pub(crate) fn filter(self) -> Filter {
+    fn filter(self) -> Filter {
         let mut filter = Filter::everything().every_label(self.every_label).without_label(self.without_label);
         if !self.only_id.is_empty() {
             filter = filter.only_ids(self.only_id);
@@ -50,56 +77,191 @@ impl Among {
     }
 }
 
-pub(crate) fn query(
-    gallery: &Path,
-    sketches: &[PathBuf],
-    k: usize,
-    filter: &Filter,
-    format: Format,
-    compute: Embedding,
-) -> Result<Exit> {
-    let options = compute.options();
-    let limits = options.limits;
-    let retriever = Retriever::open(gallery, options)?;
-    let mut rows = Vec::new();
-    for sketch in sketches {
-        let image = Rgb8Image::open(sketch, limits)?;
-        for hit in retriever.query_filtered(&image, k, filter)? {
-            rows.push(Row {
-                sketch: sketch.display().to_string(),
-                rank: hit.rank,
-                id: hit.id,
-                distance: hit.distance,
-                path: hit.path.map(|path| path.display().to_string()),
-            });
-        }
-    }
-    match format {
-        Format::Table => table(&rows)?,
-        Format::Json => output::lines([serde_json::to_string_pretty(&rows)?])?,
-        Format::Csv => {
-            let mut writer = csv::Writer::from_writer(Vec::new());
-            rows.iter().try_for_each(|row| writer.serialize(row))?;
-            let text = writer.into_inner().context("cannot write CSV")?;
-            output::lines([String::from_utf8_lossy(&text).trim_end()])?;
-        }
-    }
-    Ok(Exit::Success)
+/// One hit, as CSV and JSON give it.
+#[derive(Serialize)]
+struct Row<'a> {
+    sketch: &'a str,
+    rank: usize,
+    id: &'a str,
+    distance: f64,
+    path: Option<String>,
 }
 
-/// A block for each sketch.
-fn table(rows: &[Row]) -> Result<()> {
-    for (number, hits) in rows.chunk_by(|a, b| a.sketch == b.sketch).enumerate() {
-        let mut cells = vec![["rank", "distance", "id", "path"].map(str::to_owned).to_vec()];
-        cells.extend(hits.iter().map(|hit| {
-            let path = hit.path.clone().unwrap_or_default();
-            vec![hit.rank.to_string(), format!("{:.5}", hit.distance), hit.id.clone(), path]
-        }));
-        if number > 0 {
-            output::lines([""])?;
+/// The columns of a row.
+const COLUMNS: [&str; 5] = ["sketch", "rank", "id", "distance", "path"];
+
+pub(crate) fn query(options: Options) -> Result<Exit> {
+    let Options { gallery, sketches, list, k, format, skip_broken, frame, among, compute } = options;
+    let (filter, k) = (among.filter(), k as usize);
+    let embedder = compute.options();
+    let limits = embedder.limits;
+    let retriever = Retriever::open(&gallery, RetrieverOptions::new(embedder).with_framing(frame))?;
+    let mut answer = Answer::begin(format)?;
+    let (mut n_answered, mut n_broken) = (0_usize, 0_usize);
+    let mut nothing: Option<Nothing> = None;
+    let mut stopped = None;
+    for sketch in paths::listed_or(sketches, list.as_deref())? {
+        let found = sketch.and_then(|sketch| {
+            let name = sketch.display().to_string();
+            let found = open(&sketch, limits).and_then(|image| {
+                let found = retriever.query_filtered(&image, k, &filter);
+                found.with_context(|| format!("the sketch '{name}'"))
+            });
+            Ok((name, found))
+        });
+        match found {
+            Ok((name, Ok(found))) => {
+                answer.add(&name, &found)?;
+                n_answered += 1;
+                if found.is_empty() && nothing.is_none() {
+                    nothing = retriever.snapshot().why_nothing(&filter);
+                }
+            }
+            Ok((_, Err(error))) if skip_broken && is_the_sketch(&error) => {
+                warn(&format!("left out: {}", sketchfind_core::error::explain(error.as_ref())));
+                n_broken += 1;
+            }
+            // What was found before has been written, and is whole.
+            Ok((_, Err(error))) | Err(error) => {
+                stopped = Some(error);
+                break;
+            }
         }
-        output::lines([format!("{}:", hits[0].sketch)])?;
-        output::lines(output::table(&cells, &[0, 1]))?;
     }
-    Ok(())
+    let ended = answer.end();
+    // The same for all sketches: it is of the gallery and the filter.
+    if let Some(nothing) = nothing {
+        warn(&format!("nothing found: {nothing}"));
+    }
+    if let Some(error) = stopped {
+        return Err(error);
+    }
+    ended?;
+    if n_broken == 0 {
+        if n_answered == 0 {
+            warn("nothing to look for: the list has no paths");
+        }
+        return Ok(Exit::Success);
+    }
+    say(&format!("{n_answered} sketches answered, {n_broken} left out"));
+    Ok(if n_answered == 0 { Exit::BadInput } else { Exit::SomeLeftOut })
+}
+
+/// The sketch in a file or on standard input.
+fn open(sketch: &Path, limits: DecodeLimits) -> Result<Rgb8Image> {
+    if sketch != Path::new(STANDARD_INPUT) {
+        return Ok(frame::open_sketch(sketch, limits)?);
+    }
+    let mut bytes = Vec::new();
+    // One byte more than is taken tells a longer one.
+    let most = limits.max_bytes().saturating_add(1);
+    std::io::stdin()
+        .lock()
+        .take(most)
+        .read_to_end(&mut bytes)
+        .map_err(CoreError::io("read", Path::new("standard input")))?;
+    Ok(frame::decode_sketch(&bytes, "on standard input", limits)?)
+}
+
+/// Whether it is the sketch that is wrong: its file, or what it shows.
+fn is_the_sketch(error: &anyhow::Error) -> bool {
+    let is_file = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(CoreError::Io { .. })));
+    is_file || exit::of_error(error) == Exit::BadInput
+}
+
+/// The answer on standard output, written as it is found.
+struct Answer {
+    format: Format,
+    /// Whether nothing has been written but what begins it.
+    is_fresh: bool,
+}
+
+impl Answer {
+    fn begin(format: Format) -> Result<Answer> {
+        match format {
+            Format::Table => {}
+            Format::Json => output::stream(b"[")?,
+            Format::Csv => output::stream(&csv_line(COLUMNS)?)?,
+        }
+        Ok(Answer { format, is_fresh: true })
+    }
+
+    /// Writes what was found for a sketch.
+    fn add(&mut self, sketch: &str, found: &[Match]) -> Result<()> {
+        let rows = found.iter().map(|hit| Row {
+            sketch,
+            rank: hit.rank,
+            id: &hit.id,
+            distance: hit.distance,
+            path: hit.path.as_ref().map(|path| path.display().to_string()),
+        });
+        let mut text = Vec::new();
+        match self.format {
+            Format::Table => text = table(sketch, rows, self.is_fresh),
+            Format::Json => {
+                for (number, row) in rows.enumerate() {
+                    let is_first = self.is_fresh && number == 0;
+                    text.extend_from_slice(if is_first { b"\n" } else { b",\n" });
+                    let row = serde_json::to_string_pretty(&row)?.replace('\n', "\n  ");
+                    text.extend_from_slice(b"  ");
+                    text.extend_from_slice(row.as_bytes());
+                }
+            }
+            Format::Csv => {
+                let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+                rows.into_iter().try_for_each(|row| writer.serialize(row))?;
+                text = writer.into_inner().context("cannot write CSV")?;
+            }
+        }
+        self.is_fresh = self.is_fresh && text.is_empty();
+        output::stream(&text)
+    }
+
+    /// Writes what ends it, also where not every sketch could be read: a program that reads it reads all that was found.
+    fn end(self) -> Result<()> {
+        match self.format {
+            Format::Json if self.is_fresh => output::stream(b"]\n"),
+            Format::Json => output::stream(b"\n]\n"),
+            Format::Table | Format::Csv => Ok(()),
+        }
+    }
+}
+
+fn csv_line<const N: usize>(fields: [&str; N]) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(fields)?;
+    writer.into_inner().context("cannot write CSV")
+}
+
+/// A block for a sketch: its name, and a table that has its header where it has no hit.
+fn table<'a>(sketch: &str, rows: impl Iterator<Item = Row<'a>>, is_first: bool) -> Vec<u8> {
+    let mut cells = vec![["rank", "distance", "id", "path"].map(str::to_owned).to_vec()];
+    cells.extend(rows.map(|row| {
+        vec![
+            row.rank.to_string(),
+            format!("{:.5}", row.distance),
+            row.id.to_owned(),
+            row.path.unwrap_or_default(),
+        ]
+    }));
+    let mut lines = if is_first { vec![] } else { vec![String::new()] };
+    lines.push(crate::terminal::one_line(&format!("{sketch}:")).into_owned());
+    lines.extend(output::table(&cells, &[0, 1]));
+    (lines.join("\n") + "\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The header and the rows are made in two places.
+    #[test]
+    fn the_columns_are_those_of_a_row() {
+        let row = Row { sketch: "s", rank: 1, id: "i", distance: 0.5, path: None };
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.serialize(&row).unwrap();
+        let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+        assert_eq!(text.lines().next().unwrap(), COLUMNS.join(","));
+        assert_eq!(csv_line(COLUMNS).unwrap(), b"sketch,rank,id,distance,path\n");
+    }
 }

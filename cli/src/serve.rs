@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use sketchfind_runtime::Framing;
 use sketchfind_serve::{Options, Token};
 
 use crate::exit::Exit;
-use crate::progress::say;
+use crate::progress::{is_quiet, say};
 use crate::{Compute, output};
 
 /// The variable that may hold the token: what stands on a command line, every user of the machine can read.
@@ -49,9 +50,15 @@ pub(crate) struct Arguments {
     /// answers the most.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     sessions: u16,
-    /// Queries that are computed at once; more get 503. By default two for each core.
+    /// Queries that are computed at once; more wait in line. By default two for each core.
     #[arg(long, value_name = "N")]
     max_queries: Option<usize>,
+    /// Queries that wait in line for their turn; more get 503. 0: none waits. By default 64.
+    #[arg(long, value_name = "N")]
+    queue: Option<usize>,
+    /// How long a query waits in line before it gets 503, in seconds. By default 10, or two thirds of a shorter --timeout.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    queue_time: Option<u64>,
     /// Most photos of one answer.
     #[arg(long, value_name = "K")]
     max_k: Option<u32>,
@@ -59,9 +66,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: Option<u64>,
     /// The form of the log on standard error: one line for each request, without its query, ids or headers. By default
-    /// text on a terminal, json elsewhere.
+    /// text on a terminal, json elsewhere, and with --quiet quiet.
     #[arg(long, value_enum)]
     log: Option<Log>,
+    /// How drawings are framed: card, brought to where the model's card says that drawings lie, whatever their page and its
+    /// ground; off, taken as they are; or a share of the page's longer side, such as 0.8, that they are to fill.
+    #[arg(long, value_name = "card|off|SHARE", default_value = "card")]
+    frame: Framing,
     #[command(flatten)]
     compute: Compute,
 }
@@ -79,11 +90,12 @@ enum Log {
 
 pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
     if arguments.openapi {
-        output::lines([sketchfind_serve::openapi().trim_end()])?;
+        output::raw(sketchfind_serve::openapi())?;
         return Ok(Exit::Success);
     }
     let mut options = Options::new(arguments.gallery.unwrap_or_default(), arguments.compute.options());
     options.address = arguments.address;
+    options.framing = arguments.frame;
     options.raster.line_width = arguments.line_width / 256.0;
     options.sessions = usize::from(arguments.sessions);
     options.hosts = arguments.allow_host;
@@ -100,11 +112,16 @@ pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
     limits.pixels = arguments.max_pixels.unwrap_or(limits.pixels);
     limits.queries = arguments.max_queries.unwrap_or(limits.queries);
     limits.k = arguments.max_k.unwrap_or(limits.k);
+    limits.waiting_queries = arguments.queue.unwrap_or(limits.waiting_queries);
     limits.request = arguments.timeout.map_or(limits.request, Duration::from_secs);
+    limits.wait = match arguments.queue_time {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => limits.wait.min(limits.request * 2 / 3),
+    };
     listen_to(arguments.log);
     sketchfind_serve::serve(options, |address| {
         // On standard output, so that a script that let the system choose the port can read it.
-        let printed = output::lines([format!("http://{address}/")]);
+        let printed = output::stream(format!("http://{address}/\n").as_bytes());
         if printed.is_err() {
             say(&format!("listening on http://{address}/"));
         }
@@ -119,7 +136,11 @@ fn line_width(text: &str) -> Result<f32, String> {
 
 /// Writes what the server tells to standard error.
 fn listen_to(log: Option<Log>) {
-    let ordinary = if std::io::stderr().is_terminal() { Log::Text } else { Log::Json };
+    let ordinary = match std::io::stderr().is_terminal() {
+        _ if is_quiet() => Log::Quiet,
+        true => Log::Text,
+        false => Log::Json,
+    };
     let log = log.unwrap_or(ordinary);
     let level = if log == Log::Quiet { tracing::Level::WARN } else { tracing::Level::INFO };
     let builder =

@@ -10,7 +10,7 @@ use sketchfind_models::onnx::import::{self, Imported};
 use sketchfind_models::weights;
 
 use crate::exit::Exit;
-use crate::progress::say;
+use crate::progress::{say, warn};
 
 /// A network's name that leaves it to the file to say which it is of.
 const AUTO: &str = "auto";
@@ -83,7 +83,7 @@ fn say_input(imported: &Imported) {
         say(&format!("the graph normalises images itself: mean {mean:?}, std {std:?}, which is left out"));
         let usual = imported.known.as_ref().and_then(|known| Network::input_of(&known.name).ok());
         if usual.is_some_and(|usual| !imported.input.is_normalised_like(&usual)) {
-            say(
+            warn(
                 "these are not the network's own, with which training would normalise: the weights expect other numbers",
             );
         }

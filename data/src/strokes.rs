@@ -32,10 +32,37 @@ impl Raster {
     pub const ORDINARY: Raster = Raster { side: 256, line_width: 1.0 / 128.0 };
 }
 
+/// The smallest drawing, as a share of its canvas: what is smaller is taken for nothing.
+const SMALLEST_DRAWING: f32 = 0.03;
+
 impl Strokes {
     /// The number of points.
     pub fn n_points(&self) -> usize {
         self.polylines.iter().map(Vec::len).sum()
+    }
+
+    /// The same strokes on a square canvas around them, whose longer side they fill to `share`; points beyond the canvas do
+    /// not count. Strokes that fill next to nothing of their canvas stay as they are.
+    #[must_use]
+    pub fn framed(&self, share: f32) -> Strokes {
+        let within = |point: &[f32; 2]| (0..2).all(|axis| (0.0..=self.canvas[axis]).contains(&point[axis]));
+        let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
+        for point in self.polylines.iter().flatten().filter(|point| within(point)) {
+            for axis in 0..2 {
+                low[axis] = low[axis].min(point[axis]);
+                high[axis] = high[axis].max(point[axis]);
+            }
+        }
+        let extent = (high[0] - low[0]).max(high[1] - low[1]);
+        // Minus infinity where there is no point.
+        if extent < SMALLEST_DRAWING * self.canvas[0].max(self.canvas[1]) {
+            return self.clone();
+        }
+        let side = extent / share;
+        let corner = [0, 1].map(|axis| (low[axis] + high[axis] - side) / 2.0);
+        let moved = |point: &[f32; 2]| [point[0] - corner[0], point[1] - corner[1]];
+        let polylines = self.polylines.iter().map(|line| line.iter().map(moved).collect()).collect();
+        Strokes { canvas: [side; 2], polylines }
     }
 
     /// The sketch as far as it was drawn after a share of its points, rounded up; 1 for all of it.

@@ -137,6 +137,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                     let n = usize::from(bytes.byte() % 5);
                     checked(skf_embed(retriever, image.as_ptr(), image.len(), out.as_mut_ptr(), n));
                 }
+                9 if bytes.byte() % 2 == 0 => checked(skf_refresh(retriever, null_mut())),
                 9 => checked(skf_compact(retriever)),
                 10 => {
                     let (path, model) = (CString::new(bytes.some(3)).ok(), null());

@@ -155,6 +155,9 @@ class Retriever:
     def source(self, id: str) -> pathlib.Path | None: ...
     def embeddings(self) -> tuple[list[str], NDArray[np.float32]]:
         """All ids, sorted, and their embeddings, [n, width]."""
+    def refresh(self) -> bool:
+        """Sees what other processes have written since; whether there was anything. `BadFile` where the gallery was replaced
+        by one of another model, which has to be opened anew."""
     def compact(self) -> None: ...
 
 def create(

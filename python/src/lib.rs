@@ -55,6 +55,7 @@ fn raised(error: runtime::Error) -> PyErr {
         runtime::Error::Core(Core::OutOfRange { .. } | Core::Mismatch { .. }) => PyValueError::new_err(words),
         runtime::Error::Core(Core::Malformed { .. })
         | runtime::Error::Gallery { .. }
+        | runtime::Error::OtherModel { .. }
         | runtime::Error::Graph { .. } => BadFile::new_err(words),
         runtime::Error::Locked { .. } => Locked::new_err(words),
         runtime::Error::ReadOnly { .. } => ReadOnly::new_err(words),
@@ -435,6 +436,11 @@ impl Retriever {
             (ids, values)
         });
         Ok((ids, matrix(py, self.width, values)?))
+    }
+
+    fn refresh(&self, py: Python<'_>) -> PyResult<bool> {
+        let retriever = self.get()?;
+        py.detach(|| retriever.refresh()).map_err(raised)
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<()> {

@@ -122,6 +122,15 @@ except sketchfind.Error as error:
         with self.assertRaises(sketchfind.ReadOnly):
             again.remove(["blue"])
 
+    def test_a_reader_sees_what_others_write_once_it_looks(self):
+        with sketchfind.Retriever(self.gallery, writable=True) as shop, sketchfind.Retriever(self.gallery) as reader:
+            self.assertFalse(reader.refresh())
+            shop.add("red", colour(255, 0, 0))
+            self.assertEqual(len(reader), 0)
+            self.assertTrue(reader.refresh())
+            self.assertEqual(reader.query(colour(200, 0, 0), k=1)[0].id, "red")
+            self.assertFalse(reader.refresh() or shop.refresh())
+
     def test_threads_share_one(self):
         shop = sketchfind.Retriever(self.gallery, writable=True, sessions=2, threads=1)
         shop.add("0", colour(0, 0, 0))

@@ -217,6 +217,15 @@ enum skf_status skf_remove(const struct skf_retriever *retriever,
                            size_t n_ids,
                            size_t *n_removed);
 
+// Sees what other processes have written since the gallery was opened for reading; `is_new` is told whether there was
+// anything, unless it is null. SKF_BAD_FILE where the gallery was replaced by one of another model, which has to be opened
+// anew.
+//
+// # Safety
+// `retriever` is a live handle, `is_new` is null or may be written.
+enum skf_status skf_refresh(const struct skf_retriever *retriever,
+                            bool *is_new);
+
 // Gives back the space of removed photos and brings the index up to date.
 //
 // # Safety

@@ -143,7 +143,9 @@ impl From<Error> for Failure {
             Error::Core(Core::Io { .. }) => SKF_IO,
             Error::Core(Core::Image { .. } | Core::Blank { .. }) | Error::BrokenImage { .. } => SKF_BAD_IMAGE,
             Error::Core(Core::OutOfRange { .. } | Core::Mismatch { .. }) => SKF_BAD_ARGUMENT,
-            Error::Core(_) | Error::Gallery { .. } | Error::Graph { .. } => SKF_BAD_FILE,
+            Error::Core(_) | Error::Gallery { .. } | Error::OtherModel { .. } | Error::Graph { .. } => {
+                SKF_BAD_FILE
+            }
             Error::Locked { .. } => SKF_LOCKED,
             Error::ReadOnly { .. } => SKF_READ_ONLY,
             Error::PhotoExists { .. } | Error::RepeatedId { .. } | Error::OtherSource { .. } => SKF_EXISTS,
@@ -571,6 +573,25 @@ pub unsafe extern "C" fn skf_remove(
         if !n_removed.is_null() {
             // SAFETY: not null, and by this function's contract.
             unsafe { give(n_removed, n) }?;
+        }
+        Ok(())
+    })
+}
+
+/// Sees what other processes have written since the gallery was opened for reading; `is_new` is told whether there was
+/// anything, unless it is null. SKF_BAD_FILE where the gallery was replaced by one of another model, which has to be opened
+/// anew.
+///
+/// # Safety
+/// `retriever` is a live handle, `is_new` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_refresh(retriever: *const skf_retriever, is_new: *mut bool) -> skf_status {
+    guarded(|| {
+        // SAFETY: by this function's contract.
+        let found = unsafe { handle(retriever, "retriever") }?.retriever.refresh()?;
+        if !is_new.is_null() {
+            // SAFETY: not null, and by this function's contract.
+            unsafe { give(is_new, found) }?;
         }
         Ok(())
     })

@@ -160,6 +160,12 @@ pub enum Error {
         /// What the writer said of itself, such as `process 4711`.
         holder: String,
     },
+    /// Another gallery was put in the place of one that is open, and its model is another one.
+    #[error("gallery '{}': its model was replaced since it was opened; open it anew", path.display())]
+    OtherModel {
+        /// The gallery's folder.
+        path: PathBuf,
+    },
     /// A change was asked of a gallery that is open for reading only.
     #[error("gallery '{}': it is open for reading only; open it for writing", path.display())]
     ReadOnly {

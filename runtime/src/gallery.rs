@@ -24,9 +24,9 @@
 //! opened anew or [compacted](Gallery::compact): what was added is found exactly, and costs time, not recall
 //! ([`Snapshot::n_without_graph`] says how much).
 //!
-//! **Who may do what.** Any number of processes and threads read, one writes: a second writer is refused by a lock. A
-//! reader sees a [`Snapshot`], which never changes; a reader in another process sees the gallery as it was opened or
-//! [refreshed](Gallery::refresh).
+//! **Who may do what.** Any number of processes and threads read, one writes: a second writer is refused by a lock, which
+//! is held as long as the gallery is open, or for each change ([`Access::Turns`]). A reader sees a [`Snapshot`], which never
+//! changes; a reader in another process sees the gallery as it was opened or [refreshed](Gallery::refresh).
 
 mod codec;
 mod format1;
@@ -35,6 +35,8 @@ mod lock;
 mod log;
 mod manifest;
 mod map;
+mod nothing;
+mod seen;
 mod segment;
 mod segment_file;
 mod snapshot;
@@ -53,11 +55,13 @@ use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 pub use manifest::{FORMAT, MAGIC, MANIFEST, Manifest};
 pub(crate) use map::MappedRows;
+pub use nothing::Nothing;
 pub use snapshot::{Match, Snapshot};
 
 use self::lock::Lock;
 use self::log::Log;
 use self::manifest::AnyManifest;
+use self::seen::{Look, Seen};
 use self::segment::Part;
 use self::segment_file::Expected;
 use self::writer::Writer;
@@ -115,15 +119,21 @@ pub enum Access {
     Read,
     /// It is read and changed; one at a time may.
     Write,
+    /// It is read and changed, and the lock is held only while a change is made: others write in between, and each change
+    /// begins with what they have written. [`Error::Locked`] where somebody else is writing right then.
+    Turns,
 }
 
 /// A gallery that is open. All methods take `&self`: threads share it.
 pub struct Gallery {
     path: PathBuf,
-    manifest: Manifest,
     card: Card,
+    access: Access,
+    manifest: RwLock<Arc<Manifest>>,
     /// Replaced by each change; readers clone the `Arc` and hold no lock while they search.
     snapshot: RwLock<Arc<Snapshot>>,
+    /// What of the disk the snapshot shows; nothing where that is not known. Held by the one who looks for what is new.
+    seen: Mutex<Option<Seen>>,
     writer: Option<Mutex<Writer>>,
 }
 
@@ -143,6 +153,8 @@ struct State {
     snapshot: Snapshot,
     /// The length of the log up to its last whole record, and the sequence of the next; nothing in the first format.
     log_end: Option<(u64, u64)>,
+    /// The files that it was read from.
+    look: Option<Look>,
 }
 
 impl Gallery {
@@ -212,7 +224,7 @@ impl Gallery {
         }
         let model = model_fingerprint(path, &card)?;
         // Whoever writes the gallery that is there would go on writing into what is thrown away.
-        let lock = if manifest::is_ours(path) { Some(Lock::take(path)?) } else { None };
+        let lock = if manifest::is_ours(path) { Some(Lock::take_soon(path)?) } else { None };
         atomic::write_folder(path, |new| {
             copy_model(model_dir, &new.join(MODEL_DIR))?;
             let mut files = BTreeMap::new();
@@ -264,10 +276,10 @@ impl Gallery {
         // Of anything but a gallery nothing is wanted, no lock either.
         manifest::load(path)?;
         let lock = match access {
-            Access::Read => None,
-            Access::Write => Some(Lock::take(path)?),
+            Access::Read | Access::Turns => None,
+            Access::Write => Some(Lock::take_soon(path)?),
         };
-        let state = read_consistent(path)?;
+        let state = read_consistent(path, None)?;
         let card = read_model(path, &state.manifest)?;
         let model = model_fingerprint(path, &card)?;
         let (manifest, mut snapshot) = (state.manifest, state.snapshot);
@@ -281,12 +293,17 @@ impl Gallery {
                 Some(opened.writer)
             }
         };
-        let manifest = writer.as_ref().map_or(manifest, |writer| writer.manifest().clone());
+        let manifest = Arc::new(writer.as_ref().map_or(manifest, |writer| writer.manifest().clone()));
+        // Who keeps the lock has nothing to look for.
+        let look = state.look.filter(|_| access != Access::Write);
+        let seen = look.map(|look| Seen::new(look, Arc::clone(&manifest), state.log_end));
         let gallery = Gallery {
             path: path.to_owned(),
-            manifest,
             card,
+            access,
+            manifest: RwLock::new(manifest),
             snapshot: RwLock::new(Arc::new(snapshot)),
+            seen: Mutex::new(seen),
             writer: writer.map(Mutex::new),
         };
         gallery.build_graphs()?;
@@ -298,9 +315,9 @@ impl Gallery {
         &self.path
     }
 
-    /// What `gallery.json` said when the gallery was opened.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+    /// What `gallery.json` said when the gallery was opened, or was last [refreshed](Gallery::refresh) or changed by turns.
+    pub fn manifest(&self) -> Arc<Manifest> {
+        Arc::clone(&self.manifest.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The folder of the model inside the gallery.
@@ -315,12 +332,12 @@ impl Gallery {
 
     /// How photos are framed before they are embedded.
     pub fn photo_frame(&self) -> Option<PhotoFrame> {
-        self.manifest.photo_frame
+        self.manifest().photo_frame
     }
 
     /// What may be done with it.
     pub fn access(&self) -> Access {
-        if self.writer.is_some() { Access::Write } else { Access::Read }
+        self.access
     }
 
     /// All photos as they are now.
@@ -338,30 +355,55 @@ impl Gallery {
         self.len() == 0
     }
 
-    /// Reads again what another process has written since this one opened the gallery for reading. A gallery that is
-    /// open for writing is always up to date.
+    /// Sees what another process has written since this one opened the gallery, also where it has put another gallery of
+    /// the same model in its place; whether there was anything. Where nothing is new this costs two questions to the file
+    /// system; otherwise only what is new is read. A gallery that is open with [`Access::Write`] is always up to date.
     ///
     /// # Errors
-    /// Those of [`Gallery::open`]; the snapshot then stays as it was.
-    pub fn refresh(&self) -> Result<()> {
-        if self.writer.is_some() {
-            return Ok(());
+    /// [`Error::OtherModel`] where the gallery is one of another model now, which has to be opened anew; those of
+    /// [`Gallery::open`]. The snapshot then stays as it was.
+    pub fn refresh(&self) -> Result<bool> {
+        if self.access == Access::Write {
+            return Ok(false);
         }
-        let state = read_consistent(&self.path)?;
-        if state.manifest.model_sha256 != self.manifest.model_sha256 {
-            let reason = "its model was replaced since it was opened; open it anew".to_owned();
-            return Err(Error::Gallery { path: self.path.clone(), reason });
+        let is_new = self.catch_up(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))?;
+        if is_new {
+            self.build_graphs()?;
         }
+        Ok(is_new)
+    }
+
+    /// Publishes what is new on the disk; whether there was anything.
+    fn catch_up(&self, seen: &mut Option<Seen>) -> Result<bool> {
+        if seen.as_ref().is_some_and(|seen| seen.is_all(&self.path)) {
+            return Ok(false);
+        }
+        let snapshot = self.snapshot();
+        let before = Before { seen: seen.as_ref(), snapshot: &snapshot };
+        let state = read_consistent(&self.path, Some(before))?;
+        let own = self.manifest();
+        let model_files = |manifest: &Manifest| {
+            [CARD, MODEL].map(|name| manifest.files.get(&format!("{MODEL_DIR}/{name}")).cloned())
+        };
+        if state.manifest.model_sha256 != own.model_sha256
+            || model_files(&state.manifest) != model_files(&own)
+        {
+            return Err(Error::OtherModel { path: self.path.clone() });
+        }
+        let manifest = Arc::new(state.manifest);
+        *seen = state.look.map(|look| Seen::new(look, Arc::clone(&manifest), state.log_end));
+        *self.manifest.write().unwrap_or_else(PoisonError::into_inner) = manifest;
         self.publish(state.snapshot);
-        self.build_graphs()
+        Ok(true)
+    }
+
+    fn set_manifest(&self, manifest: Manifest) {
+        *self.manifest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(manifest);
     }
 
     /// The index that the gallery asks for.
     pub fn index(&self) -> IndexSpec {
-        match self.writer() {
-            Ok(writer) => writer.manifest().index,
-            Err(_read_only) => self.manifest.index,
-        }
+        self.kept_writer().map_or_else(|| self.manifest().index, |writer| writer.manifest().index)
     }
 
     /// Moves the gallery in the folder `from` to `to` on the same file system, where it takes the place of a gallery that
@@ -373,8 +415,8 @@ impl Gallery {
     pub fn install(from: &Path, to: &Path) -> Result<()> {
         manifest::load(from)?;
         refuse_other_things(to)?;
-        let own = Lock::take(from)?;
-        let other = if manifest::is_ours(to) { Some(Lock::take(to)?) } else { None };
+        let own = Lock::take_soon(from)?;
+        let other = if manifest::is_ours(to) { Some(Lock::take_soon(to)?) } else { None };
         if other.is_none() && to.exists() {
             std::fs::remove_dir(to).map_err(CoreError::io("replace", to))?;
         }
@@ -389,10 +431,7 @@ impl Gallery {
 
     /// What embedding and exact search cost where the gallery was built, where that was measured.
     pub fn costs(&self) -> Option<Costs> {
-        match self.writer() {
-            Ok(writer) => writer.manifest().costs,
-            Err(_read_only) => self.manifest.costs,
-        }
+        self.kept_writer().map_or_else(|| self.manifest().costs, |writer| writer.manifest().costs)
     }
 
     /// The kind of index that the gallery asks for at its present size.
@@ -421,7 +460,7 @@ impl Gallery {
         if self.kind() == IndexKind::Exact {
             return Ok(());
         }
-        let (distance, parameters) = (self.manifest.distance, self.index().parameters());
+        let (distance, parameters) = (self.card.distance, self.index().parameters());
         for part in self.snapshot().parts() {
             let segment = &part.segment;
             if segment.len() < LEAST_FOR_GRAPH || segment.graph().is_some() {
@@ -477,7 +516,7 @@ impl Gallery {
         }
         let (n_queries, n_photos) = (photos.len() as u64, snapshot.len() as u64);
         let recall = Recall { k: K as u64, n_queries, n_photos, n_nearest, n_found };
-        if self.writer.is_some() {
+        if self.access != Access::Read {
             self.set_recall(Some(recall))?;
         }
         Ok(Some(recall))
@@ -487,18 +526,26 @@ impl Gallery {
 /// Rows below which a graph gains nothing: looking at all of them is as fast.
 const LEAST_FOR_GRAPH: usize = 1024;
 
-/// Reads a gallery that another process may be writing.
-fn read_consistent(path: &Path) -> Result<State> {
+/// What is known of a gallery already.
+#[derive(Clone, Copy)]
+struct Before<'s> {
+    seen: Option<&'s Seen>,
+    snapshot: &'s Snapshot,
+}
+
+/// Reads a gallery that another process may be writing; of what is known `before`, only what is new.
+fn read_consistent(path: &Path, before: Option<Before<'_>>) -> Result<State> {
     // A writer removes files that its new manifest no longer names, perhaps between our reading the one and opening
     // the other.
     const N_TRIES: usize = 10;
     let mut tries = 0;
     loop {
         tries += 1;
+        let look = Look::at(path);
         let manifest = manifest::load(path)?;
         let result = match &manifest {
-            AnyManifest::First(first) => read_first(path, first),
-            AnyManifest::Second(manifest) => read_second(path, manifest),
+            AnyManifest::First(first) => read_first(path, first, look),
+            AnyManifest::Second(manifest) => read_second(path, manifest, look, before),
         };
         let Err(error) = result else {
             return result;
@@ -514,7 +561,7 @@ fn read_consistent(path: &Path) -> Result<State> {
     }
 }
 
-fn read_first(path: &Path, first: &format1::Manifest) -> Result<State> {
+fn read_first(path: &Path, first: &format1::Manifest, look: Option<Look>) -> Result<State> {
     let segment = format1::read(path, first)?;
     let parts = if segment.len() == 0 { vec![] } else { vec![Part::new(segment)] };
     let manifest = Manifest {
@@ -533,26 +580,47 @@ fn read_first(path: &Path, first: &format1::Manifest) -> Result<State> {
         recall: None,
     };
     let snapshot = Snapshot::new(first.distance, first.width, parts);
-    Ok(State { manifest, snapshot, log_end: None })
+    Ok(State { manifest, snapshot, log_end: None, look })
 }
 
-fn read_second(path: &Path, manifest: &Manifest) -> Result<State> {
+fn read_second(
+    path: &Path,
+    manifest: &Manifest,
+    look: Option<Look>,
+    before: Option<Before<'_>>,
+) -> Result<State> {
+    let look = look.and_then(|look| look.with_log(path, manifest.log));
     let model = fingerprint_bytes(path, &manifest.model_sha256)?;
     let expected = Expected { model: &model, width: manifest.width };
-    let mut parts = Vec::with_capacity(manifest.segments.len());
-    for &number in &manifest.segments {
-        parts.push(Part::new(segment_file::open(path, number, expected)?));
-    }
-    let mut snapshot = Snapshot::new(manifest.distance, manifest.width, parts);
     let replay = log::read(path, manifest.log, manifest.sequence, expected)?;
     let next = manifest.sequence + replay.batches.len() as u64;
-    for batch in replay.batches {
+    let first_new = before
+        .and_then(|before| Some((before, before.seen?.first_new_record(path, manifest)?)))
+        .filter(|&(_, first)| (manifest.sequence..=next).contains(&first));
+    let (mut snapshot, first) = match first_new {
+        Some((before, first)) => {
+            let parts = before.snapshot.parts().to_vec();
+            (Snapshot::new(manifest.distance, manifest.width, parts), first)
+        }
+        None => {
+            let mut parts = Vec::with_capacity(manifest.segments.len());
+            for &number in &manifest.segments {
+                let known = before.and_then(|before| seen::segment_in(before.snapshot, path, number));
+                parts.push(match known.filter(|segment| segment.number() == Some(number)) {
+                    Some(segment) => Part::new(segment),
+                    None => Part::new(segment_file::open(path, number, expected)?),
+                });
+            }
+            (Snapshot::new(manifest.distance, manifest.width, parts), manifest.sequence)
+        }
+    };
+    for batch in replay.batches.into_iter().skip((first - manifest.sequence) as usize) {
         snapshot = snapshot.after(batch).map_err(|reason| Error::Gallery {
             path: path.to_owned(),
             reason: format!("its log {:08} does not fit its segments: {reason}", manifest.log),
         })?;
     }
-    Ok(State { manifest: manifest.clone(), snapshot, log_end: Some((replay.n_good, next)) })
+    Ok(State { manifest: manifest.clone(), snapshot, log_end: Some((replay.n_good, next)), look })
 }
 
 /// Checks the model's files and reads its card.

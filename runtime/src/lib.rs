@@ -61,7 +61,7 @@ pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use framing::Framing;
-pub use gallery::{Access, Gallery, GalleryOptions, Match, Snapshot};
+pub use gallery::{Access, Gallery, GalleryOptions, Match, Nothing, Snapshot};
 pub use index::{
     Costs, ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, Matrix, Recall, recall_at_k,
 };

@@ -62,6 +62,13 @@ impl RetrieverOptions {
         self.access = Access::Write;
         self
     }
+
+    /// The same, for writing by turns with others ([`Access::Turns`]).
+    #[must_use]
+    pub fn by_turns(mut self) -> RetrieverOptions {
+        self.access = Access::Turns;
+        self
+    }
 }
 
 impl From<EmbedderOptions> for RetrieverOptions {
@@ -156,6 +163,14 @@ impl Retriever {
         self.gallery.snapshot()
     }
 
+    /// Sees what another process has written since; whether there was anything.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::refresh`].
+    pub fn refresh(&self) -> Result<bool> {
+        self.gallery.refresh()
+    }
+
     /// The number of photos.
     pub fn len(&self) -> usize {
         self.gallery.len()
@@ -188,6 +203,11 @@ impl Retriever {
             return Ok(Vec::new());
         }
         self.pool.with(|embedder| embedder.embed(images))
+    }
+
+    /// The share of its page that a drawing is made to fill; nothing where drawings stay as they are.
+    pub fn sketch_share(&self) -> Option<f32> {
+        self.share
     }
 
     /// A drawing as the model was trained with drawings ([`frame::sketch`]), or as it is, by [`RetrieverOptions::framing`].
@@ -241,7 +261,13 @@ impl Retriever {
     }
 
     /// The embeddings of photos as the gallery takes them: framed, where it frames photos.
-    fn embed_photos(&self, images: &[Rgb8Image]) -> Result<Vec<f32>> {
+    ///
+    /// # Shapes
+    /// `images`: `[n]` of any sizes; returns `[n, embedding_width]`, row-major.
+    ///
+    /// # Errors
+    /// [`CoreError::Image`]; those of [`Embedder::embed`].
+    pub fn embed_photos(&self, images: &[Rgb8Image]) -> Result<Vec<f32>> {
         match self.gallery.photo_frame() {
             None => self.embed(images),
             Some(of_photos) => {

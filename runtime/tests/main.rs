@@ -17,6 +17,7 @@ mod native;
 mod retriever;
 mod store;
 mod store_kill;
+mod turns;
 mod verify;
 
 use std::path::{Path, PathBuf};

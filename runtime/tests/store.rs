@@ -37,11 +37,11 @@ fn log_of(gallery: &Path) -> PathBuf {
 
 /// What a gallery holds, by a second and independent way of keeping it.
 #[derive(Clone, Default)]
-struct Model(BTreeMap<String, (Photo, Vec<f32>)>);
+pub(crate) struct Model(pub(crate) BTreeMap<String, (Photo, Vec<f32>)>);
 
 impl Model {
     #[track_caller]
-    fn assert_is(&self, gallery: &Gallery) {
+    pub(crate) fn assert_is(&self, gallery: &Gallery) {
         let snapshot = gallery.snapshot();
         let found: Vec<(Photo, Vec<f32>)> =
             snapshot.photos().map(|(photo, row)| (photo.clone(), row.to_vec())).collect();

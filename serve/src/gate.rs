@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 
-/// Lets a stated number of things through at once.
+/// Lets a stated number of things through at once, in the order in which they came.
 #[derive(Clone)]
 pub(crate) struct Gate {
     inside: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    n_waiting: usize,
+    /// How long one waits.
+    wait: Duration,
 }
 
 /// The right to be inside of a gate, until it is dropped.
@@ -48,9 +52,15 @@ impl Drop for OnDrop {
 }
 
 impl Gate {
-    /// A gate for `n_inside` at once and `n_waiting` in line.
-    pub(crate) fn new(n_inside: usize, n_waiting: usize) -> Gate {
-        Gate { inside: Arc::new(Semaphore::new(n_inside)), waiting: Arc::new(Semaphore::new(n_waiting)) }
+    /// A gate for `n_inside` at once and `n_waiting` in line, each for at most `wait`.
+    pub(crate) fn new(n_inside: usize, n_waiting: usize, wait: Duration) -> Gate {
+        let (inside, waiting) = (Arc::new(Semaphore::new(n_inside)), Arc::new(Semaphore::new(n_waiting)));
+        Gate { inside, waiting, n_waiting, wait }
+    }
+
+    /// How many are in line.
+    pub(crate) fn n_waiting(&self) -> usize {
+        self.n_waiting.saturating_sub(self.waiting.available_permits())
     }
 
     /// Goes in at once, or not at all.
@@ -64,7 +74,8 @@ impl Gate {
         }
     }
 
-    /// Goes in when it is its turn, if there is a place in line.
+    /// Goes in when it is its turn, if there is a place in line and its turn comes in time. Who goes away meanwhile leaves
+    /// the line at once.
     ///
     /// # Errors
     /// [`Problem::overloaded`].
@@ -75,9 +86,10 @@ impl Gate {
         let Ok(_place) = self.waiting.try_acquire() else {
             return Err(Problem::overloaded());
         };
-        match Arc::clone(&self.inside).acquire_owned().await {
-            Ok(permit) => Ok(Pass { _inside: permit }),
-            Err(_closed) => Err(Problem::overloaded()),
+        match tokio::time::timeout(self.wait, Arc::clone(&self.inside).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Pass { _inside: permit }),
+            Ok(Err(_closed)) => Err(Problem::overloaded()),
+            Err(_elapsed) => Err(Problem::overloaded()),
         }
     }
 }
@@ -108,12 +120,50 @@ mod tests {
     use super::*;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap().block_on(future)
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
+
+    /// Longer than any test.
+    const WAIT: Duration = Duration::from_secs(600);
+
+    #[test]
+    fn a_line_is_as_long_as_stated_and_moves_and_ends() {
+        block_on(async {
+            let gate = Gate::new(1, 1, Duration::from_millis(50));
+            let pass = gate.enter_now().unwrap();
+            // Nobody leaves in time.
+            assert_eq!(gate.enter().await.err().unwrap().code(), "overloaded");
+            let (first, second) = (gate.clone(), gate.clone());
+            let waits = tokio::spawn(async move { first.enter().await.map(drop).is_ok() });
+            while gate.n_waiting() == 0 {
+                tokio::task::yield_now().await;
+            }
+            // The one place in line is taken.
+            assert!(second.enter().await.is_err());
+            drop(pass);
+            assert!(waits.await.unwrap());
+            assert_eq!(gate.n_waiting(), 0);
+            // Who goes away gives its place back.
+            let _pass = gate.enter_now().unwrap();
+            let third = gate.clone();
+            let goes_away = tokio::spawn(async move { third.enter().await.map(drop) });
+            while gate.n_waiting() == 0 {
+                tokio::task::yield_now().await;
+            }
+            goes_away.abort();
+            let _ = goes_away.await;
+            assert_eq!(gate.n_waiting(), 0);
+        });
     }
 
     #[test]
     fn a_full_gate_refuses_at_once_and_opens_again() {
-        let gate = Gate::new(1, 0);
+        let gate = Gate::new(1, 0, WAIT);
         let pass = gate.enter_now().unwrap();
         assert!(gate.enter_now().is_err());
         assert!(block_on(gate.enter()).is_err(), "there is no place in line");
@@ -124,7 +174,7 @@ mod tests {
     #[test]
     fn a_pass_is_held_until_the_thread_is_done() {
         block_on(async {
-            let gate = Gate::new(1, 1);
+            let gate = Gate::new(1, 1, WAIT);
             let (begin, begun) = std::sync::mpsc::channel();
             let (end, ended) = std::sync::mpsc::channel::<()>();
             let (seen, was_abandoned) = std::sync::mpsc::channel();
@@ -150,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error() {
-        let gate = Gate::new(1, 0);
+        let gate = Gate::new(1, 0, WAIT);
         let result: Result<(), Problem> =
             block_on(on_thread(gate.enter_now().unwrap(), |_| panic!("on purpose")));
         assert_eq!(result.unwrap_err().code(), "internal");

@@ -14,13 +14,15 @@
 //!
 //! The way of a request: a connection ([`server`](serve)) -> the door (host, deadline, how many at once, headers of
 //! safety, a line of log, a measurement) -> a route -> the retrieval on a thread of its own. Every place where work
-//! could pile up has a stated size, and what does not fit is refused at once with 503 and `Retry-After`.
+//! could pile up has a stated size, and what does not fit is refused with 503 and `Retry-After`. Beside the requests the
+//! gallery is followed: others change it, and the server sees it.
 //!
 //! **Architecture invariants:** nothing here prints, exits, or reads a path that a client names. A photo's file comes
 //! from the gallery's own list. Log lines hold routes, never queries, ids, headers or tokens.
 
 mod door;
 mod error;
+mod follow;
 mod gate;
 mod limits;
 mod metrics;

@@ -23,8 +23,12 @@ pub struct Limits {
     pub connections: usize,
     /// Requests that are read or answered at once.
     pub requests: usize,
-    /// Queries and additions that are computed at once: a few more than cores gain nothing but delay.
+    /// Queries that are computed at once: a few more than cores gain nothing but delay.
     pub queries: usize,
+    /// Queries that wait for their turn, and changes of the gallery.
+    pub waiting_queries: usize,
+    /// How long they wait for it; shorter than `request`.
+    pub wait: Duration,
     /// Photos that are read or made small at once.
     pub photos: usize,
     /// Requests for photos that wait for their turn; a page asks for as many as it shows.
@@ -50,6 +54,8 @@ impl Limits {
             connections: 512,
             requests: 128,
             queries: 2 * cores.max(1),
+            waiting_queries: 64,
+            wait: Duration::from_secs(10),
             photos: cores.max(1),
             waiting_photos: 128,
             photo_cache: 64 << 20,
@@ -71,10 +77,16 @@ impl Limits {
             ("connections", self.connections as u64, 1, 1 << 16, "1 to 65536"),
             ("requests", self.requests as u64, 1, 1 << 16, "1 to 65536"),
             ("queries", self.queries as u64, 1, 1 << 12, "1 to 4096"),
+            ("waiting_queries", self.waiting_queries as u64, 0, 1 << 16, "0 to 65536"),
             ("photos", self.photos as u64, 1, 1 << 12, "1 to 4096"),
         ];
         match ranges.into_iter().find(|&(_, value, low, high, _)| !(low..=high).contains(&value)) {
             Some((name, value, _, _, expected)) => Err(Error::Limit { name, value, expected }),
+            None if self.wait >= self.request => {
+                let expected =
+                    "less than the seconds of a request: one that waits for longer is not answered";
+                Err(Error::Limit { name: "wait", value: self.wait.as_secs(), expected })
+            }
             None => Ok(()),
         }
     }
@@ -90,5 +102,7 @@ mod tests {
         limits.check().unwrap();
         let error = Limits { queries: 0, ..limits }.check().unwrap_err();
         assert_eq!(error.to_string(), "the limit queries is 0, expected 1 to 4096");
+        let error = Limits { wait: limits.request, ..limits }.check().unwrap_err();
+        assert!(error.to_string().starts_with("the limit wait is 15, expected less"), "{error}");
     }
 }

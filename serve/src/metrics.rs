@@ -42,6 +42,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) refused_connections: Counter,
     pub(crate) in_flight: Gauge,
+    waiting_queries: Gauge,
+    pub(crate) refreshes: Counter,
     photos: Gauge,
     cached_bytes: Gauge<i64>,
     uptime: Gauge<f64, AtomicU64>,
@@ -65,6 +67,8 @@ impl Metrics {
             connections: Gauge::default(),
             refused_connections: Counter::default(),
             in_flight: Gauge::default(),
+            waiting_queries: Gauge::default(),
+            refreshes: Counter::default(),
             photos: Gauge::default(),
             cached_bytes: Gauge::default(),
             uptime: Gauge::default(),
@@ -78,6 +82,9 @@ impl Metrics {
         let refused = metrics.refused_connections.clone();
         r.register("refused_connections", "Connections over the limit", refused);
         r.register("requests_in_flight", "Requests under way", metrics.in_flight.clone());
+        r.register("waiting_queries", "Queries in line", metrics.waiting_queries.clone());
+        let refreshes = metrics.refreshes.clone();
+        r.register("refreshes", "Changes of the gallery by others that were taken up", refreshes);
         r.register("photos", "Photos of the gallery", metrics.photos.clone());
         r.register("photo_cache_bytes", "Small photos that are kept", metrics.cached_bytes.clone());
         r.register("uptime_seconds", "Since the server has started", metrics.uptime.clone());
@@ -95,7 +102,13 @@ impl Metrics {
     }
 
     /// All of it as text.
-    pub(crate) fn encode(&self, n_photos: usize, cached_bytes: u64) -> Result<String, std::fmt::Error> {
+    pub(crate) fn encode(
+        &self,
+        n_photos: usize,
+        cached_bytes: u64,
+        n_waiting: usize,
+    ) -> Result<String, std::fmt::Error> {
+        self.waiting_queries.set(i64::try_from(n_waiting).unwrap_or(i64::MAX));
         self.photos.set(i64::try_from(n_photos).unwrap_or(i64::MAX));
         self.cached_bytes.set(i64::try_from(cached_bytes).unwrap_or(i64::MAX));
         self.uptime.set(self.started.elapsed().as_secs_f64());

@@ -60,7 +60,7 @@ impl PhotoFiles {
         // A small photo has some 12 KiB.
         let n_expected = usize::try_from(limits.photo_cache / (12 << 10)).unwrap_or(usize::MAX).max(16);
         PhotoFiles {
-            gate: Gate::new(limits.photos, limits.waiting_photos),
+            gate: Gate::new(limits.photos, limits.waiting_photos, limits.request),
             largest_file: limits.photo_file,
             small: Arc::new(Cache::with_weighter(n_expected, limits.photo_cache, Weight)),
         }

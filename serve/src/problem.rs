@@ -61,6 +61,15 @@ impl Problem {
         )
     }
 
+    /// Somebody else is changing the gallery.
+    pub(crate) fn locked() -> Problem {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "locked",
+            "another program is changing the gallery; ask again after Retry-After seconds",
+        )
+    }
+
     /// The gallery is being opened.
     pub(crate) fn opening() -> Problem {
         Problem::new(
@@ -86,7 +95,8 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");
-        let body = ProblemBody { status: self.status.as_u16(), title, code: self.code, detail: self.detail };
+        let (status, code) = (self.status.as_u16(), self.code);
+        let body = ProblemBody { status, title, code, detail: self.detail };
         let mut response = (self.status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -94,6 +104,9 @@ impl IntoResponse for Problem {
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE if self.code == "content_encoding" => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

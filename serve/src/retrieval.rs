@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sketchfind_core::image::Rgb8Image;
 use sketchfind_core::{atomic, fingerprint};
-use sketchfind_runtime::{Access, Filter, Match, Photo, Retriever, RetrieverOptions};
+use sketchfind_runtime::{Access, Error, Filter, Match, Nothing, Photo, Retriever, RetrieverOptions};
 
 use crate::gate::Abandoned;
 use crate::problem::Problem;
@@ -24,6 +24,10 @@ pub(crate) struct Retrieval {
 /// Photos that were found, and how long it took.
 pub(crate) struct Found {
     pub(crate) matches: Vec<Match>,
+    /// The number of photos that were searched.
+    pub(crate) n_photos: usize,
+    /// Why there is no match, where there is none.
+    pub(crate) nothing: Option<Nothing>,
     pub(crate) embedding: Duration,
     pub(crate) searching: Duration,
 }
@@ -42,9 +46,22 @@ impl Retrieval {
         Ok(Retrieval { retriever, added: whole.with_file_name(name), changing: Mutex::new(()) })
     }
 
+    /// Sees what others have written to the gallery since; whether there was anything.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::refresh`].
+    pub(crate) fn refresh(&self) -> sketchfind_runtime::Result<bool> {
+        self.retriever.refresh()
+    }
+
     /// The number of photos.
     pub(crate) fn len(&self) -> usize {
         self.retriever.len()
+    }
+
+    /// The share of its page that a drawing is made to fill.
+    pub(crate) fn sketch_share(&self) -> Option<f32> {
+        self.retriever.sketch_share()
     }
 
     /// The model's name.
@@ -59,7 +76,7 @@ impl Retrieval {
 
     /// Whether the gallery may be changed.
     pub(crate) fn is_changeable(&self) -> bool {
-        self.retriever.gallery().access() == Access::Write
+        self.retriever.gallery().access() != Access::Read
     }
 
     /// The `most` labels that most photos have, with how many have them.
@@ -86,7 +103,7 @@ impl Retrieval {
         filter: &Filter,
         abandoned: &Abandoned,
     ) -> Result<Found, Problem> {
-        let failed = |error: sketchfind_runtime::Error| Problem::internal(&error);
+        let failed = |error: Error| Problem::internal(&error);
         let started = Instant::now();
         let framed = self.retriever.framed(image).map_err(|error| match error {
             sketchfind_runtime::Error::Core(blank @ sketchfind_core::Error::Blank { .. }) => {
@@ -100,8 +117,17 @@ impl Retrieval {
             embedder.embed(std::slice::from_ref(&framed)).map_err(failed)
         })?;
         let embedded = Instant::now();
-        let matches = self.retriever.query_embedding(&embedding, k, filter).map_err(failed)?;
-        Ok(Found { matches, embedding: embedded - started, searching: embedded.elapsed() })
+        // One state of the gallery for the whole answer, whatever others write meanwhile.
+        let snapshot = self.retriever.snapshot();
+        let matches = snapshot.search(&embedding, k, filter).map_err(failed)?;
+        let nothing = if matches.is_empty() { snapshot.why_nothing(filter) } else { None };
+        Ok(Found {
+            matches,
+            n_photos: snapshot.len(),
+            nothing,
+            embedding: embedded - started,
+            searching: embedded.elapsed(),
+        })
     }
 
     /// What the gallery knows of a photo.
@@ -129,15 +155,20 @@ impl Retrieval {
             Some(labels) => photo.with_labels(labels),
             None => photo,
         };
-        if let Err(error) = self.retriever.replace(photo, image) {
+        // Embedded before the turn, which is short.
+        let changed = self
+            .retriever
+            .embed_photos(std::slice::from_ref(image))
+            .and_then(|row| in_turn(|| self.retriever.gallery().replace(vec![photo.clone()], row.clone())));
+        if let Err(error) = changed {
             if before.as_ref().and_then(Photo::source) != Some(&path) {
                 self.discard(&path);
             }
             return Err(match error {
-                sketchfind_runtime::Error::Core(sketchfind_core::Error::OutOfRange { .. }) => {
+                Error::Core(sketchfind_core::Error::OutOfRange { .. }) => {
                     Problem::unusable("photo", error.to_string())
                 }
-                other => Problem::internal(&other),
+                other => problem(&other),
             });
         }
         if let Some(old) = before.as_ref().and_then(Photo::source).filter(|old| *old != path) {
@@ -150,7 +181,7 @@ impl Retrieval {
     pub(crate) fn remove(&self, id: &str) -> Result<bool, Problem> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.photo(id);
-        let n_removed = self.retriever.remove(&[id]).map_err(|error| Problem::internal(&error))?;
+        let n_removed = in_turn(|| self.retriever.remove(&[id])).map_err(|error| problem(&error))?;
         if let Some(source) = before.as_ref().and_then(Photo::source) {
             self.discard(source);
         }
@@ -165,6 +196,32 @@ impl Retrieval {
         if let Err(error) = std::fs::remove_file(path) {
             tracing::warn!(%error, "a photo's file that is not needed any more cannot be removed");
         }
+    }
+}
+
+/// How long a change waits for the turn of another program, which writes for a moment or for as long as it adds photos.
+const LONGEST_TURN: Duration = Duration::from_secs(2);
+
+/// Makes a change once it is its turn.
+fn in_turn<T>(change: impl Fn() -> sketchfind_runtime::Result<T>) -> sketchfind_runtime::Result<T> {
+    let started = Instant::now();
+    loop {
+        match change() {
+            Err(Error::Locked { .. }) if started.elapsed() < LONGEST_TURN => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// What a client is told of a change that was not made.
+fn problem(error: &Error) -> Problem {
+    match error {
+        Error::Locked { .. } => Problem::locked(),
+        // It is being opened anew.
+        Error::OtherModel { .. } => Problem::opening(),
+        other => Problem::internal(other),
     }
 }
 

@@ -90,7 +90,19 @@ pub(crate) fn router(app: App) -> (Router, utoipa::openapi::OpenApi) {
 }
 
 /// A body that was read, or why it was not.
-fn read(app: &App, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+fn read(app: &App, headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut encodings = encodings.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let is_plain = |encoding: &[u8]| matches!(encoding.trim_ascii(), b"" | b"identity" | b"Identity");
+    if let Some(encoding) = encodings.find(|encoding| !is_plain(encoding)) {
+        // Images are compressed as they are, and a bomb need not be defused that is not taken.
+        let encoding = String::from_utf8_lossy(encoding.trim_ascii());
+        let detail = format!(
+            "the body's Content-Encoding is {:?}; a body is taken as it is, without the header or with 'identity'",
+            encoding.chars().take(64).collect::<String>()
+        );
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", detail));
+    }
     body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -109,8 +121,15 @@ fn media_type(headers: &HeaderMap) -> String {
 
 /// The parameters after the question mark; what is not known is refused by name.
 fn parameters<T: serde::de::DeserializeOwned>(uri: &axum::http::Uri) -> Result<T, Problem> {
-    serde_html_form::from_str(uri.query().unwrap_or_default())
-        .map_err(|error| Problem::malformed(format!("the parameters: {error}")))
+    let query = uri.query().unwrap_or_default();
+    let mut track = serde_path_to_error::Track::new();
+    let deserializer = serde_html_form::Deserializer::from_bytes(query.as_bytes());
+    T::deserialize(serde_path_to_error::Deserializer::new(deserializer, &mut track)).map_err(|error| {
+        let path = track.path().to_string();
+        // What is unknown is named by the error itself, and has no place.
+        let place = if path == "." { "the parameters".to_owned() } else { format!("the parameter '{path}'") };
+        Problem::malformed(format!("{place}: {error}"))
+    })
 }
 
 /// Lets a change through whose client knows the token.

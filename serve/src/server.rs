@@ -11,13 +11,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use sketchfind_data::strokes::Raster;
-use sketchfind_runtime::{EmbedderOptions, RetrieverOptions};
+use sketchfind_runtime::{EmbedderOptions, Framing, RetrieverOptions};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::follow::Follower;
 use crate::retrieval::Retrieval;
-use crate::state::{App, State};
+use crate::state::{App, CHANGES, State};
 use crate::{Error, Limits, Result, Token, door, routes};
 
 /// What is served, where, and to whom.
@@ -31,6 +32,8 @@ pub struct Options {
     pub sessions: usize,
     /// How drawings are drawn: as the sketches look that the model was trained with.
     pub raster: Raster,
+    /// How drawings are framed.
+    pub framing: Framing,
     /// Where to listen. Port 0 lets the system choose.
     pub address: SocketAddr,
     /// The word that allows changes; without it there are none.
@@ -51,6 +54,7 @@ impl Options {
             embedder,
             sessions: 1,
             raster: Raster::ORDINARY,
+            framing: Framing::Card,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7878)),
             token: None,
             hosts: Vec::new(),
@@ -67,7 +71,11 @@ impl Options {
     }
 }
 
-/// Serves until SIGINT or SIGTERM, then lets requests that are under way finish. `listening` is told the address, while
+/// How often the server looks whether the gallery has changed. A look costs two questions to the file system.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Serves until SIGINT or SIGTERM, then lets requests that are under way finish. The gallery is followed: what other
+/// programs write to it, and another gallery in its place, is served a moment later; SIGHUP looks at once. `listening` is told the address, while
 /// the gallery is still being opened: until then queries get 503 and `/readyz` says so. A second signal ends the
 /// process at once.
 ///
@@ -79,7 +87,7 @@ pub fn serve(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
         .worker_threads(2)
         .thread_name("sketchfind-http")
         // Threads at work are counted by the gates; this is room for all of them, and for opening.
-        .max_blocking_threads(options.limits.queries + options.limits.photos + 4)
+        .max_blocking_threads(options.limits.queries + options.limits.photos + CHANGES + 4)
         .enable_all()
         .build()
         .map_err(|reason| Error::System { action: "start threads", reason })?;
@@ -93,6 +101,7 @@ async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
     let on_signal = |action| move |reason| Error::System { action, reason };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(on_signal("listen for signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(on_signal("listen for signals"))?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(on_signal("listen for signals"))?;
     let failed = |reason| Error::Listen { address: options.address, reason };
     let listener = TcpListener::bind(options.address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -103,16 +112,25 @@ async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
     listening(address);
     tracing::info!(%address, "listening");
 
-    let opening = {
-        let mut how = RetrieverOptions::new(options.embedder.clone()).with_sessions(options.sessions);
+    let how = {
+        let mut how = RetrieverOptions::new(options.embedder.clone())
+            .with_sessions(options.sessions)
+            .with_framing(options.framing);
         if options.token.is_some() {
-            how = how.writable();
+            // By turns: others may add photos while the server runs.
+            how = how.by_turns();
         }
-        let gallery = options.gallery.clone();
+        how
+    };
+    let opening = {
+        let (gallery, how) = (options.gallery.clone(), how.clone());
         tokio::task::spawn_blocking(move || Retrieval::open(&gallery, how))
     };
     let mut opening = std::pin::pin!(opening);
     let mut is_open = false;
+    let follower = Follower::new(Arc::clone(&app), options.gallery.clone(), how);
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let connections = Connections::new(&options.limits, Arc::clone(&app), router);
     loop {
         tokio::select! {
@@ -127,6 +145,8 @@ async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
                 app.open(retrieval);
                 is_open = true;
             }
+            _ = looks.tick(), if is_open => follower.look(),
+            _ = hang_up.recv() => follower.look_at_once(),
             accepted = listener.accept() => connections.take(accepted).await,
         }
     }

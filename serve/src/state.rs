@@ -1,7 +1,7 @@
 //! What all requests share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use sketchfind_data::strokes::Raster;
 
@@ -15,6 +15,9 @@ use crate::{Limits, Token};
 /// What all requests share.
 pub(crate) type App = Arc<State>;
 
+/// Changes that are made at once: one is embedded while the other is written.
+pub(crate) const CHANGES: usize = 2;
+
 pub(crate) struct State {
     pub(crate) limits: Limits,
     /// How drawings are drawn.
@@ -25,8 +28,11 @@ pub(crate) struct State {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) requests: Gate,
     pub(crate) queries: Gate,
+    /// Additions and removals: a gate of their own, since they may have to wait for another program that is writing.
+    pub(crate) changes: Gate,
     pub(crate) photo_files: PhotoFiles,
-    retrieval: OnceLock<Arc<Retrieval>>,
+    /// Replaced where the gallery gets another model; requests under way keep the one that they began with.
+    retrieval: RwLock<Option<Arc<Retrieval>>>,
     is_stopping: AtomicBool,
 }
 
@@ -43,23 +49,24 @@ impl State {
             token,
             hosts,
             metrics: Metrics::new(),
-            requests: Gate::new(limits.requests, 0),
-            queries: Gate::new(limits.queries, 0),
+            requests: Gate::new(limits.requests, 0, limits.request),
+            queries: Gate::new(limits.queries, limits.waiting_queries, limits.wait),
+            changes: Gate::new(CHANGES, limits.waiting_queries, limits.wait),
             photo_files: PhotoFiles::new(&limits),
-            retrieval: OnceLock::new(),
+            retrieval: RwLock::new(None),
             is_stopping: AtomicBool::new(false),
         }
     }
 
-    /// The gallery is open.
+    /// The gallery is open, or open anew.
     pub(crate) fn open(&self, retrieval: Retrieval) {
-        // A second one would be a mistake of ours, and the first is as good.
-        let _ = self.retrieval.set(Arc::new(retrieval));
+        *self.retrieval.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(retrieval));
     }
 
     /// The gallery, once it is open.
-    pub(crate) fn retrieval(&self) -> Result<&Arc<Retrieval>, Problem> {
-        self.retrieval.get().ok_or_else(Problem::opening)
+    pub(crate) fn retrieval(&self) -> Result<Arc<Retrieval>, Problem> {
+        let retrieval = self.retrieval.read().unwrap_or_else(PoisonError::into_inner);
+        retrieval.clone().ok_or_else(Problem::opening)
     }
 
     /// The server takes no more requests.

@@ -1,6 +1,8 @@
 //! One binary, a module per doorway. Fast tests by default; slow ones where SKETCHFIND_SLOW_TESTS is 1.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says what it expected by failing there")]
 
+/// Batches of queries, and what programs say to terminals.
+mod batches;
 /// Downloads: layouts become data sets.
 mod downloads;
 /// Evaluation with all its options, and its page in a browser.
@@ -11,6 +13,8 @@ mod export;
 mod forge;
 /// Galleries: built, interrupted, changed, asked.
 mod galleries;
+/// A server that follows its gallery, and keeps a line.
+mod living;
 /// How fast the server is, and what it does when too many ask.
 mod load;
 /// Readers of files from elsewhere, under random damage.

@@ -1,11 +1,13 @@
 //! One writer at a time: the lock of a gallery's folder.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use sketchfind_core::Error as CoreError;
 
+use super::seen::Identity;
 use crate::{Error, Result};
 
 /// The name of the locked file in a gallery's folder.
@@ -23,12 +25,44 @@ impl Drop for Lock {
     }
 }
 
+/// How long one waits for those who write by turns: a turn takes as long as a file is synced.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
+
 impl Lock {
+    /// Takes the lock as [`Lock::take`] does, and waits for a moment where somebody has it: one who writes by turns gives it
+    /// back.
+    ///
+    /// # Errors
+    /// Those of [`Lock::take`].
+    pub(super) fn take_soon(folder: &Path) -> Result<Lock> {
+        let started = Instant::now();
+        loop {
+            match Lock::take(folder) {
+                Err(Error::Locked { .. }) if started.elapsed() < LONGEST_TURN => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// Takes the lock of the gallery in `folder`, without waiting.
     ///
     /// # Errors
     /// [`Error::Locked`] where another writer has it; [`Error::Core`] where the file cannot be made.
     pub(super) fn take(folder: &Path) -> Result<Lock> {
+        loop {
+            let lock = Lock::try_take(folder)?;
+            // Before the lock was taken the folder may have been replaced, and then it is that of what was thrown away.
+            let identity = |metadata: std::io::Result<Metadata>| Identity::of(&metadata.ok()?);
+            let (own, there) = (identity(lock.0.metadata()), identity(std::fs::metadata(folder.join(LOCK))));
+            if own == there {
+                return Ok(lock);
+            }
+        }
+    }
+
+    fn try_take(folder: &Path) -> Result<Lock> {
         let path = folder.join(LOCK);
         let mut file = OpenOptions::new()
             .read(true)

@@ -262,6 +262,11 @@ impl Log {
         self.n_good - RECORDS
     }
 
+    /// The length up to which everything is acknowledged and the sequence of the next record, where that is sure.
+    pub(super) fn end(&self) -> Option<(u64, u64)> {
+        self.broken.is_none().then_some((self.n_good, self.next))
+    }
+
     /// The sequence of the next record.
     pub(super) fn next(&self) -> u64 {
         self.next

@@ -5,13 +5,18 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
+use super::seen::Identity;
+
 // The rows lie in the file as little-endian numbers and are read where they lie.
 #[cfg(target_endian = "big")]
 compile_error!("galleries are mapped as little-endian numbers; this target is big-endian");
 
 /// A file that is mapped for reading.
 #[derive(Debug)]
-pub(super) struct Map(Mmap);
+pub(super) struct Map {
+    bytes: Mmap,
+    identity: Option<Identity>,
+}
 
 impl Map {
     /// Maps the file at `path`.
@@ -22,17 +27,24 @@ impl Map {
     #[allow(unsafe_code)]
     pub(super) fn open(path: &Path) -> std::io::Result<Map> {
         let file = File::open(path)?;
+        let identity = Identity::of(&file.metadata()?);
         // SAFETY: the bytes must not change while they are borrowed. Files that are mapped here are written under
         // another name, renamed when they are whole, and never written again: this crate only ever removes them, which
         // leaves a mapping as it is. A program that is not ours and cuts such a file short makes the system end this
         // process when it reads beyond the end, as it does to every user of mapped files (git, LMDB, SQLite's mapped
         // mode).
-        unsafe { Mmap::map(&file) }.map(Map)
+        let bytes = unsafe { Mmap::map(&file) }?;
+        Ok(Map { bytes, identity })
     }
 
     /// The file's bytes.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+
+    /// Which file it is. While it is mapped no other has its identity.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 }
 

@@ -9,6 +9,7 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::ranking::Ranking;
 use sketchfind_core::unicode::nfc;
 
+use super::seen::Identity;
 use crate::index::{HnswIndex, Matrix, Rows, exact};
 use crate::{Filter, Photo, Result};
 
@@ -22,6 +23,8 @@ pub(crate) struct Segment {
     rows_of_form: BTreeMap<String, Vec<u32>>,
     /// The number of its file and a fingerprint of the matrix in it, where it has one.
     file: Option<(u64, String)>,
+    /// Which file that is.
+    identity: Option<Identity>,
     /// A graph of the matrix, once there is one.
     graph: OnceLock<HnswIndex>,
 }
@@ -42,7 +45,12 @@ impl Segment {
                 }
             }
         }
-        Segment { matrix, photos, rows_of_label, rows_of_form, file, graph: OnceLock::new() }
+        Segment { matrix, photos, rows_of_label, rows_of_form, file, identity: None, graph: OnceLock::new() }
+    }
+
+    /// The same segment, read from the file that `identity` names.
+    pub(super) fn of_file(self, identity: Option<Identity>) -> Segment {
+        Segment { identity, ..self }
     }
 
     /// A segment of `photos` in any order, each id once.
@@ -84,6 +92,11 @@ impl Segment {
     /// The number of its file and a fingerprint of the matrix in it, where it has one.
     pub(super) fn file(&self) -> Option<(u64, &str)> {
         self.file.as_ref().map(|(number, sha256)| (*number, sha256.as_str()))
+    }
+
+    /// Which file it was read from, where it has one.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 
     pub(super) fn graph(&self) -> Option<&HnswIndex> {
@@ -146,8 +159,8 @@ struct Dead {
 }
 
 impl Part {
-    pub(super) fn new(segment: Segment) -> Part {
-        Part { segment: Arc::new(segment), dead: None }
+    pub(super) fn new(segment: impl Into<Arc<Segment>>) -> Part {
+        Part { segment: segment.into(), dead: None }
     }
 
     /// The number of photos that are not removed.
@@ -194,6 +207,19 @@ impl Part {
         (0..self.segment.len()).filter(|&row| !self.is_live(row))
     }
 
+    /// The rows that are not removed and pass `filter`, ascending.
+    pub(super) fn rows_that_pass(&self, filter: &Filter) -> Vec<u32> {
+        let mut rows = self.segment.rows_that_pass(filter);
+        rows.retain(|&row| self.is_live(row as usize));
+        rows
+    }
+
+    /// Whether a photo that is not removed has `label`.
+    pub(super) fn has_label(&self, label: &str) -> bool {
+        let rows = self.segment.rows_of_label.get(label);
+        rows.is_some_and(|rows| rows.iter().any(|&row| self.is_live(row as usize)))
+    }
+
     /// For each of `queries`, `[Q, D]`, the `k` nearest live rows that pass `filter`: exact where there is a filter or no
     /// graph, or `exactly`.
     pub(super) fn search(
@@ -207,8 +233,7 @@ impl Part {
         let matrix = &self.segment.matrix;
         let is_live = |row: usize| self.is_live(row);
         if let Some(filter) = filter {
-            let mut rows = self.segment.rows_that_pass(filter);
-            rows.retain(|&row| self.is_live(row as usize));
+            let rows = self.rows_that_pass(filter);
             return exact::search_batch(matrix, distance, queries, k, Rows::These(&rows));
         }
         match self.segment.graph.get().filter(|_| !exactly) {

@@ -142,6 +142,7 @@ pub(super) fn open(gallery: &Path, number: u64, expected: Expected<'_>) -> Resul
 }
 
 fn read(map: Map, number: u64, expected: Expected<'_>) -> codec::Result<Segment> {
+    let identity = map.identity();
     let bytes = map.bytes();
     let header = bytes
         .get(..HEADER + 4)
@@ -219,5 +220,6 @@ fn read(map: Map, number: u64, expected: Expected<'_>) -> codec::Result<Segment>
     if rows.values().par_chunks(BLOCK / 4).any(|block| block.iter().any(|value| !value.is_finite())) {
         return Err("its matrix holds a number that is not finite".into());
     }
-    Ok(Segment::sorted(photos, Matrix::mapped(Arc::new(rows)), Some((number, sha256))))
+    let segment = Segment::sorted(photos, Matrix::mapped(Arc::new(rows)), Some((number, sha256)));
+    Ok(segment.of_file(identity))
 }

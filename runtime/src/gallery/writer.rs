@@ -1,15 +1,17 @@
 //! Changing a gallery: through the log, and now and then into a new segment.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lock::Lock;
 use super::log::{self, Log};
 use super::manifest::{self, AnyManifest, FORMAT, MANIFEST, Manifest};
+use super::seen::{Look, Seen};
 use super::segment::Part;
 use super::segment_file::{self, Expected};
 use super::snapshot::{Batch, Snapshot, photo_and_row, sorted_rows};
-use super::{Gallery, format1, graph_file};
+use super::{Access, Gallery, fingerprint_bytes, format1, graph_file};
 use crate::{Costs, Error, IndexSpec, Photo, Recall, Result};
 
 /// Bytes of records after which the log is written as a segment: enough that this is rare, few enough that opening a
@@ -30,6 +32,47 @@ pub(super) struct Writer {
     broken: Option<String>,
     #[expect(dead_code, reason = "held while the writer lives")]
     lock: Lock,
+}
+
+/// The right to write: that which a gallery keeps, or one that is taken for a change and given back after it.
+pub(super) enum Turn<'g> {
+    Kept(MutexGuard<'g, Writer>),
+    Own {
+        gallery: &'g Gallery,
+        /// Held, so that nobody looks for what is new while this is made.
+        seen: MutexGuard<'g, Option<Seen>>,
+        writer: Box<Writer>,
+    },
+}
+
+impl Deref for Turn<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        match self {
+            Turn::Kept(writer) => writer,
+            Turn::Own { writer, .. } => writer,
+        }
+    }
+}
+
+impl DerefMut for Turn<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        match self {
+            Turn::Kept(writer) => writer,
+            Turn::Own { writer, .. } => writer,
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    /// What was written is what is seen. The lock goes after this, with the writer.
+    fn drop(&mut self) {
+        if let Turn::Own { gallery, seen, writer } = self {
+            **seen = writer.seen();
+            gallery.set_manifest(writer.manifest.clone());
+        }
+    }
 }
 
 /// A writer, and the photos where they moved to other files.
@@ -185,13 +228,37 @@ impl Gallery {
         Ok(())
     }
 
-    pub(super) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
-        let writer: &Mutex<Writer> =
-            self.writer.as_ref().ok_or_else(|| Error::ReadOnly { path: self.path.clone() })?;
-        Ok(writer.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The writer that this gallery keeps, where it is open for writing all the time.
+    pub(super) fn kept_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        let writer: &Mutex<Writer> = self.writer.as_ref()?;
+        Some(writer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change(&self, mut writer: MutexGuard<'_, Writer>, batch: Batch) -> Result<()> {
+    pub(super) fn writer(&self) -> Result<Turn<'_>> {
+        if let Some(writer) = self.kept_writer() {
+            return Ok(Turn::Kept(writer));
+        }
+        if self.access == Access::Read {
+            return Err(Error::ReadOnly { path: self.path.clone() });
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = Lock::take(&self.path)?;
+        // What others have written in their turns.
+        self.catch_up(&mut seen)?;
+        let (manifest, snapshot) = (self.manifest(), self.snapshot());
+        let model = fingerprint_bytes(&self.path, &manifest.model_sha256)?;
+        let Some(log_end) = seen.as_ref().map(Seen::log_end) else {
+            let reason = "its files were replaced while they were read; try again".to_owned();
+            return Err(Error::Gallery { path: self.path.clone(), reason });
+        };
+        let opened = open(&self.path, &manifest, &model, &snapshot, log_end, lock)?;
+        if let Some(upgraded) = opened.snapshot {
+            self.publish(upgraded);
+        }
+        Ok(Turn::Own { gallery: self, seen, writer: Box::new(opened.writer) })
+    }
+
+    fn change(&self, mut writer: Turn<'_>, batch: Batch) -> Result<()> {
         if batch.photos.is_empty() && batch.removed.is_empty() && batch.values.is_empty() {
             return Ok(());
         }
@@ -219,6 +286,15 @@ impl Gallery {
 impl Writer {
     pub(super) fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// What is on the disk as this writer has written it; nothing where that is not sure, so that all is read again.
+    fn seen(&self) -> Option<Seen> {
+        if self.broken.is_some() {
+            return None;
+        }
+        let look = Look::at(&self.path)?.with_log(&self.path, self.manifest.log)?;
+        Some(Seen::new(look, Arc::new(self.manifest.clone()), Some(self.log.end()?)))
     }
 
     /// Puts another manifest of the same files in the place of the one that is there.

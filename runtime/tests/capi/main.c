@@ -121,9 +121,23 @@ int main(int argc, char **argv) {
   EXPECT(skf_remove(retriever, ids, 2, &n_removed) == SKF_OK && n_removed == 1);
   EXPECT(skf_remove(retriever, NULL, 0, NULL) == SKF_OK);
   EXPECT(skf_compact(retriever) == SKF_OK && skf_len(retriever) == 1);
+
+  // A second one reads, and sees what the first writes once it looks.
+  skf_retriever *reader = NULL;
+  options.writable = false;
+  EXPECT(skf_open(gallery, &options, &reader) == SKF_OK && skf_len(reader) == 1);
+  bool is_new = true;
+  EXPECT(skf_refresh(reader, &is_new) == SKF_OK && !is_new);
+  const char *blue_id = "blue";
+  EXPECT(skf_remove(retriever, &blue_id, 1, &n_removed) == SKF_OK && n_removed == 1);
+  EXPECT(skf_len(reader) == 1);
+  EXPECT(skf_refresh(reader, &is_new) == SKF_OK && is_new && skf_len(reader) == 0);
+  EXPECT(skf_refresh(reader, NULL) == SKF_OK);
+  FAILS(skf_refresh(NULL, &is_new), SKF_BAD_ARGUMENT, "retriever");
+  skf_close(reader);
+  EXPECT(skf_add(retriever, PHOTO("blue", cold, 1, NULL), blue.start, blue.n, false) == SKF_OK);
   skf_close(retriever);
 
-  options.writable = false;
   options.max_pixels = 1;
   EXPECT(skf_open(gallery, &options, &retriever) == SKF_OK && skf_len(retriever) == 1);
   FAILS(skf_query(retriever, red.start, red.n, 1, NULL, &matches), SKF_BAD_IMAGE, "limit of 1 pixels");

@@ -37,7 +37,7 @@ pub(super) async fn ready(State(app): State<App>) -> Result<&'static str, Proble
 ))]
 pub(super) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
     let n_photos = app.retrieval().map_or(0, |retrieval| retrieval.len());
-    let text = app.metrics.encode(n_photos, app.photo_files.kept_bytes());
+    let text = app.metrics.encode(n_photos, app.photo_files.kept_bytes(), app.queries.n_waiting());
     let text = text.map_err(|error| Problem::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text))
 }

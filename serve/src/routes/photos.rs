@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sketchfind_runtime::Photo;
 use utoipa::{IntoParams, ToSchema};
 
-use super::query::{IDS, IMAGE_TYPES, ImageFile, LABELS, Refusals, decoded, other_type};
+use super::query::{IDS, ImageFile, LABELS, Refusals, decoded, is_image, other_type};
 use super::{check_token, media_type, parameters, read};
 use crate::gate::on_thread;
 use crate::page;
@@ -181,14 +181,16 @@ pub(super) async fn add(
         [empty] if empty.is_empty() => Some(Vec::new()),
         _ => Some(label),
     };
-    LABELS.check(labels.as_deref().unwrap_or_default())?;
-    IDS.check(std::slice::from_ref(&id))?;
-    if !IMAGE_TYPES.contains(&media_type(&headers).as_str()) {
-        return Err(other_type(""));
+    LABELS.check("label", labels.as_deref().unwrap_or_default())?;
+    IDS.check("id", std::slice::from_ref(&id))?;
+    let media_type = media_type(&headers);
+    if !is_image(&media_type) {
+        return Err(other_type(&media_type, ""));
     }
-    let body = read(&app, body)?;
-    let retrieval = app.retrieval()?.clone();
-    let pass = app.queries.enter_now()?;
+    let body = read(&app, &headers, body)?;
+    app.retrieval()?;
+    let pass = app.changes.enter().await?;
+    let retrieval = app.retrieval()?;
     let most_pixels = app.limits.pixels;
     let described = on_thread(pass, move |abandoned| {
         let image = decoded(&body, most_pixels)?;
@@ -223,8 +225,9 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     check_token(app.token.as_ref(), &headers)?;
     let id = named(id)?;
-    let retrieval = app.retrieval()?.clone();
-    let pass = app.queries.enter_now()?;
+    app.retrieval()?;
+    let pass = app.changes.enter().await?;
+    let retrieval = app.retrieval()?;
     let was_there = on_thread(pass, move |_| retrieval.remove(&id)).await?;
     if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
 }

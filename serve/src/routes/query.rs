@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
+use sketchfind_core::frame;
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_data::strokes::{Raster, Strokes};
 use sketchfind_runtime::Filter;
@@ -57,10 +58,11 @@ pub(super) struct Parameters {
 
 impl Parameters {
     fn filter(self) -> Result<Filter, Problem> {
-        [&self.label, &self.any_label, &self.not_label]
-            .into_iter()
-            .try_for_each(|texts| LABELS.check(texts))?;
-        [&self.id, &self.not_id].into_iter().try_for_each(|texts| IDS.check(texts))?;
+        LABELS.check("label", &self.label)?;
+        LABELS.check("any_label", &self.any_label)?;
+        LABELS.check("not_label", &self.not_label)?;
+        IDS.check("id", &self.id)?;
+        IDS.check("not_id", &self.not_id)?;
         let mut filter = Filter::everything()
             .every_label(self.label)
             .without_label(self.not_label)
@@ -78,32 +80,33 @@ impl Parameters {
 
 /// How many texts a parameter may have, and how long each may be.
 pub(super) struct Texts {
-    what: &'static str,
     most: usize,
     /// In characters, as JSON Schema counts.
     longest: usize,
 }
 
 /// Labels of photos.
-pub(super) const LABELS: Texts = Texts { what: "label", most: 64, longest: 256 };
+pub(super) const LABELS: Texts = Texts { most: 64, longest: 256 };
 /// Ids of photos.
-pub(super) const IDS: Texts = Texts { what: "id", most: 1000, longest: 1024 };
+pub(super) const IDS: Texts = Texts { most: 1000, longest: 1024 };
 
 impl Texts {
+    /// Checks the values of `parameter`.
+    ///
     /// # Errors
     /// 400 where there are too many, or one is empty or too long.
-    pub(super) fn check(&self, texts: &[String]) -> Result<(), Problem> {
-        let Texts { what, most, longest } = self;
+    pub(super) fn check(&self, parameter: &str, texts: &[String]) -> Result<(), Problem> {
+        let Texts { most, longest } = self;
         if texts.len() > *most {
             return Err(Problem::malformed(format!(
-                "{} {what}s in one parameter, at most {most}",
+                "the parameter '{parameter}' stands {} times, at most {most}",
                 texts.len()
             )));
         }
         match texts.iter().map(|text| text.chars().count()).find(|n| !(1..=*longest).contains(n)) {
-            Some(n) => {
-                Err(Problem::malformed(format!("a {what} has {n} characters, expected 1 to {longest}")))
-            }
+            Some(n) => Err(Problem::malformed(format!(
+                "the parameter '{parameter}' has a value of {n} characters, expected 1 to {longest}"
+            ))),
             None => Ok(()),
         }
     }
@@ -176,7 +179,20 @@ pub(super) struct Answer {
     hits: Vec<Hit>,
     /// The number of photos in the gallery.
     n_photos: usize,
+    /// Why there are no hits, where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nothing: Option<NoHits>,
     took_ms: Took,
+}
+
+/// Why no photo was found.
+#[derive(Serialize, ToSchema)]
+struct NoHits {
+    /// For programs: `empty_gallery`, `no_such_label`, `no_such_id` or `filter`.
+    #[schema(example = "no_such_label")]
+    code: &'static str,
+    /// For people.
+    detail: String,
 }
 
 /// A photo that matches.
@@ -205,7 +221,7 @@ struct Took {
     embed: f64,
     #[schema(minimum = 0)]
     search: f64,
-    /// From the request's body to the answer, with the wait for a thread.
+    /// From the request's body to the answer, with the wait for its turn.
     #[schema(minimum = 0)]
     total: f64,
 }
@@ -223,26 +239,27 @@ pub(super) enum Refusals {
     /// The body is too large
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(ProblemBody),
-    /// The body is neither a drawing nor an image of a known kind
+    /// The body is neither a drawing nor an image of a known kind, or is compressed
     #[response(status = 415, content_type = "application/problem+json")]
     OtherType(ProblemBody),
     /// The server is not called by that name
     #[response(status = 421, content_type = "application/problem+json")]
     WrongHost(ProblemBody),
-    /// The image is broken or too large, or the drawing has too many points
+    /// The image is broken or too large, or the drawing is blank or has too many points
     #[response(status = 422, content_type = "application/problem+json")]
     Unusable(ProblemBody),
     /// The address and the headers have more than 64 KiB
     #[response(status = 431)]
     HeadTooLarge,
-    /// Overloaded or opening the gallery; `Retry-After` says when to ask again
+    /// Overloaded, opening the gallery, or another program is changing it; `Retry-After` says when to ask again
     #[response(status = 503, content_type = "application/problem+json")]
     Overloaded(ProblemBody),
 }
 
 /// Rank the photos for a sketch
 ///
-/// The body is a drawing as JSON, or an image's file: JPEG, PNG, WebP, GIF or BMP.
+/// The body is a drawing as JSON, or an image's file: JPEG, PNG, WebP, GIF, BMP or TIFF. It is brought into the frame that the
+/// model was trained with, wherever it lies on its page.
 #[utoipa::path(post, path = "/api/v1/query", tag = "search",
     params(Parameters),
     request_body(content(
@@ -252,6 +269,7 @@ pub(super) enum Refusals {
         (ImageFile = "image/webp"),
         (ImageFile = "image/gif"),
         (ImageFile = "image/bmp"),
+        (ImageFile = "image/tiff"),
     )),
     responses((status = 200, description = "The ranking", body = Answer), Refusals)
 )]
@@ -264,17 +282,20 @@ pub(super) async fn query(
     let parameters: Parameters = parameters(&uri)?;
     let k = parameters.k.unwrap_or(ORDINARY_K);
     if !(1..=app.limits.k).contains(&k) {
-        return Err(Problem::malformed(format!("k is {k}, expected 1 to {}", app.limits.k)));
+        return Err(Problem::malformed(format!("the parameter 'k' is {k}, expected 1 to {}", app.limits.k)));
     }
     let filter = parameters.filter()?;
-    let sketch = Sketch::of(&media_type(&headers), read(&app, body)?)?;
-    let retrieval = app.retrieval()?.clone();
-    let pass = app.queries.enter_now()?;
+    let sketch = Sketch::of(&media_type(&headers), read(&app, &headers, body)?)?;
+    // Nobody waits in line for a gallery that is not open yet.
+    app.retrieval()?;
     let started = Instant::now();
+    let pass = app.queries.enter().await?;
+    // After the wait, in which the gallery may have been replaced.
+    let retrieval = app.retrieval()?;
     let (limits, raster, metrics) = (app.limits, app.raster, app.metrics.clone());
     let answer = on_thread(pass, move |abandoned| {
         let begun = Instant::now();
-        let image = sketch.image(&raster, limits.points, limits.pixels)?;
+        let image = sketch.image(&raster, retrieval.sketch_share(), limits.points, limits.pixels)?;
         let reading = begun.elapsed();
         let found = retrieval.find(&image, k as usize, &filter, abandoned)?;
         metrics.stage("read", reading);
@@ -289,7 +310,10 @@ pub(super) async fn query(
         });
         Ok(Answer {
             hits: hits.collect(),
-            n_photos: retrieval.len(),
+            n_photos: found.n_photos,
+            nothing: found
+                .nothing
+                .map(|nothing| NoHits { code: nothing.code(), detail: nothing.to_string() }),
             took_ms: Took {
                 read: ms(reading),
                 embed: ms(found.embedding),
@@ -308,22 +332,42 @@ enum Sketch {
 }
 
 /// The media types of images that are taken. Which of them it is, its content says.
-pub(super) const IMAGE_TYPES: [&str; 5] = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"];
+const IMAGE_TYPES: [&str; 6] =
+    ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff"];
+
+/// Other names that clients have for them.
+const OTHER_NAMES: [&str; 6] =
+    ["image/jpg", "image/pjpeg", "image/x-png", "image/apng", "image/x-ms-bmp", "image/x-bmp"];
+
+/// Whether a media type is that of an image that is taken.
+pub(super) fn is_image(media_type: &str) -> bool {
+    IMAGE_TYPES.contains(&media_type) || OTHER_NAMES.contains(&media_type)
+}
 
 impl Sketch {
     fn of(media_type: &str, body: Bytes) -> Result<Sketch, Problem> {
         if media_type == "application/json" {
             return Ok(Sketch::Strokes(strokes(&body)?));
         }
-        if IMAGE_TYPES.contains(&media_type) {
+        if is_image(media_type) {
             return Ok(Sketch::Image(body));
         }
-        Err(other_type("a drawing as application/json, or "))
+        Err(other_type(media_type, "a drawing as application/json, or "))
     }
 
-    fn image(&self, raster: &Raster, most_points: usize, most_pixels: u64) -> Result<Rgb8Image, Problem> {
+    /// The picture. Strokes are drawn where `share` says, which is sharper than to move what is drawn.
+    fn image(
+        &self,
+        raster: &Raster,
+        share: Option<f32>,
+        most_points: usize,
+        most_pixels: u64,
+    ) -> Result<Rgb8Image, Problem> {
         match self {
-            Sketch::Image(bytes) => decoded(bytes, most_pixels),
+            Sketch::Image(bytes) => {
+                frame::decode_sketch(bytes, "in the body", DecodeLimits { max_pixels: most_pixels })
+                    .map_err(|error| Problem::unusable("image", error.to_string()))
+            }
             Sketch::Strokes(strokes) => {
                 let n_points = strokes.n_points();
                 if n_points > most_points {
@@ -331,7 +375,10 @@ impl Sketch {
                         format!("the drawing has {n_points} points, at most {most_points} are taken");
                     return Err(Problem::unusable("too_many_points", detail));
                 }
-                let drawn = strokes.draw(raster, 1.0);
+                let drawn = match share {
+                    Some(share) => strokes.framed(share).draw(raster, 1.0),
+                    None => strokes.draw(raster, 1.0),
+                };
                 drawn.map_err(|error| Problem::unusable("drawing", error.to_string()))
             }
         }
@@ -339,8 +386,13 @@ impl Sketch {
 }
 
 /// A body of a media type that is not taken.
-pub(super) fn other_type(also: &str) -> Problem {
-    let detail = format!("the body's Content-Type has to be {also}one of {}", IMAGE_TYPES.join(", "));
+pub(super) fn other_type(media_type: &str, also: &str) -> Problem {
+    let given = match media_type {
+        "" => "missing".to_owned(),
+        given => format!("{:?}", given.chars().take(64).collect::<String>()),
+    };
+    let types = IMAGE_TYPES.join(", ");
+    let detail = format!("the body's Content-Type is {given}, expected {also}one of {types}");
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", detail)
 }
 
@@ -351,21 +403,29 @@ pub(super) fn decoded(bytes: &[u8], most_pixels: u64) -> Result<Rgb8Image, Probl
 }
 
 fn strokes(body: &[u8]) -> Result<Strokes, Problem> {
-    let drawing: Drawing =
-        serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the drawing: {error}")))?;
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let drawing: Drawing = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        match error.path().to_string().as_str() {
+            "." => Problem::malformed(format!("the drawing: {}", error.inner())),
+            path => Problem::malformed(format!("the drawing, at '{path}': {}", error.inner())),
+        }
+    })?;
+    json.end().map_err(|error| Problem::malformed(format!("the drawing: {error}")))?;
     let DrawnStrokes { canvas, polylines } = drawing.strokes;
     if let Some(side) = canvas.iter().find(|side| !(1.0..=LARGEST).contains(*side)) {
         return Err(Problem::malformed(format!(
-            "the canvas has a side of {side:?}, expected 1 to {LARGEST}"
+            "the drawing's strokes.canvas has a side of {side:?}, expected 1 to {LARGEST}"
         )));
     }
     if polylines.is_empty() || polylines.iter().any(Vec::is_empty) {
-        return Err(Problem::malformed("a drawing has at least one polyline, and each at least one point"));
+        return Err(Problem::malformed(
+            "the drawing's strokes.polylines has at least one polyline, and each at least one point",
+        ));
     }
     let values = || polylines.iter().flatten().flatten();
     if let Some(value) = values().find(|value| !(-LARGEST..=LARGEST).contains(*value)) {
         return Err(Problem::malformed(format!(
-            "a point has the coordinate {value:?}, expected -{LARGEST} to {LARGEST}"
+            "the drawing's strokes.polylines has the coordinate {value:?}, expected -{LARGEST} to {LARGEST}"
         )));
     }
     let narrow = |point: &[f64; 2]| point.map(|value| value as f32);
@@ -419,7 +479,7 @@ mod tests {
             (0..5000).map(|i| [if i % 2 == 0 { -1e5 } else { 1e5 }, i as f32 * 40.0 - 1e5]).collect();
         let scribble = Strokes { canvas: [1.0, 1.0], polylines: vec![far] };
         let started = Instant::now();
-        Sketch::Strokes(scribble).image(&Raster::ORDINARY, 50_000, 1).unwrap();
+        Sketch::Strokes(scribble).image(&Raster::ORDINARY, None, 50_000, 1).unwrap();
         assert!(started.elapsed().as_secs_f64() < 5.0, "{:?}", started.elapsed());
     }
 }

@@ -37,7 +37,7 @@ const search = new Search(() => pad.sketch, () => ({ k: Number(kChoice.value), l
 function answered(answer, since) {
     ranking.show(answer.hits);
     empty.hidden = answer.hits.length > 0;
-    empty.textContent = "No photo passes the filter.";
+    empty.textContent = whyNothing(answer);
     if (since === null) {
         return;
     }
@@ -46,14 +46,18 @@ function answered(answer, since) {
         performance.measure("stroke-to-ranking", { start: since, end: shown });
         time.textContent = `${Math.round(shown - since)} ms after the stroke`;
     });
-    speak(answer.hits);
+    speak(answer);
+}
+function whyNothing(answer) {
+    const reason = answer.nothing?.detail ?? "no photo passes the filter";
+    return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
 }
 let speaking;
-function speak(hits) {
+function speak(answer) {
     clearTimeout(speaking);
     speaking = setTimeout(() => {
-        const first = hits.slice(0, 3).map((hit) => `${hit.rank}. ${hit.id}, distance ${shortly(hit.distance)}`);
-        spoken.textContent = first.length === 0 ? "No photo passes the filter." : `Best matches: ${first.join("; ")}.`;
+        const first = answer.hits.slice(0, 3).map((hit) => `${hit.rank}. ${hit.id}, distance ${shortly(hit.distance)}`);
+        spoken.textContent = first.length === 0 ? whyNothing(answer) : `Best matches: ${first.join("; ")}.`;
     }, 900);
 }
 function nothing() {

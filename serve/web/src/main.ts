@@ -52,7 +52,7 @@ const search = new Search(
 function answered(answer: Answer, since: number | null): void {
   ranking.show(answer.hits);
   empty.hidden = answer.hits.length > 0;
-  empty.textContent = "No photo passes the filter.";
+  empty.textContent = whyNothing(answer);
   if (since === null) {
     return;
   }
@@ -62,16 +62,22 @@ function answered(answer: Answer, since: number | null): void {
     performance.measure("stroke-to-ranking", { start: since, end: shown });
     time.textContent = `${Math.round(shown - since)} ms after the stroke`;
   });
-  speak(answer.hits);
+  speak(answer);
+}
+
+/** Why an answer has no photos, as a sentence. */
+function whyNothing(answer: Answer): string {
+  const reason = answer.nothing?.detail ?? "no photo passes the filter";
+  return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
 }
 
 /** Says the first places, once the hand has rested: a ranking that changes with each stroke is not to be read out. */
 let speaking: number | undefined;
-function speak(hits: readonly Hit[]): void {
+function speak(answer: Answer): void {
   clearTimeout(speaking);
   speaking = setTimeout(() => {
-    const first = hits.slice(0, 3).map((hit) => `${hit.rank}. ${hit.id}, distance ${shortly(hit.distance)}`);
-    spoken.textContent = first.length === 0 ? "No photo passes the filter." : `Best matches: ${first.join("; ")}.`;
+    const first = answer.hits.slice(0, 3).map((hit) => `${hit.rank}. ${hit.id}, distance ${shortly(hit.distance)}`);
+    spoken.textContent = first.length === 0 ? whyNothing(answer) : `Best matches: ${first.join("; ")}.`;
   }, 900);
 }
 

@@ -13,6 +13,8 @@ export interface Hit {
 
 export interface Answer {
   readonly hits: readonly Hit[];
+  /** Why there are none, where there are none. */
+  readonly nothing?: { readonly detail: string };
   readonly took_ms: { readonly total: number };
 }
 

@@ -137,7 +137,7 @@ test("k and filters", async () => {
   assert.deepEqual([...found].sort(), ["blue.png", "red.png"]);
   assert.equal(await page.locator("#filter-count").textContent(), " (2)");
   assert.deepEqual(await ranked(page, () => page.locator("#ids").fill("nowhere")), []);
-  assert.equal(await page.locator("#empty").textContent(), "No photo passes the filter.");
+  assert.equal(await page.locator("#empty").textContent(), "The gallery has no photo 'nowhere'.");
   assert.equal((await ranked(page, () => page.locator("#ids").fill(""))).length, 4);
   const asked = page.waitForRequest((request) => request.url().includes("k=24"));
   await page.locator("#k").selectOption("24");
