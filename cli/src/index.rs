@@ -15,13 +15,13 @@ use sketchfind_runtime::{
 use crate::Embedding;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
-use crate::photos::photos_of;
+use crate::photos::{labels_of, photos_of};
 use crate::progress::{Bar, say};
 
 /// What `index build` and `index add` have in common.
 #[derive(clap::Args)]
 pub(crate) struct Intake {
-    /// A folder of images, searched below, or a data set's manifest.
+    /// A folder of images, searched below, or a data set's manifest, whose further columns are labels: column=value.
     #[arg(long)]
     photos: PathBuf,
     /// Of a manifest, only this split.
@@ -246,9 +246,11 @@ impl Intake {
     fn files(&self) -> Result<Vec<PhotoFile>> {
         let mut labels = self.read_labels()?;
         let named = photos_of(&self.photos, self.split)?;
+        let mut further = labels_of(&self.photos)?;
         let mut files = Vec::with_capacity(named.len());
         for (id, path) in named {
-            let own = labels.remove(&id).unwrap_or_default();
+            let mut own = labels.remove(&id).unwrap_or_default();
+            own.extend(further.remove(&id).unwrap_or_default());
             let source = std::path::absolute(&path).map_err(sketchfind_core::Error::io("read", &path))?;
             let photo = Photo::new(id).with_labels(self.labels.clone()).with_labels(own).with_source(source);
             files.push(PhotoFile { photo, path });

@@ -1,12 +1,22 @@
 //! What `--photos` names: a folder of images, or a data set's photos.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use sketchfind_core::Error;
-use sketchfind_core::dataset::{Dataset, MANIFEST, Split, image_files};
+use sketchfind_core::dataset::{Dataset, MANIFEST, Modality, Split, image_files, read_manifest};
 
 use crate::progress::say;
+
+/// The labels that a manifest's further columns give its photos, by id; none of a folder.
+pub(crate) fn labels_of(photos: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    if photos.is_dir() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = read_manifest(photos)?.into_iter().filter(|row| row.modality == Modality::Photo);
+    Ok(rows.map(|row| (row.id.clone(), row.labels())).collect())
+}
 
 /// Ids and files: all images below a folder, under their relative paths, or a manifest's photos. A folder is read as a
 /// folder even where a manifest lies in it: a data set is asked for by its manifest.
