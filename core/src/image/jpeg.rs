@@ -51,7 +51,7 @@ pub(super) fn walk(bytes: &[u8]) -> Walked {
     let n_zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
     let content = if n_zeros > 2 { &bytes[..bytes.len() - n_zeros] } else { bytes };
     let mut has_profile = false;
-    let extent = Walk::new(content).to_the_end(&mut has_profile);
+    let extent = Walk::new(content).follow(&mut has_profile);
     Walked { extent, has_profile }
 }
 
@@ -107,7 +107,7 @@ impl<'a> Walk<'a> {
         Walk { bytes, at: 0, frame: None, tables: Tables::default(), interval: 0 }
     }
 
-    fn to_the_end(&mut self, has_profile: &mut bool) -> Extent {
+    fn follow(&mut self, has_profile: &mut bool) -> Extent {
         while let Some(marker) = self.next_marker() {
             match marker {
                 END_OF_IMAGE => return if self.lacks_data() { Extent::Cut } else { Extent::Whole },
@@ -120,11 +120,10 @@ impl<'a> Walk<'a> {
             };
             match marker {
                 APP2 => *has_profile |= segment.starts_with(b"ICC_PROFILE\0"),
-                HUFFMAN_TABLES => {
-                    if HuffmanTable::read_all(segment, &mut self.tables).is_none() {
-                        self.frame = Some(FrameKind::Other);
-                    }
+                HUFFMAN_TABLES if HuffmanTable::read_all(segment, &mut self.tables).is_none() => {
+                    self.frame = Some(FrameKind::Other);
                 }
+                HUFFMAN_TABLES => {}
                 RESTART_INTERVAL => {
                     if let &[high, low, ..] = segment {
                         self.interval = usize::from(u16::from_be_bytes([high, low]));

@@ -27,18 +27,13 @@ pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
         return Err(broken(dir, format!("expected {}", Layout::Plain.describe())));
     };
     let mut notes = Vec::new();
-    let parts = |dir: &Path| Some([folder(dir, &["train"])?, folder(dir, &["test"])?]);
-    let entries = if let Some(photo_parts) = parts(&photo_dir) {
-        let Some(sketch_parts) = parts(&sketch_dir) else {
-            return Err(broken(
-                &sketch_dir,
-                "expected folders 'train' and 'test', as the photos have".into(),
-            ));
-        };
+    let part =
+        |dir: &Path, split: Split| folder(dir, &[split.name()]).unwrap_or_else(|| dir.join(split.name()));
+    let splits = [Split::Train, Split::Test];
+    let entries = if splits.iter().all(|split| part(&photo_dir, *split).is_dir()) {
         let mut entries = Vec::new();
-        for ((split, photo_part), sketch_part) in
-            [Split::Train, Split::Test].into_iter().zip(photo_parts).zip(sketch_parts)
-        {
+        for split in splits {
+            let (photo_part, sketch_part) = (part(&photo_dir, split), part(&sketch_dir, split));
             let all = images(&photo_part)?;
             let photos: Vec<Entry> =
                 all.into_iter().map(|(name, path)| photo(name, split, Source::File(path))).collect();

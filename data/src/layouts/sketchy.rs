@@ -32,7 +32,7 @@ fn kinds(root: &Path) -> Option<[PathBuf; 2]> {
 
 fn variants(folder: &Path) -> Vec<PathBuf> {
     let mut found = children(folder).unwrap_or_default();
-    found.retain(|path| path.is_dir() && name_of(path).starts_with("tx_"));
+    found.retain(|path| path.is_dir() && name_of(path).to_ascii_lowercase().starts_with("tx_"));
     found
 }
 
@@ -40,13 +40,17 @@ fn variant(folder: &Path) -> Result<PathBuf> {
     let found = variants(folder);
     match &found[..] {
         [one] => Ok(one.clone()),
-        several => several.iter().find(|path| name_of(path) == UNCHANGED).cloned().ok_or_else(|| {
-            let names: Vec<String> = several.iter().map(|path| name_of(path)).collect();
-            broken(
-                folder,
-                format!("it holds the variants {}, expected one, or {UNCHANGED}", names.join(", ")),
+        several => {
+            several.iter().find(|path| name_of(path).eq_ignore_ascii_case(UNCHANGED)).cloned().ok_or_else(
+                || {
+                    let names: Vec<String> = several.iter().map(|path| name_of(path)).collect();
+                    broken(
+                        folder,
+                        format!("it holds the variants {}, expected one, or {UNCHANGED}", names.join(", ")),
+                    )
+                },
             )
-        }),
+        }
     }
 }
 
