@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
-use sketchfind_core::dataset::{Dataset, Split};
+use sketchfind_core::dataset::{Checked, Dataset, Split};
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_data::Layout;
 
@@ -131,7 +131,10 @@ pub(crate) fn stats(data: &Path, format: Format) -> Result<Exit> {
 }
 
 pub(crate) fn check(data: &Path) -> Result<Exit> {
-    let dataset = Dataset::load(data)?;
+    let Checked { sound: dataset, faults } = Dataset::check(data)?;
+    for fault in &faults {
+        say(&format!("fault: {fault}"));
+    }
     let interrupt = Interrupt::listen()?;
     let bar = Bar::new(dataset.photos().len() + dataset.sketches().len(), "checking images");
     let broken =
@@ -140,6 +143,17 @@ pub(crate) fn check(data: &Path) -> Result<Exit> {
         return Ok(Exit::Interrupted);
     }
     bar.finish();
+    for file in &broken {
+        say(&format!("broken: {}: {}", file.id, file.reason));
+    }
+    if !broken.is_empty() {
+        say(&format!("{} images are broken", broken.len()));
+    }
+    if !faults.is_empty() {
+        // Numbers of what is sound would look like those of the data set.
+        say(&format!("{} faults in '{}'", faults.len(), dataset.manifest().display()));
+        return Ok(Exit::BadInput);
+    }
     let stats = dataset.stats()?;
     let mut rows = vec![
         ["split", "photos", "sketches", "photos without sketch", "most sketches of a photo"]
@@ -161,12 +175,5 @@ pub(crate) fn check(data: &Path) -> Result<Exit> {
         };
         warn(&format!("warning: the photos {} are the same file: {effect}", same.ids.join(", ")));
     }
-    if broken.is_empty() {
-        return Ok(Exit::Success);
-    }
-    for file in &broken {
-        warn(&format!("broken: {}: {}", file.id, file.reason));
-    }
-    warn(&format!("{} images are broken", broken.len()));
-    Ok(Exit::CheckFailed)
+    Ok(if broken.is_empty() { Exit::Success } else { Exit::CheckFailed })
 }

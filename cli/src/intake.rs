@@ -21,7 +21,7 @@ use crate::progress::Bar;
 /// What `index build`, `index add` and `index sync` have in common.
 #[derive(clap::Args)]
 pub(crate) struct Intake {
-    /// A folder of images, searched below, or a data set's manifest. What is an image is told by its content; links are followed.
+    /// A folder of images, searched below, or a data set's manifest, whose further columns are labels: column=value. What is an image is told by its content; links are followed.
     #[arg(long)]
     pub(crate) photos: PathBuf,
     /// Of a manifest, only this split.
@@ -117,10 +117,11 @@ impl Intake {
             broken.id.insert_str(0, &self.prefix);
         }
         let mut named = Vec::with_capacity(found.files.len());
-        for (id, path) in found.files {
-            let id = format!("{}{id}", self.prefix);
+        for (own, path) in found.files {
+            let id = format!("{}{own}", self.prefix);
             if id.len() <= LONGEST_TEXT {
-                named.push((id, path));
+                let labels = found.labels.remove(&own).unwrap_or_default();
+                named.push((id, path, labels));
             } else {
                 let reason = format!("its id would have {} bytes, at most {LONGEST_TEXT} are kept", id.len());
                 found.left_out.push(BrokenImage { id, path, reason });
@@ -131,11 +132,12 @@ impl Intake {
             refuse_left_out(&self.photos, &found.left_out).context("--skip-broken leaves it out")?;
         }
         let mut files = Vec::with_capacity(named.len());
-        for (id, path) in named {
+        for (id, path, mut labels) in named {
             let source = std::path::absolute(&path).map_err(sketchfind_core::Error::io("read", &path))?;
             let mut photo = Photo::new(id).with_source(source);
-            if !self.labels.is_empty() {
-                photo = photo.with_labels(self.labels.clone());
+            labels.extend(self.labels.iter().cloned());
+            if !labels.is_empty() {
+                photo = photo.with_labels(labels);
             }
             files.push(PhotoFile::new(photo, path));
         }

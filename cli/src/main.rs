@@ -147,7 +147,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum DataCommand {
-    /// Check a data set: its manifest's laws and every image. Prints counts, and a row for each broken image.
+    /// Check a data set: its manifest's laws and every image. Prints counts, and a row for each fault and broken image.
     Check {
         /// The data set: a folder with a manifest.csv, or the manifest.
         data: PathBuf,

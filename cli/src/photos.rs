@@ -1,5 +1,6 @@
 //! What `--photos` names: a folder of images, or a data set's photos.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -14,6 +15,8 @@ use crate::progress::warn;
 pub(crate) struct Photos {
     /// Ids and files.
     pub(crate) files: Vec<(String, PathBuf)>,
+    /// The labels that a manifest's further columns give its photos, by id.
+    pub(crate) labels: BTreeMap<String, Vec<String>>,
     /// What looks like photos and cannot be read.
     pub(crate) left_out: Vec<BrokenImage>,
     /// The ids of folders among these: below them there may be photos that nobody has seen.
@@ -41,8 +44,12 @@ pub(crate) fn look(photos: &Path, split: Option<Split>, exclude: &[String]) -> R
         }
         let dataset = Dataset::load(photos)?;
         let wanted = dataset.photos().iter().filter(|photo| split.is_none_or(|split| photo.split == split));
-        let files = wanted.map(|photo| (photo.id.clone(), photo.path.clone())).collect();
-        return Ok(Photos { files, left_out: Vec::new(), unseen: Vec::new() });
+        let (mut files, mut labels) = (Vec::new(), BTreeMap::new());
+        for photo in wanted {
+            files.push((photo.id.clone(), photo.path.clone()));
+            labels.insert(photo.id.clone(), photo.labels.clone());
+        }
+        return Ok(Photos { files, labels, left_out: Vec::new(), unseen: Vec::new() });
     }
     if split.is_some() {
         let reason = "--split needs a data set's manifest, this is a folder of images";
@@ -60,6 +67,7 @@ pub(crate) fn look(photos: &Path, split: Option<Split>, exclude: &[String]) -> R
     let unseen =
         found.left_out.iter().filter(|left_out| left_out.is_folder).map(|left_out| left_out.id.clone());
     Ok(Photos {
+        labels: BTreeMap::new(),
         unseen: unseen.collect(),
         files: found.photos.into_iter().map(|photo| (photo.id, photos.join(photo.path))).collect(),
         left_out: found

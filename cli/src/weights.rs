@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sketchfind_core::atomic;
 use sketchfind_core::image::Preprocess;
 use sketchfind_models::network::file::{Described, SUFFIX};
 use sketchfind_models::network::{Head, Network};
 use sketchfind_models::onnx::import::{self, Imported};
-use sketchfind_models::weights;
+use sketchfind_models::weights::{self, Weights};
 
 use crate::exit::Exit;
 use crate::progress::{say, warn};
@@ -19,19 +20,49 @@ pub(crate) fn import(from: &Path, network: &str, source: &str, out: &Path) -> Re
     if from.is_file() && weights::is_onnx_file(from)? {
         return import_onnx(from, network, source, out);
     }
+    if from.is_file() {
+        weights::refuse_what_is_none(from)?;
+    }
     if network == AUTO {
         bail!("'{}' is no ONNX file: which network it is of must be said with --network", from.display());
     }
-    let weights = weights::import(from, network)?.with_metadata("source", source);
+    let weights = fitting(from, network, out)?.with_metadata("source", source);
     weights.save(out)?;
     say(&format!("{} tensors of {network} written to '{}'", weights.len(), out.display()));
     Ok(Exit::Success)
 }
 
+/// The weights of a file for a network, with what was left out told. Where they do not fit, all differences are written
+/// beside the output, if they are more than a message has room for.
+fn fitting(from: &Path, network: &str, out: &Path) -> Result<Weights> {
+    let error = match weights::import(from, network) {
+        Ok(weights) => {
+            if let Some(note) = weights::import_note(&weights) {
+                say(&format!("note: {note}"));
+            }
+            return Ok(weights);
+        }
+        Err(error) => error,
+    };
+    let Some(differences) = error.differences().filter(|_| error.n_differences_untold() > 0) else {
+        return Err(error.into());
+    };
+    let mut name =
+        out.file_name().with_context(|| format!("'{}' is no file's name", out.display()))?.to_owned();
+    name.push(".differences.txt");
+    let list = out.with_file_name(name);
+    // The error matters more than the list of it.
+    match atomic::write_bytes(&list, differences.as_bytes()) {
+        Ok(()) => say(&format!("all differences are listed in '{}'", list.display())),
+        Err(unwritten) => say(&format!("the list of all differences is not written: {unwritten}")),
+    }
+    Err(error.into())
+}
+
 fn import_onnx(from: &Path, network: &str, source: &str, out: &Path) -> Result<Exit> {
     let is_file = sketchfind_models::network::file::is_file(network);
     if is_file {
-        let weights = weights::import(from, network)?.with_metadata("source", source);
+        let weights = fitting(from, network, out)?.with_metadata("source", source);
         weights.save(out)?;
         say(&format!("{} tensors of '{network}' written to '{}'", weights.len(), out.display()));
         return Ok(Exit::Success);

@@ -9,6 +9,7 @@
 //! | `instance` | the object; a sketch depicts the photo of the same instance |
 //! | `split` | `train` or `test` |
 //! | `path` | the image file, relative to the manifest's folder |
+//! | any other | a label of the image, `column=value`; of a column called `label` the value alone; none where it is empty |
 //!
 //! The laws that a [`Dataset`] has passed: ids are unique; an instance has exactly one photo and any number of
 //! sketches, all in the photo's split (so the splits are disjoint by photo); every file is there. Nothing is paired
@@ -24,7 +25,13 @@ use serde::{Deserialize, Serialize};
 use crate::image::{DecodeLimits, Rgb8Image};
 use crate::photo_files::{Exclude, PhotoFiles, id_of};
 use crate::unicode::nfc;
-use crate::{Error, Result, atomic};
+use crate::{Error, Result};
+
+mod files;
+mod manifest;
+
+use files::Files;
+pub use manifest::{ManifestRow, read_manifest, write_manifest};
 
 /// The name of the manifest in a data set's folder.
 pub const MANIFEST: &str = "manifest.csv";
@@ -37,6 +44,16 @@ pub enum Modality {
     Photo,
     /// A sketch: what a query is.
     Sketch,
+}
+
+impl Modality {
+    /// The name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Modality::Photo => "photo",
+            Modality::Sketch => "sketch",
+        }
+    }
 }
 
 /// The part of a data set that an instance belongs to.
@@ -81,22 +98,6 @@ impl std::str::FromStr for Split {
     }
 }
 
-/// One row of a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ManifestRow {
-    /// Unique name of the image.
-    pub id: String,
-    /// Photo or sketch.
-    pub modality: Modality,
-    /// The object that is depicted.
-    pub instance: String,
-    /// The part of the data set.
-    pub split: Split,
-    /// The image file, relative to the manifest's folder.
-    pub path: PathBuf,
-}
-
 /// A photo of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Photo {
@@ -108,6 +109,8 @@ pub struct Photo {
     pub split: Split,
     /// The file, as it can be opened from here.
     pub path: PathBuf,
+    /// What the manifest's further columns say of it ([`ManifestRow::labels`]).
+    pub labels: Vec<String>,
 }
 
 /// A sketch of a data set.
@@ -119,6 +122,15 @@ pub struct Sketch {
     pub path: PathBuf,
     /// Its photo, as an index into [`Dataset::photos`].
     pub photo: usize,
+}
+
+/// A data set that was looked through, whatever is wrong with it.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The photos and sketches that keep the laws by themselves.
+    pub sound: Dataset,
+    /// Every law that is broken, and by which entry or line; where there is none, all that the manifest has is sound.
+    pub faults: Vec<String>,
 }
 
 /// Photos and the sketches drawn from them; see the module for the laws it has passed.
@@ -136,55 +148,33 @@ impl Dataset {
     /// [`Error::Io`] where there is no manifest; [`Error::Malformed`] with the line that cannot be read;
     /// [`Error::Dataset`] with the entry that breaks a law.
     pub fn load(path: &Path) -> Result<Dataset> {
-        let manifest = if path.is_dir() { path.join(MANIFEST) } else { path.to_owned() };
+        let manifest = manifest_of(path);
         let rows = read_manifest(&manifest)?;
         Dataset::from_rows(&manifest, rows)
     }
 
-    fn from_rows(manifest: &Path, mut rows: Vec<ManifestRow>) -> Result<Dataset> {
-        let broken = |reason: String| Error::Dataset { path: manifest.to_owned(), reason };
-        let folder = manifest.parent().unwrap_or(Path::new(""));
-        rows.sort_by(|a, b| a.id.cmp(&b.id));
-        if let Some(pair) = rows.windows(2).find(|pair| pair[0].id == pair[1].id) {
-            return Err(broken(format!("the id '{}' stands there twice", pair[0].id)));
-        }
-        if let Some(row) = rows.iter().find(|row| row.id.is_empty() || row.instance.is_empty()) {
-            return Err(broken(format!("an id or instance is empty, at path '{}'", row.path.display())));
-        }
-        let mut photos: Vec<Photo> = Vec::new();
-        let mut photo_of_instance: HashMap<String, usize> = HashMap::new();
-        for row in rows.iter().filter(|row| row.modality == Modality::Photo) {
-            let path = existing_file(manifest, folder, row)?;
-            if let Some(other) = photo_of_instance.insert(nfc(&row.instance).into_owned(), photos.len()) {
-                return Err(broken(format!(
-                    "the instance '{}' has two photos, '{}' and '{}'; expected one",
-                    row.instance, photos[other].id, row.id
-                )));
-            }
-            let (id, instance) = (row.id.clone(), row.instance.clone());
-            photos.push(Photo { id, instance, split: row.split, path });
-        }
-        let mut sketches = Vec::new();
-        for row in rows.iter().filter(|row| row.modality == Modality::Sketch) {
-            let path = existing_file(manifest, folder, row)?;
-            let Some(&photo) = photo_of_instance.get(nfc(&row.instance).as_ref()) else {
-                return Err(broken(format!(
-                    "the sketch '{}' has no photo: none is of its instance '{}'",
-                    row.id, row.instance
-                )));
-            };
-            if photos[photo].split != row.split {
-                return Err(broken(format!(
-                    "the sketch '{}' is in the {} split, its photo '{}' in the {} split",
-                    row.id, row.split, photos[photo].id, photos[photo].split
-                )));
-            }
-            sketches.push(Sketch { id: row.id.clone(), path, photo });
-        }
-        if photos.is_empty() {
-            return Err(broken("it has no photo".into()));
-        }
-        Ok(Dataset { manifest: manifest.to_owned(), photos, sketches })
+    /// As [`Dataset::load`], but goes on at a fault, and returns them all.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where there is no manifest; [`Error::Malformed`] where its first line is not a manifest's.
+    pub fn check(path: &Path) -> Result<Checked> {
+        let manifest = manifest_of(path);
+        let (rows, faults) = manifest::read_rows(&manifest)?;
+        let mut checked = checked(&manifest, rows);
+        checked.faults.splice(0..0, faults);
+        Ok(checked)
+    }
+
+    fn from_rows(manifest: &Path, rows: Vec<ManifestRow>) -> Result<Dataset> {
+        let Checked { sound, faults } = checked(manifest, rows);
+        let Some(first) = faults.first() else {
+            return Ok(sound);
+        };
+        let more = match faults.len() - 1 {
+            0 => String::new(),
+            n => format!(" (and {n} more faults)"),
+        };
+        Err(Error::Dataset { path: manifest.to_owned(), reason: format!("{first}{more}") })
     }
 
     /// The photos in a folder and the folders below it ([`image_files`]), without any sketch, all in the training split.
@@ -201,7 +191,8 @@ impl Dataset {
         }
         let rows = files.into_iter().map(|path| {
             let id = format!("photo/{}", id_of(&path));
-            ManifestRow { instance: id.clone(), id, modality: Modality::Photo, split: Split::Train, path }
+            let (modality, split) = (Modality::Photo, Split::Train);
+            ManifestRow { instance: id.clone(), id, modality, split, path, further: Vec::new() }
         });
         let mut dataset = Dataset::from_rows(&folder.join(MANIFEST), rows.collect())?;
         dataset.manifest = folder.to_owned();
@@ -401,73 +392,76 @@ pub struct SamePhotos {
     pub is_across_splits: bool,
 }
 
-/// Reads the rows of a manifest as they stand, without applying the laws of a data set.
-///
-/// # Errors
-/// [`Error::Io`] and [`Error::Malformed`] with the line.
-pub fn read_manifest(manifest: &Path) -> Result<Vec<ManifestRow>> {
-    let file = std::fs::File::open(manifest).map_err(Error::io("read", manifest))?;
-    let mut reader = csv::Reader::from_reader(std::io::BufReader::new(file));
-    let malformed = |e: csv::Error| Error::malformed(manifest, e.to_string());
-    let headers = reader.headers().map_err(malformed)?;
-    if headers != vec!["id", "modality", "instance", "split", "path"] {
-        let got = headers.iter().collect::<Vec<_>>().join(",");
-        return Err(Error::malformed(
-            manifest,
-            format!("the first line is '{got}', expected 'id,modality,instance,split,path'"),
-        ));
-    }
-    reader.deserialize().collect::<std::result::Result<_, _>>().map_err(malformed)
+/// The manifest that a path means: itself, or the one in a folder.
+fn manifest_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(MANIFEST) } else { path.to_owned() }
 }
 
-/// Writes a manifest, sorted by id, atomically.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn write_manifest(manifest: &Path, rows: &[ManifestRow]) -> Result<()> {
-    let mut rows: Vec<&ManifestRow> = rows.iter().collect();
+/// Applies the laws to rows.
+fn checked(manifest: &Path, mut rows: Vec<ManifestRow>) -> Checked {
+    let mut faults = Vec::new();
+    let mut files = Files::of(manifest);
     rows.sort_by(|a, b| a.id.cmp(&b.id));
-    atomic::write_file(manifest, |out| {
-        let mut writer = csv::Writer::from_writer(out);
-        for row in rows {
-            writer.serialize(row).map_err(|e| Error::malformed(manifest, e.to_string()))?;
+    let repeated = rows.chunk_by(|a, b| a.id == b.id).filter(|same| same.len() > 1 && !same[0].id.is_empty());
+    faults.extend(repeated.map(|same| {
+        let times = if same.len() == 2 { "twice".to_owned() } else { format!("{} times", same.len()) };
+        format!("the id '{}' stands there {times}", same[0].id)
+    }));
+    rows.dedup_by(|later, first| later.id == first.id && !first.id.is_empty());
+    rows.retain(|row| {
+        let is_named = !row.id.is_empty() && !row.instance.is_empty();
+        if !is_named {
+            faults.push(format!("an id or instance is empty, at path '{}'", row.path.display()));
         }
-        writer.flush().map_err(Error::io("write", manifest))
-    })
-}
-
-fn existing_file(manifest: &Path, folder: &Path, row: &ManifestRow) -> Result<PathBuf> {
-    let path = folder.join(&row.path);
-    if path.is_file() {
-        return Ok(path);
-    }
-    if let Some(path) = in_another_form(folder, &row.path).filter(|path| path.is_file()) {
-        return Ok(path);
-    }
-    Err(Error::Dataset {
-        path: manifest.to_owned(),
-        reason: format!("the file of '{}' is missing: '{}'", row.id, path.display()),
-    })
-}
-
-/// The path whose names are those of `relative` in another form of Unicode, where there is one and no other: systems change
-/// the form of names when files are copied.
-fn in_another_form(folder: &Path, relative: &Path) -> Option<PathBuf> {
-    let mut path = folder.to_owned();
-    for name in relative.iter() {
-        if path.join(name).exists() {
-            path.push(name);
+        is_named
+    });
+    let mut photos: Vec<Photo> = Vec::new();
+    // The photo of each instance, and whether it is among the sound ones.
+    let mut photo_of_instance: HashMap<String, (ManifestRow, Option<usize>)> = HashMap::new();
+    for row in rows.iter().filter(|row| row.modality == Modality::Photo) {
+        if let Some((other, _)) = photo_of_instance.get(nfc(&row.instance).as_ref()) {
+            faults.push(format!(
+                "the instance '{}' has two photos, '{}' and '{}'; expected one",
+                row.instance, other.id, row.id
+            ));
             continue;
         }
-        let wanted = nfc(name.to_str()?);
-        let entries = std::fs::read_dir(&path).ok()?.filter_map(|entry| Some(entry.ok()?.file_name()));
-        let mut same = entries.filter(|entry| entry.to_str().is_some_and(|entry| nfc(entry) == wanted));
-        let (found, None) = (same.next()?, same.next()) else {
-            return None;
+        let place = match files.existing(row) {
+            Ok(path) => {
+                let (id, instance, labels) = (row.id.clone(), row.instance.clone(), row.labels());
+                photos.push(Photo { id, instance, split: row.split, path, labels });
+                Some(photos.len() - 1)
+            }
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
         };
-        path.push(found);
+        photo_of_instance.insert(nfc(&row.instance).into_owned(), (row.clone(), place));
     }
-    Some(path)
+    let mut sketches = Vec::new();
+    for row in rows.iter().filter(|row| row.modality == Modality::Sketch) {
+        let path = files.existing(row).map_err(|fault| faults.push(fault)).ok();
+        let Some((photo, place)) = photo_of_instance.get(nfc(&row.instance).as_ref()) else {
+            faults.push(format!(
+                "the sketch '{}' has no photo: none is of its instance '{}'",
+                row.id, row.instance
+            ));
+            continue;
+        };
+        if photo.split != row.split {
+            faults.push(format!(
+                "the sketch '{}' is in the {} split, its photo '{}' in the {} split",
+                row.id, row.split, photo.id, photo.split
+            ));
+        } else if let (Some(path), Some(photo)) = (path, *place) {
+            sketches.push(Sketch { id: row.id.clone(), path, photo });
+        }
+    }
+    if photo_of_instance.is_empty() {
+        faults.push("it has no photo".into());
+    }
+    Checked { sound: Dataset { manifest: manifest.to_owned(), photos, sketches }, faults }
 }
 
 /// The photos below `folder` as paths relative to it, sorted; [`PhotoFiles`] says what is one.

@@ -1,6 +1,8 @@
 //! From the bytes of an image file to the numbers that a network reads: the one path that training and serving
 //! share. Its parameters, [`Preprocess`], live in the model's card.
 
+use std::borrow::Cow;
+use std::io::Cursor;
 use std::path::Path;
 
 use ::image as codec;
@@ -12,6 +14,9 @@ use crate::{Error, Result};
 
 mod jpeg;
 mod kind;
+mod png;
+mod profile;
+mod webp;
 
 pub(crate) use kind::RAW;
 pub use kind::{HEAD_BYTES, Kind, advice};
@@ -103,6 +108,20 @@ fn read_at_most(path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
     read().map_err(failed)
 }
 
+/// A decoder of bytes in a format that may spend no more than the limits, or why there is none.
+fn open_decoder<'b>(
+    bytes: &'b [u8],
+    format: codec::ImageFormat,
+    limits: DecodeLimits,
+) -> std::result::Result<impl ImageDecoder + use<'b>, String> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    // Intermediate buffers of 16-bit RGBA take 8 bytes a pixel; twice that is room for any decoder.
+    let mut decoder_limits = codec::Limits::default();
+    decoder_limits.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 20));
+    reader.limits(decoder_limits);
+    reader.into_decoder().map_err(|e| format!("as {format:?}: {e}"))
+}
+
 fn too_long(origin: &str, limits: DecodeLimits) -> Error {
     let reason = format!(
         "it is longer than the {} bytes that an image of {} pixels, the limit, may take",
@@ -130,7 +149,8 @@ impl Rgb8Image {
     }
 
     /// Decodes a file: JPEG, PNG, WebP, GIF (first frame), BMP or TIFF (first page), recognised by its content. EXIF orientation is
-    /// applied, transparency is laid over white, grey becomes RGB, 16 bits a channel become 8.
+    /// applied, colours of another profile become sRGB, transparency is laid over white, grey becomes RGB, 16 bits a
+    /// channel become 8. A file whose pixels are all there is read, though its end is missing.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Image`] with the path where it is no such image, is damaged, or is over the limits.
@@ -177,20 +197,18 @@ impl Rgb8Image {
         if let Kind::OtherImage(format) = Kind::of(&bytes[..bytes.len().min(HEAD_BYTES)]) {
             return Err(error(advice(format)));
         }
-        let mut reader = ImageReader::new(std::io::Cursor::new(bytes))
-            .with_guessed_format()
-            .map_err(|e| error(e.to_string()))?;
-        let Some(format) = reader.format() else {
+        let Ok(format) = codec::guess_format(bytes) else {
             return Err(error("it is not a JPEG, PNG, WebP, GIF, BMP or TIFF file".into()));
         };
-        if format == codec::ImageFormat::Jpeg && !jpeg::is_whole(bytes) {
-            return Err(error("as Jpeg: it is cut off: the end-of-image marker is missing".into()));
-        }
-        // Intermediate buffers of 16-bit RGBA take 8 bytes a pixel; twice that is room for any decoder.
-        let mut decoder_limits = codec::Limits::default();
-        decoder_limits.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 20));
-        reader.limits(decoder_limits);
-        let mut decoder = reader.into_decoder().map_err(|e| error(format!("as {format:?}: {e}")))?;
+        let cut =
+            || error(format!("as {format:?}: it is cut off: its data end before the image's last pixel"));
+        let bytes = match format {
+            codec::ImageFormat::Png => png::with_end(bytes),
+            codec::ImageFormat::WebP if webp::is_cut(bytes) => return Err(cut()),
+            _ => Cow::Borrowed(bytes),
+        };
+        let with_end;
+        let mut decoder = open_decoder(&bytes, format, limits).map_err(error)?;
         let (width, height) = decoder.dimensions();
         let n_pixels = u64::from(width) * u64::from(height);
         if n_pixels == 0 {
@@ -202,10 +220,26 @@ impl Rgb8Image {
                 limits.max_pixels
             )));
         }
+        // After the size was checked, for the walk remembers something of each block of pixels.
+        let walked = (format == codec::ImageFormat::Jpeg).then(|| jpeg::walk(&bytes));
+        match walked.map(|walked| walked.extent) {
+            Some(jpeg::Extent::Cut) => return Err(cut()),
+            Some(jpeg::Extent::WithoutEnd(end)) => {
+                with_end = jpeg::with_end(&bytes[..end]);
+                decoder = open_decoder(&with_end, format, limits).map_err(error)?;
+            }
+            Some(jpeg::Extent::Whole) | None => {}
+        }
+        // A JPEG's decoder reads the headers anew when it is asked.
+        let may_have_profile = walked.is_none_or(|walked| walked.has_profile);
+        let profile = if may_have_profile { decoder.icc_profile().ok().flatten() } else { None };
         // A broken orientation tag must not cost the image: it is decoration of the file, not its content.
         let orientation = decoder.orientation().unwrap_or(codec::metadata::Orientation::NoTransforms);
         let mut decoded =
             DynamicImage::from_decoder(decoder).map_err(|e| error(format!("as {format:?}: {e}")))?;
+        if let Some(profile) = profile {
+            decoded = profile::to_srgb(decoded, &profile);
+        }
         decoded.apply_orientation(orientation);
         let (width, height) = (decoded.width(), decoded.height());
         if !decoded.color().has_alpha() {

@@ -1,13 +1,16 @@
 //! A pickle reader that runs nothing. Python's pickle format is a program for a stack machine; this one honours
 //! only the opcodes that build numbers, text, bytes and containers, and refuses every other opcode. What the program
 //! may name and call is a [`Vocabulary`] of its reader: torch's tensors for weights, NumPy's arrays for coordinates.
-//! Every other name is refused. Opcodes: Python's `pickletools` documentation.
+//! Every other name is refused. All protocols are read, 0 to 5, as Python 2 and 3 write them. Opcodes: Python's
+//! `pickletools` documentation.
 //!
 //! Containers and objects live in lists beside the stack and values refer to them by index, so that a value is small,
 //! is shared as in Python, and dropping one never recurses, however deep a hostile file nests it.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+
+mod text;
 
 /// A failure: what is wrong, at which byte of the stream.
 pub type PickleResult<T> = Result<T, String>;
@@ -55,6 +58,8 @@ pub enum Made<O> {
     Argument(usize),
     /// An empty dictionary.
     Dict,
+    /// Bytes.
+    Bytes(Vec<u8>),
 }
 
 /// A value and the machine that it belongs to, for a vocabulary to look into.
@@ -150,6 +155,11 @@ impl<O> Contents<O> {
         Value::Tuple(self.tuples.len() - 1)
     }
 
+    fn new_list(&mut self, items: Vec<Value>) -> Value {
+        self.lists.push(items);
+        Value::List(self.lists.len() - 1)
+    }
+
     fn new_dict(&mut self) -> Value {
         self.dicts.push(Vec::new());
         Value::Dict(self.dicts.len() - 1)
@@ -237,6 +247,11 @@ impl<'a, V: Vocabulary> Machine<'a, V> {
                 b'0' => {
                     pop(&mut stack, at)?;
                 }
+                // POP_MARK, DUP
+                b'1' => {
+                    since_mark(&mut stack, &mut marks, at)?;
+                }
+                b'2' => stack.push(top(&stack, at)?.clone()),
                 b'N' => stack.push(Value::None),
                 0x88 => stack.push(Value::Bool(true)),
                 0x89 => stack.push(Value::Bool(false)),
@@ -249,6 +264,18 @@ impl<'a, V: Vocabulary> Machine<'a, V> {
                     let bytes = self.take(length)?;
                     stack.push(long(bytes));
                 }
+                // LONG4
+                0x8b => {
+                    let length = u32::from_le_bytes(self.array()?) as usize;
+                    let bytes = self.take(length)?;
+                    stack.push(long(bytes));
+                }
+                // INT, LONG, FLOAT, STRING, UNICODE: a line of text each
+                b'I' => stack.push(self.value_of_line(at, text::int)?),
+                b'L' => stack.push(self.value_of_line(at, text::long)?),
+                b'F' => stack.push(self.value_of_line(at, text::float)?),
+                b'S' => stack.push(self.value_of_line(at, text::string)?),
+                b'V' => stack.push(self.value_of_line(at, text::unicode)?),
                 // BINFLOAT, big-endian
                 b'G' => stack.push(Value::Float(f64::from_be_bytes(self.array()?))),
                 // BINBYTES, SHORT_BINBYTES
@@ -260,14 +287,32 @@ impl<'a, V: Vocabulary> Machine<'a, V> {
                     let length = usize::from(self.take(1)?[0]);
                     stack.push(Value::Bytes(self.take(length)?.into()));
                 }
-                // BINUNICODE, SHORT_BINUNICODE, and the byte strings of Python 2
-                b'X' | b'T' => {
+                // BINBYTES8, BYTEARRAY8
+                0x8e | 0x96 => {
+                    let length = self.length_of_64_bits()?;
+                    stack.push(Value::Bytes(self.take(length)?.into()));
+                }
+                // BINUNICODE, SHORT_BINUNICODE, BINUNICODE8
+                b'X' => {
                     let length = u32::from_le_bytes(self.array()?) as usize;
                     stack.push(self.text(length, at)?);
                 }
-                0x8c | b'U' => {
+                0x8c => {
                     let length = usize::from(self.take(1)?[0]);
                     stack.push(self.text(length, at)?);
+                }
+                0x8d => {
+                    let length = self.length_of_64_bits()?;
+                    stack.push(self.text(length, at)?);
+                }
+                // BINSTRING, SHORT_BINSTRING: of Python 2
+                b'T' => {
+                    let length = u32::from_le_bytes(self.array()?) as usize;
+                    stack.push(text::text_or_bytes(self.take(length)?.to_vec()));
+                }
+                b'U' => {
+                    let length = usize::from(self.take(1)?[0]);
+                    stack.push(text::text_or_bytes(self.take(length)?.to_vec()));
                 }
                 b')' => stack.push(self.contents.new_tuple(Vec::new())),
                 b't' => {
@@ -281,16 +326,25 @@ impl<'a, V: Vocabulary> Machine<'a, V> {
                     let items: Vec<Value> = stack.drain(start..).collect();
                     stack.push(self.contents.new_tuple(items));
                 }
-                b']' => {
-                    self.contents.lists.push(Vec::new());
-                    stack.push(Value::List(self.contents.lists.len() - 1));
-                }
+                // EMPTY_LIST, EMPTY_SET: a set's order is that of the file
+                b']' | 0x8f => stack.push(self.contents.new_list(Vec::new())),
                 b'}' => stack.push(self.contents.new_dict()),
+                // LIST, FROZENSET, DICT: of all since the mark
+                b'l' | 0x91 => {
+                    let items = since_mark(&mut stack, &mut marks, at)?;
+                    stack.push(self.contents.new_list(items));
+                }
+                b'd' => {
+                    let items = since_mark(&mut stack, &mut marks, at)?;
+                    stack.push(self.contents.new_dict());
+                    self.set_items(&stack, items, at)?;
+                }
                 b'a' => {
                     let item = pop(&mut stack, at)?;
                     self.append(&stack, vec![item], at)?;
                 }
-                b'e' => {
+                // APPENDS, ADDITEMS
+                b'e' | 0x90 => {
                     let items = since_mark(&mut stack, &mut marks, at)?;
                     self.append(&stack, items, at)?;
                 }
@@ -302,6 +356,15 @@ impl<'a, V: Vocabulary> Machine<'a, V> {
                 b'u' => {
                     let items = since_mark(&mut stack, &mut marks, at)?;
                     self.set_items(&stack, items, at)?;
+                }
+                // PUT, GET: a line of text
+                b'p' => {
+                    let index = text::place(self.line(at)?).map_err(|e| format!("at byte {at}: {e}"))?;
+                    memo.insert(index, top(&stack, at)?.clone());
+                }
+                b'g' => {
+                    let index = text::place(self.line(at)?).map_err(|e| format!("at byte {at}: {e}"))?;
+                    stack.push(recall(&memo, index, at)?);
                 }
                 // BINPUT, LONG_BINPUT, MEMOIZE
                 b'q' => {
@@ -325,8 +388,8 @@ impl<'a, V: Vocabulary> Machine<'a, V> {
                 }
                 // GLOBAL: two lines
                 b'c' => {
-                    let module = self.line(at)?;
-                    let name = self.line(at)?;
+                    let module = self.name(at)?;
+                    let name = self.name(at)?;
                     stack.push(self.global(&module, &name, at)?);
                 }
                 // STACK_GLOBAL
@@ -344,7 +407,12 @@ impl<'a, V: Vocabulary> Machine<'a, V> {
                     let object = self.vocabulary.persistent(id).map_err(|e| format!("at byte {at}: {e}"))?;
                     stack.push(self.contents.new_object(object));
                 }
-                b'R' => {
+                // NEXT_BUFFER, READONLY_BUFFER
+                0x97 | 0x98 => {
+                    return Err(format!("what byte {at} is of lies in a buffer outside of the file"));
+                }
+                // REDUCE, NEWOBJ
+                b'R' | 0x81 => {
                     let (arguments, function) = (pop(&mut stack, at)?, pop(&mut stack, at)?);
                     let value = self.call(&function, &arguments, at)?;
                     stack.push(value);
@@ -398,14 +466,39 @@ impl<'a, V: Vocabulary> Machine<'a, V> {
         Ok(Value::Text(text.map_err(|_not_utf8| format!("text at byte {at} is not UTF-8"))?.into()))
     }
 
-    fn line(&mut self, at: usize) -> PickleResult<String> {
-        // A module's or function's name is short; a stream without a line's end must not be searched whole.
+    /// The line here, without its end.
+    fn line(&mut self, at: usize) -> PickleResult<&'a [u8]> {
         let rest = &self.bytes[self.position..];
-        let length = rest.iter().take(256).position(|&byte| byte == b'\n');
-        let length = length.ok_or_else(|| format!("the name at byte {at} has no end"))?;
-        let text = String::from_utf8_lossy(&rest[..length]).into_owned();
+        let length = rest.iter().position(|&byte| byte == b'\n');
+        let length = length.ok_or_else(|| format!("the line at byte {at} has no end"))?;
         self.position += length + 1;
-        Ok(text)
+        Ok(&rest[..length])
+    }
+
+    fn value_of_line(
+        &mut self,
+        at: usize,
+        parse: impl Fn(&[u8]) -> PickleResult<Value>,
+    ) -> PickleResult<Value> {
+        let line = self.line(at)?;
+        // On Windows, Python 2 wrote text files where it was not asked for bytes.
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        parse(line).map_err(|reason| format!("at byte {at}: {reason}"))
+    }
+
+    /// A module's or a function's name: a short line.
+    fn name(&mut self, at: usize) -> PickleResult<String> {
+        let line = self.line(at)?;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.len() > 255 {
+            return Err(format!("the name at byte {at} has {} bytes, expected at most 255", line.len()));
+        }
+        Ok(String::from_utf8_lossy(line).into_owned())
+    }
+
+    fn length_of_64_bits(&mut self) -> PickleResult<usize> {
+        // A length that this machine's memory cannot have is longer than the file.
+        Ok(usize::try_from(u64::from_le_bytes(self.array()?)).unwrap_or(usize::MAX))
     }
 
     fn append(&mut self, stack: &[Value], items: Vec<Value>, at: usize) -> PickleResult<()> {
@@ -452,6 +545,7 @@ impl<'a, V: Vocabulary> Machine<'a, V> {
         match self.vocabulary.call(function, values).map_err(|e| format!("at byte {at}: {e}"))? {
             Made::Object(object) => Ok(self.contents.new_object(object)),
             Made::Dict => Ok(self.contents.new_dict()),
+            Made::Bytes(bytes) => Ok(Value::Bytes(bytes.into())),
             Made::Argument(index) => {
                 let items = self.contents.tuple(arguments).unwrap_or_default();
                 items.get(index).cloned().ok_or_else(|| underflow(at))

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sketchfind_core::dataset::{Dataset, MANIFEST, Split, image_files, read_manifest};
+use sketchfind_core::dataset::{
+    Dataset, MANIFEST, ManifestRow, Split, image_files, read_manifest, write_manifest,
+};
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_core::photo_files::{Exclude, PhotoFiles};
 
@@ -68,7 +70,7 @@ fn each_law_has_its_refusal() {
         ("p,photo,,train,a.png\n", "an id or instance is empty"),
         ("p,painting,x,train,a.png\n", "painting"),
         ("p,photo,x,validation,a.png\n", "validation"),
-        ("p,photo,x,train\n", "line: 2"),
+        ("p,photo,x,train\n", "line 2: it has 4 fields, expected 5"),
     ] {
         let message = refusal(rows);
         assert!(message.contains(part), "{rows:?}: {message}");
@@ -288,4 +290,71 @@ fn images_are_found_below_a_folder_in_order() {
         image_files(folder.path()).unwrap().iter().map(|path| path.to_string_lossy().into_owned()).collect();
     assert_eq!(found, ["a.webp", "b/1.png", "b/2.JPG"]);
     assert!(image_files(&folder.path().join("nowhere")).is_err());
+}
+
+#[test]
+fn a_check_goes_on_to_the_last_fault() {
+    let folder = folder_with(&format!(
+        "{HEADER}p,photo,x,train,a.png\np,photo,y,train,b.png\nq,photo,x,train,b.png\n\
+         r,photo,z,train,nowhere.png\ns,sketch,z,train,c.png\nt,sketch,x,test,c.png\nu,sketch,none,train,c.png\n\
+         v,painting,x,train,c.png\nw,sketch,x,train\n,photo,o,train,c.png\nx,sketch,x,train,C.PNG\n"
+    ));
+    let checked = Dataset::check(folder.path()).unwrap();
+    for part in [
+        "line 9: the modality is 'painting'",
+        "line 10: it has 4 fields, expected 5",
+        "the id 'p' stands there twice",
+        "an id or instance is empty",
+        "the instance 'x' has two photos, 'p' and 'q'",
+        "the file of 'r' is missing",
+        "'t' is in the test split",
+        "the sketch 'u' has no photo",
+        "the file of 'x' is missing: ",
+    ] {
+        assert!(checked.faults.iter().any(|fault| fault.contains(part)), "{part}: {:#?}", checked.faults);
+    }
+    assert_eq!(checked.faults.len(), 9, "{:#?}", checked.faults);
+    // What is sound stays for the check of its images.
+    assert_eq!(checked.sound.photos().iter().map(|photo| photo.id.as_str()).collect::<Vec<_>>(), ["p"]);
+    let case = checked.faults.iter().find(|fault| fault.contains("'x' is missing")).unwrap();
+    assert!(case.contains("'c.png' is there, in another case"), "{case}");
+    let rows = "p,photo,x,train,nowhere.png\nq,photo,y,train,nowhere.png\n";
+    assert!(refusal(rows).contains("(and 1 more faults)"));
+    // A whole one has none.
+    let folder = folder_with(&format!("{HEADER}p,photo,x,train,a.png\n"));
+    assert!(Dataset::check(folder.path()).unwrap().faults.is_empty());
+}
+
+#[test]
+fn further_columns_are_labels() {
+    let folder = folder_with(
+        "brand,id,modality,instance,split,path,label,colour,\nÉclair,p,photo,x,train,a.png,sale,red,\n\
+         ,q,photo,y,train,b.png,,blue ; dark,\n",
+    );
+    let dataset = Dataset::load(folder.path()).unwrap();
+    assert_eq!(dataset.photos()[0].labels, ["brand=Éclair", "sale", "colour=red"]);
+    assert_eq!(dataset.photos()[1].labels, ["colour=blue ; dark"]);
+    // They come back as they were written.
+    let rows = read_manifest(&folder.path().join(MANIFEST)).unwrap();
+    let again = folder.path().join("again.csv");
+    write_manifest(&again, &rows).unwrap();
+    let labels = |rows: &[ManifestRow]| {
+        let mut labels: Vec<_> = rows.iter().flat_map(ManifestRow::labels).collect();
+        labels.sort();
+        labels
+    };
+    assert_eq!(labels(&read_manifest(&again).unwrap()), labels(&rows));
+    for (header, part) in [
+        ("id,modality,instance,split,path,colour,colour", "'colour' stands in the first line twice"),
+        ("id;modality;instance;split;path", "parted otherwise than by commas"),
+        ("id,modality,instance,split", "expected 'id,modality,instance,split,path'"),
+    ] {
+        let message = Dataset::load(folder_with(&format!("{header}\n")).path()).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+    let message = refusal("p,photo,x,train,a.png,red\n");
+    assert!(message.contains("6 fields, expected 5"), "{message}");
+    let folder = folder_with("id,modality,instance,split,path,\np,photo,x,train,a.png,red\n");
+    let message = Dataset::load(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("'red' stands in a column without a name"), "{message}");
 }

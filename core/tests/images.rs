@@ -112,21 +112,104 @@ fn what_is_no_image_says_so() {
     ));
 }
 
-/// A decoder that fills a missing half with grey would make a wrong embedding of it.
+/// Every way of coding a JPEG that is at hand.
+fn jpegs() -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(reference("jpegs"))
+        .unwrap()
+        .map(|entry| format!("jpegs/{}", entry.unwrap().file_name().to_str().unwrap()))
+        .collect();
+    names.extend(["colour.jpg", "progressive.jpg", "grey.jpg", "orientation6.jpg"].map(str::to_owned));
+    names
+}
+
+const END_OF_JPEG: &[u8] = &[0xff, 0xd9];
+const END_OF_PNG: &[u8] = b"\0\0\0\0IEND\xaeB\x60\x82";
+const END_OF_GIF: &[u8] = b";";
+
+fn decoded(bytes: &[u8]) -> Result<Rgb8Image, Error> {
+    Rgb8Image::decode(bytes, "given", DecodeLimits::ORDINARY)
+}
+
+/// A decoder that fills what is missing with grey would make a wrong embedding of it. Whatever stands behind the cut: the
+/// file's end, an end marker that a tool put there, or the zeros of a download that reserved its space first.
 #[test]
-fn a_file_that_is_cut_is_refused_wherever_it_is_cut() {
-    for name in ["colour.jpg", "progressive.jpg", "rgb.png", "rgb.tiff", "lzw.tif"] {
-        let whole = std::fs::read(reference(name)).unwrap();
-        assert!(Rgb8Image::decode(&whole, name, DecodeLimits::ORDINARY).is_ok());
-        for length in 0..whole.len() - 1 {
-            // A PNG's pixels end before its last chunk, which holds nothing.
-            if name.ends_with(".png") && length + 12 >= whole.len() {
-                continue;
+fn a_jpeg_that_is_cut_is_refused_wherever_it_is_cut_and_whatever_follows() {
+    for name in jpegs() {
+        let whole = std::fs::read(reference(&name)).unwrap();
+        assert!(whole.ends_with(END_OF_JPEG) && decoded(&whole).is_ok(), "{name}");
+        for length in 0..whole.len() - END_OF_JPEG.len() {
+            let cut = &whole[..length];
+            let zeros = vec![0; whole.len() - length];
+            for (what, rest) in [("", &[][..]), ("an end marker", END_OF_JPEG), ("zeros", &zeros)] {
+                let read = decoded(&[cut, rest].concat());
+                assert!(read.is_err(), "{length} of {} bytes of {name} and {what}", whole.len());
             }
-            let cut = Rgb8Image::decode(&whole[..length], name, DecodeLimits::ORDINARY);
-            assert!(cut.is_err(), "{length} of {} bytes of {name}", whole.len());
+        }
+        let message = decoded(&whole[..whole.len() - 9]).unwrap_err().to_string();
+        assert!(message.contains("cut off"), "{message}");
+    }
+}
+
+#[test]
+fn a_jpeg_without_its_end_marker_has_all_its_pixels() {
+    for name in jpegs() {
+        let whole = std::fs::read(reference(&name)).unwrap();
+        let data = &whole[..whole.len() - END_OF_JPEG.len()];
+        let expected = decoded(&whole).unwrap();
+        let zeros = [data, &[0; 512]].concat();
+        for (what, bytes) in [("nothing", data), ("half of it", &whole[..whole.len() - 1]), ("zeros", &zeros)]
+        {
+            assert!(decoded(bytes).unwrap() == expected, "{name} with {what} in place of its end marker");
+        }
+        // What a camera puts behind the end does not matter, such as a second image.
+        assert!(decoded(&[&whole, &whole[..40]].concat()).unwrap() == expected, "{name}");
+    }
+}
+
+/// A PNG's pixels end before its last chunk, a GIF's before its last byte.
+#[test]
+fn other_formats_are_cut_where_their_pixels_are() {
+    for (name, end) in [
+        ("rgb.png", END_OF_PNG),
+        ("palette.png", END_OF_PNG),
+        ("grey16.png", END_OF_PNG),
+        ("frames.gif", END_OF_GIF),
+        ("lossy.webp", &[]),
+        ("lossless.webp", &[]),
+        ("lossless_alpha.webp", &[]),
+        ("rgb.bmp", &[]),
+    ] {
+        let whole = std::fs::read(reference(name)).unwrap();
+        let expected = decoded(&whole).unwrap();
+        assert!(whole.ends_with(end));
+        let n_needed = match name {
+            // A chunk of an odd length has a byte behind it that is nothing.
+            "lossless_alpha.webp" => whole.len() - 1,
+            _ => whole.len() - end.len(),
+        };
+        assert!(decoded(&whole[..n_needed]).is_ok_and(|image| image == expected), "{name} without its end");
+        for length in 0..n_needed {
+            for rest in [&[][..], end] {
+                let read = decoded(&[&whole[..length], rest].concat());
+                // Of a second frame nothing is read.
+                let has_frame = name == "frames.gif" && read.as_ref().is_ok_and(|image| *image == expected);
+                assert!(
+                    read.is_err() || has_frame,
+                    "{length} of {} bytes of {name} and {rest:?}",
+                    whole.len()
+                );
+            }
         }
     }
+    for name in ["rgb.tiff", "lzw.tif"] {
+        let whole = std::fs::read(reference(name)).unwrap();
+        assert!(decoded(&whole).is_ok());
+        for length in 0..whole.len() - 1 {
+            assert!(decoded(&whole[..length]).is_err(), "{length} of {} bytes of {name}", whole.len());
+        }
+    }
+    let gif = std::fs::read(reference("frames.gif")).unwrap();
+    assert!(decoded(&gif[..gif.len() / 3]).is_err());
 }
 
 /// A file of a few bytes that claims 60,000 x 60,000 pixels is refused for its size, before they are allocated.
@@ -253,5 +336,71 @@ fn pixels_and_tensors_are_of_one_path() {
                 assert_eq!(tensor[channel * area + place], normalised);
             }
         }
+    }
+}
+
+fn same_as_reference(names: &str, tolerance: impl Fn(&str) -> u8) {
+    let names = listed(names);
+    assert!(names.len() >= 8);
+    for name in names {
+        let image = open(&format!("profiles/{name}"));
+        let expected = std::fs::read(reference(&format!("profiles/{name}.rgb"))).unwrap();
+        let (size, expected) = expected.split_at(8);
+        assert_eq!(size, [image.width().to_le_bytes(), image.height().to_le_bytes()].concat(), "{name}");
+        let largest = image.pixels().iter().zip(expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(largest <= tolerance(&name), "{name}: {largest} apart");
+    }
+}
+
+/// As LittleCMS does it, within one level; of a JPEG besides what its decoders may differ by.
+#[test]
+fn colours_of_wide_gamuts_become_srgb() {
+    same_as_reference("profiles/converted.txt", |name| if name.ends_with(".jpg") { 4 } else { 1 });
+    // They are other colours than the numbers say without the profile.
+    let without = open("profiles/no_profile.png");
+    for name in ["display_p3.png", "adobe_rgb.png", "pro_photo.png"] {
+        let with = open(&format!("profiles/{name}"));
+        let largest = with.pixels().iter().zip(without.pixels()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(largest > 20, "{name}: {largest}");
+    }
+}
+
+#[test]
+fn what_is_srgb_or_has_no_profile_of_its_colours_stays_to_the_bit() {
+    same_as_reference("profiles/kept.txt", |_| 0);
+}
+
+/// A profile is a file of its own, from anywhere: bytes of it are changed, in a PNG whose checksums fit.
+#[test]
+fn damaged_profiles_never_panic_and_never_cost_the_image() {
+    let icc = std::fs::read(reference("profiles/display_p3.icc")).unwrap();
+    let png = std::fs::read(reference("rgb.png")).unwrap();
+    let with_profile = |icc: &[u8]| {
+        // Behind the header: a keyword, no compression to speak of (one stored block), the checksum of zlib.
+        let (a, b) = icc.iter().fold((1_u32, 0_u32), |(a, b), &byte| {
+            let a = (a + u32::from(byte)) % 65521;
+            (a, (b + a) % 65521)
+        });
+        let n = icc.len() as u16;
+        let mut content = b"iCCPx\0\0\x78\x01\x01".to_vec();
+        content.extend(n.to_le_bytes().into_iter().chain((!n).to_le_bytes()));
+        content.extend(icc.iter().copied().chain((b << 16 | a).to_be_bytes()));
+        let length = (content.len() as u32 - 4).to_be_bytes();
+        let checksum = crc32(&content).to_be_bytes();
+        [&png[..33], &length, &content, &checksum, &png[33..]].concat()
+    };
+    let (plain, whole) = (decoded(&png).unwrap(), decoded(&with_profile(&icc)).unwrap());
+    assert!(plain != whole, "the profile is found");
+    (0..icc.len()).for_each(|end| {
+        decoded(&with_profile(&icc[..end])).unwrap();
+    });
+    let mut stream = Stream::new(1, "profiles", &[]);
+    for _ in 0..3000 {
+        let mut icc = icc.clone();
+        for _ in 0..=stream.below(4) {
+            let position = stream.below(icc.len());
+            icc[position] = stream.bits() as u8;
+        }
+        decoded(&with_profile(&icc)).unwrap();
     }
 }

@@ -64,6 +64,8 @@ pub struct Found {
     pub layout: Layout,
     /// Photos and sketches.
     pub entries: Vec<Entry>,
+    /// What further columns of a manifest say of an image, by its id in the data set: their names and values.
+    pub further: BTreeMap<String, Vec<(String, String)>>,
     /// What people said, where the download has it.
     pub triplets: Vec<HumanTriplet>,
     /// What a user should know: what was left out, and why.
@@ -95,6 +97,7 @@ impl Found {
                 let id = format!("{folder}/{}", entry.name);
                 ManifestRow {
                     path: PathBuf::from(format!("{id}.{ending}")),
+                    further: self.further.get(&id).cloned().unwrap_or_default(),
                     id,
                     modality: entry.modality,
                     instance: entry.instance.clone(),

@@ -88,7 +88,7 @@ impl Layout {
     fn is_in(self, dir: &Path) -> Result<bool> {
         match self {
             Layout::Plain => plain::is_in(dir),
-            Layout::Manifest => Ok(dir.join("manifest.csv").is_file()),
+            Layout::Manifest => Ok(file(dir, "manifest.csv").is_some()),
             Layout::QmulV1 => Ok(qmul_v1::is_in(dir)),
             Layout::QmulV1Arrays => arrays::is_in(dir),
             Layout::QmulV2 => qmul_v2::is_in(dir),
@@ -146,16 +146,16 @@ impl Default for Options {
     }
 }
 
-/// Reads the folder `dir` in a layout, or in the one layout that it is recognised to have.
+/// Reads the folder `dir` in a layout, or in the one layout that it is recognised to have. Where the download lies in the
+/// one folder of it that has the layout, as archives are unpacked, that is read, with a note. Names of folders and files are
+/// known in any case.
 ///
 /// # Errors
 /// [`Error::Dataset`] where it has no or several layouts, a file that it should have is missing, or a sketch cannot be
 /// paired; [`Error::Io`] and [`Error::Malformed`] where a file cannot be read.
 pub fn find(dir: &Path, layout: Option<Layout>, options: &Options) -> Result<Found> {
-    let layout = match layout {
-        Some(layout) => layout,
-        None => recognise(dir)?,
-    };
+    let (layout, deeper) = recognise(dir, layout)?;
+    let dir = deeper.as_deref().unwrap_or(dir);
     let found = match layout {
         Layout::Plain => plain::read(dir, options),
         Layout::Manifest => manifest::read(dir),
@@ -166,6 +166,9 @@ pub fn find(dir: &Path, layout: Option<Layout>, options: &Options) -> Result<Fou
         Layout::Sketchy => sketchy::read(dir, options),
     };
     let mut found = found?;
+    if let Some(deeper) = &deeper {
+        found.notes.push(format!("it lies one folder deeper, in '{}'", deeper.display()));
+    }
     let version = match layout {
         Layout::QmulV1 | Layout::QmulV1Arrays => Some("V1"),
         Layout::QmulV2 | Layout::QmulV2Strokes => Some("V2"),
@@ -181,23 +184,84 @@ pub fn find(dir: &Path, layout: Option<Layout>, options: &Options) -> Result<Fou
     Ok(found)
 }
 
-fn recognise(dir: &Path) -> Result<Layout> {
-    std::fs::read_dir(dir).map_err(Error::io("read", dir))?;
-    let mut fitting = Vec::new();
-    for layout in Layout::ALL {
-        if layout.is_in(dir)? {
-            fitting.push(layout);
-        }
+/// The layout that `dir` or one folder in it has, of all or of one that is named, and that folder.
+fn recognise(dir: &Path, named: Option<Layout>) -> Result<(Layout, Option<PathBuf>)> {
+    // A manifest may be named itself.
+    if let (Some(layout), true) = (named, dir.is_file()) {
+        return Ok((layout, None));
     }
+    std::fs::read_dir(dir).map_err(Error::io("read", dir))?;
+    let candidates = named.map_or(Layout::ALL.to_vec(), |layout| vec![layout]);
+    let fitting_in = |dir: &Path| -> Result<Vec<Layout>> {
+        let mut fitting = Vec::new();
+        for layout in &candidates {
+            if layout.is_in(dir)? {
+                fitting.push(*layout);
+            }
+        }
+        Ok(fitting)
+    };
+    let fitting = fitting_in(dir)?;
     let list = |layouts: &[Layout]| {
         let said = layouts.iter().map(|layout| format!("{layout} ({})", layout.describe()));
         said.collect::<Vec<_>>().join("; ")
     };
     match fitting[..] {
-        [layout] => Ok(layout),
-        [] => Err(broken(dir, format!("it has no known layout, expected one of: {}", list(&Layout::ALL)))),
-        _ => Err(broken(dir, format!("it has several layouts, name one: {}", list(&fitting)))),
+        [layout] => return Ok((layout, None)),
+        [] => {}
+        _ if named.is_some() => {}
+        _ => return Err(broken(dir, format!("it has several layouts, name one: {}", list(&fitting)))),
     }
+    let mut deeper = Vec::new();
+    for folder in folders_in(dir)? {
+        // What cannot be told apart there is no reason to refuse what is asked for here.
+        deeper.extend(
+            fitting_in(&folder).unwrap_or_default().into_iter().map(|layout| (layout, folder.clone())),
+        );
+    }
+    let expected = match named {
+        Some(layout) => format!("it has not the layout {layout}, expected {}", layout.describe()),
+        None => format!("it has no known layout, expected one of: {}", list(&Layout::ALL)),
+    };
+    match &deeper[..] {
+        [(layout, folder)] => Ok((*layout, Some(folder.clone()))),
+        [] => {
+            let hint = match far_below(dir, &fitting_in)? {
+                Some(folder) => format!("; hint: '{}' has one, name that", folder.display()),
+                None => String::new(),
+            };
+            Err(broken(dir, format!("{expected}{hint}")))
+        }
+        several => {
+            let said = several.iter().map(|(layout, folder)| format!("'{}' ({layout})", folder.display()));
+            let said = said.collect::<Vec<_>>().join(", ");
+            Err(broken(dir, format!("{expected}; hint: several folders in it have one, name one: {said}")))
+        }
+    }
+}
+
+/// The folders in `dir`, without those that an archive tool of macOS adds, which are copies without content.
+fn folders_in(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = children(dir)?;
+    folders.retain(|path| path.is_dir() && name_of(path) != "__MACOSX");
+    Ok(folders)
+}
+
+/// The first folder two or three levels below `dir` that has a layout. Few are looked at: a download is no disk.
+fn far_below(dir: &Path, fitting_in: &dyn Fn(&Path) -> Result<Vec<Layout>>) -> Result<Option<PathBuf>> {
+    const MOST: usize = 1000;
+    let mut level = folders_in(dir)?;
+    for _ in 0..2 {
+        let below: Vec<PathBuf> =
+            level.iter().take(MOST).flat_map(|folder| folders_in(folder).unwrap_or_default()).collect();
+        let found =
+            below.iter().take(MOST).find(|folder| fitting_in(folder).is_ok_and(|found| !found.is_empty()));
+        if let Some(found) = found {
+            return Ok(Some(found.clone()));
+        }
+        level = below;
+    }
+    Ok(None)
 }
 
 fn broken(path: &Path, reason: String) -> Error {
@@ -205,7 +269,14 @@ fn broken(path: &Path, reason: String) -> Error {
 }
 
 fn found(layout: Layout, entries: Vec<Entry>, options: &Options) -> Found {
-    Found { layout, entries, triplets: Vec::new(), notes: Vec::new(), raster: options.raster }
+    Found {
+        layout,
+        entries,
+        further: BTreeMap::new(),
+        triplets: Vec::new(),
+        notes: Vec::new(),
+        raster: options.raster,
+    }
 }
 
 /// The folders and files in `dir`, sorted by name; hidden ones are left out.
@@ -225,9 +296,25 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The first of some folders that is there.
+/// The first of some folders that is there, in any case.
 fn folder(dir: &Path, names: &[&str]) -> Option<PathBuf> {
-    names.iter().map(|name| dir.join(name)).find(|path| path.is_dir())
+    names.iter().filter_map(|name| in_any_case(dir, name)).find(|path| path.is_dir())
+}
+
+/// The file called `name`, in any case.
+fn file(dir: &Path, name: &str) -> Option<PathBuf> {
+    in_any_case(dir, name).filter(|path| path.is_file())
+}
+
+/// What is called `name` in `dir`, or else the one entry that is called so in another case.
+fn in_any_case(dir: &Path, name: &str) -> Option<PathBuf> {
+    let path = dir.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    let mut found = children(dir).unwrap_or_default();
+    found.retain(|path| name_of(path).eq_ignore_ascii_case(name));
+    if found.len() == 1 { found.pop() } else { None }
 }
 
 /// Image files below `dir` by name: the path relative to it, without ending. Two files of one name are an error.

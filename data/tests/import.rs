@@ -397,3 +397,80 @@ fn human_triplets_come_along_and_are_checked() {
         "{message}"
     );
 }
+
+/// Archives are unpacked into a folder of their own, and file systems and tools change the case of names.
+#[test]
+fn a_download_one_folder_deeper_or_in_another_case_is_recognised() {
+    for (files, layout) in [
+        (
+            &[
+                "shoes/photo/train/a.png",
+                "shoes/photo/test/b.png",
+                "shoes/sketch/train/a_1.png",
+                "shoes/sketch/test/b.png",
+            ][..],
+            Layout::Plain,
+        ),
+        (
+            &["Photo/Train/a.png", "Photo/Test/b.png", "SKETCH/train/a_1.png", "SKETCH/TEST/b.png"],
+            Layout::Plain,
+        ),
+        (
+            &[
+                "x/Train/Images/1.png",
+                "x/Train/Sketches/1.png",
+                "x/test/images/2.png",
+                "x/test/sketches/2.png",
+                "__MACOSX/x/1.png",
+            ],
+            Layout::QmulV1,
+        ),
+        (
+            &["256X256/Photo/TX_000000000000/cat/n1.png", "256X256/Sketch/TX_000000000000/cat/n1-1.png"],
+            Layout::Sketchy,
+        ),
+    ] {
+        let download = Download::new(files);
+        let options = Options { test_share: Some(0.5), ..Options::default() };
+        let (found, dataset, _out) = import(download.path(), layout, &options);
+        assert!(!dataset.sketches().is_empty());
+        let is_deeper = files[0].starts_with("shoes") || files[0].starts_with("x/");
+        assert_eq!(found.notes.iter().any(|note| note.contains("one folder deeper")), is_deeper, "{files:?}");
+        // Named, it is found there too.
+        assert_eq!(find(download.path(), Some(layout), &options).unwrap().entries.len(), found.entries.len());
+    }
+    let lists = |folder: &str| {
+        Download::new(&[&format!("{folder}SHOEV2_PHOTO/11.png"), &format!("{folder}ShoeV2_Sketch/11_1.png")])
+            .text(&format!("{folder}Photo_Train.txt"), "11\n")
+            .text(&format!("{folder}PHOTO_TEST.TXT"), "")
+    };
+    for folder in ["", "ShoeV2/"] {
+        import(lists(folder).path(), Layout::QmulV2, &Options::default());
+    }
+    let download = Download::new(&["set/a.png", "set/b.png"]).text(
+        "set/Manifest.CSV",
+        "id,modality,instance,split,path,colour\nphoto/1,photo,1,train,a.png,red\ns,sketch,1,train,b.png,\n",
+    );
+    let (_, dataset, _out) = import(download.path(), Layout::Manifest, &Options::default());
+    assert_eq!(dataset.photos()[0].labels, ["colour=red"]);
+}
+
+#[test]
+fn a_download_that_lies_elsewhere_is_hinted_at() {
+    let set = ["photo/a.png", "sketch/a.png"];
+    let at = |folders: &[&str]| {
+        let files: Vec<String> =
+            folders.iter().flat_map(|folder| set.map(|file| format!("{folder}/{file}"))).collect();
+        Download::new(&files.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let message = refusal(at(&["one", "two"]).path(), &Options::default());
+    assert!(
+        message.contains("hint") && message.contains("one' (plain)") && message.contains("two'"),
+        "{message}"
+    );
+    let message = refusal(at(&["far/away"]).path(), &Options::default());
+    assert!(message.contains("far/away' has one, name that"), "{message}");
+    let download = at(&["one"]);
+    let message = find(download.path(), Some(Layout::Sketchy), &Options::default()).unwrap_err().to_string();
+    assert!(message.contains("not the layout sketchy") && message.contains("tx_*"), "{message}");
+}

@@ -30,8 +30,8 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Weights do not fit a network. All differences are listed at once.
-    #[error("weights do not fit the network '{network}':{}", list_differences(.missing, .misshapen, .unexpected))]
+    /// Weights do not fit a network. Its text has some of the differences of each kind, [`Error::differences`] all.
+    #[error("weights do not fit the network '{network}':{}", some_differences(.missing, .misshapen, .unexpected))]
     WeightsDoNotFit {
         /// The network.
         network: String,
@@ -91,14 +91,56 @@ impl Error {
     pub fn weights_file(path: &Path, reason: impl Into<String>) -> Error {
         Error::WeightsFile { path: path.to_owned(), reason: reason.into() }
     }
+
+    /// All differences between weights and a network that they do not fit, a line each; nothing for another error.
+    pub fn differences(&self) -> Option<String> {
+        let Error::WeightsDoNotFit { missing, misshapen, unexpected, .. } = self else {
+            return None;
+        };
+        let lines = kinds(missing, misshapen, unexpected)
+            .into_iter()
+            .flat_map(|(title, names)| names.iter().map(move |name| format!("{title}: {name}\n")));
+        Some(lines.collect())
+    }
+
+    /// How many differences are left out of the text of this error.
+    pub fn n_differences_untold(&self) -> usize {
+        let Error::WeightsDoNotFit { missing, misshapen, unexpected, .. } = self else {
+            return 0;
+        };
+        kinds(missing, misshapen, unexpected).iter().map(|(_, names)| names.len().saturating_sub(TOLD)).sum()
+    }
 }
 
-fn list_differences(missing: &[String], misshapen: &[String], unexpected: &[String]) -> String {
+type Kinds<'e> = [(&'static str, &'e [String]); 3];
+
+fn kinds<'e>(missing: &'e [String], misshapen: &'e [String], unexpected: &'e [String]) -> Kinds<'e> {
+    [("missing", missing), ("misshapen", misshapen), ("unexpected", unexpected)]
+}
+
+/// How many names of a kind an error tells.
+const TOLD: usize = 4;
+
+fn some_differences(missing: &[String], misshapen: &[String], unexpected: &[String]) -> String {
     let mut text = String::new();
-    for (title, names) in [("missing", missing), ("misshapen", misshapen), ("unexpected", unexpected)] {
-        if !names.is_empty() {
-            text.push_str(&format!("\n  {title} ({}): {}", names.len(), names.join(", ")));
+    for (title, names) in kinds(missing, misshapen, unexpected) {
+        if names.is_empty() {
+            continue;
+        }
+        // A name comes from a file and may be of any length.
+        let told: Vec<String> = names.iter().take(TOLD).map(|name| shortened(name)).collect();
+        text.push_str(&format!("\n  {title} ({}): {}", names.len(), told.join(", ")));
+        if names.len() > TOLD {
+            text.push_str(&format!(" and {} more", names.len() - TOLD));
         }
     }
     text
+}
+
+fn shortened(name: &str) -> String {
+    const LONGEST: usize = 120;
+    if name.chars().count() <= LONGEST {
+        return name.to_owned();
+    }
+    format!("{}...", name.chars().take(LONGEST).collect::<String>())
 }

@@ -9,11 +9,13 @@ use crate::network::{self, HEAD, Head, Network, Op};
 use crate::{Error, Result, onnx};
 
 mod checkpoint;
+pub(crate) mod mistaken;
 mod safetensors_file;
 pub mod start;
 pub mod tfjs;
 pub mod torch;
 mod torchvision;
+mod wrapped;
 
 /// A float32 tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -214,9 +216,10 @@ impl Weights {
 /// PyTorch file, a checkpoint, or the ONNX file that the network came from.
 ///
 /// The result has all tensors of the network with its classifier, if there is one in the file, and those of a
-/// head ([`Network::with_head`]) if they are there. Where every name begins with `module.`, as in what
-/// `torch.nn.DataParallel` saves, the names go on without it. Auxiliary classifiers and old names in torchvision's files
-/// are dealt with as torchvision does.
+/// head ([`Network::with_head`]) if they are there. Where the network's names all have one prefix, such as the `module.` of
+/// `torch.nn.DataParallel`, the `_orig_mod.` of `torch.compile`, `model.` or `backbone.`, they go on without it; a
+/// classifier of other classes is left out. The note `import` says so. Auxiliary classifiers and old names in torchvision's
+/// files are dealt with as torchvision does.
 ///
 /// # Errors
 /// [`Error::UnknownNetwork`]; [`Error::NetworkFile`]; [`Error::WeightsFile`] where the file is none of these or damaged;
@@ -233,7 +236,8 @@ pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
         }
         tfjs::read_resnet50(path)?
     } else {
-        match &start_of(&file)?[..] {
+        refuse_what_is_none(&file)?;
+        match &start_of(&file, 16)?[..] {
             start if is_onnx(&file, start) => return import_onnx(&file, network_name, &classifier),
             // A safetensors file's first eight bytes are a length, which may look like anything.
             [_, _, _, _, _, _, _, _, b'{', ..] => Weights::load(&file)?,
@@ -241,11 +245,15 @@ pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
             _ => Weights::load(&file)?,
         }
     };
-    let weights = torchvision::as_described(weights.without_prefix("module."), network_name);
+    let embedding = Network::by_name_or_file(network_name, Head::Embedding)?;
+    let weights = wrapped::without_prefix(torchvision::as_described(weights, network_name), &embedding)
+        .map_err(|reason| Error::weights_file(path, reason))?;
+    // Once more: what torchvision calls otherwise may have stood behind the prefix.
+    let weights = torchvision::as_described(weights, network_name);
+    let weights = wrapped::without_other_classifier(weights, &classifier, &embedding);
     let has_classifier =
         classifier.parameters().last().is_some_and(|parameter| weights.get(&parameter.name).is_some());
-    let head = if has_classifier { Head::Classifier } else { Head::Embedding };
-    let network = Network::by_name_or_file(network_name, head)?;
+    let network = if has_classifier { classifier } else { embedding };
     let of_head: Vec<(String, Tensor)> =
         HEAD.iter().filter_map(|name| Some(((*name).to_owned(), weights.get(name)?.clone()))).collect();
     let mut weights = weights.for_network(&network)?;
@@ -254,12 +262,28 @@ pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
     Ok(weights.with_metadata("network", network.name()))
 }
 
+/// What was left out of names and tensors when weights were imported, in words; nothing where all was taken as it stood.
+pub fn import_note(weights: &Weights) -> Option<&str> {
+    weights.metadata().get(wrapped::NOTE).map(String::as_str)
+}
+
+/// Refuses a file that is something else than weights by what it is, such as an HTML page.
+///
+/// # Errors
+/// [`Error::WeightsFile`] with what it is; [`Error::Core`] where it cannot be read.
+pub fn refuse_what_is_none(file: &Path) -> Result<()> {
+    match mistaken::for_weights(&start_of(file, 4096)?) {
+        Some(what) => Err(Error::weights_file(file, format!("no weights: {what}"))),
+        None => Ok(()),
+    }
+}
+
 /// Whether `file` is an ONNX file, by its name or its first bytes.
 ///
 /// # Errors
 /// [`Error::Core`] where it cannot be read.
 pub fn is_onnx_file(file: &Path) -> Result<bool> {
-    Ok(is_onnx(file, &start_of(file)?))
+    Ok(is_onnx(file, &start_of(file, 16)?))
 }
 
 /// The first field of an ONNX file is the format's version, a small number.
@@ -269,13 +293,13 @@ fn is_onnx(file: &Path, start: &[u8]) -> bool {
     is_called_so || (matches!(start, [0x08, 1..=32, ..]) && !is_safetensors)
 }
 
-/// The first bytes of a file.
-fn start_of(file: &Path) -> Result<Vec<u8>> {
-    let mut start = vec![0; 16];
-    let n_read = std::fs::File::open(file)
-        .and_then(|mut file| std::io::Read::read(&mut file, &mut start))
+/// The first bytes of a file, at most so many.
+fn start_of(file: &Path, n_bytes: u64) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let mut start = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|file| file.take(n_bytes).read_to_end(&mut start))
         .map_err(sketchfind_core::Error::io("read", file))?;
-    start.truncate(n_read);
     Ok(start)
 }
 
@@ -334,6 +358,7 @@ mod tests {
         weights.tensors.remove("bn1.bias");
         weights.tensors.remove("layer1.0.conv1.weight");
         let message = weights.for_network(&network).unwrap_err().to_string();
+        assert!(message.lines().count() <= 10 && message.len() < 1000, "{message}");
         for part in [
             "missing (2): bn1.bias, layer1.0.conv1.weight",
             "misshapen (1): conv1.weight: expected [64, 3, 7, 7], got [2]",

@@ -566,3 +566,35 @@ fn a_folder_without_permission_is_left_out() {
     assert!(rows.lines().nth(1).is_some_and(|row| row.starts_with("closed,")), "{rows}");
     allow(&closed, 0o755);
 }
+
+#[test]
+fn further_columns_of_a_manifest_are_labels_of_a_gallery() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, model, gallery) =
+        (folder.path().join("data"), folder.path().join("model"), folder.path().join("gallery"));
+    sketchfind_tests::toy::dataset(&data, 4, 0, 1).unwrap();
+    crate::refusals::small_model(&model, 1);
+    let manifest = data.join("manifest.csv");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let mut lines = text.lines();
+    let mut marked = format!("{},colour\n", lines.next().unwrap());
+    for line in lines {
+        let colour = if line.starts_with("photo/001") || line.starts_with("photo/002") { "red" } else { "" };
+        marked.push_str(&format!("{line},{colour}\n"));
+    }
+    std::fs::write(&manifest, marked).unwrap();
+    let mut build = sketchfind_tests::programs::program("sketchfind");
+    build
+        .args(["index", "build", "--model"])
+        .arg(&model)
+        .arg("--photos")
+        .arg(&manifest)
+        .arg("--out")
+        .arg(&gallery);
+    sketchfind_tests::programs::succeed(&mut build);
+    let mut query = sketchfind_tests::programs::program("sketchfind");
+    query.args(["query", "--any-label", "colour=red", "--format", "csv", "--gallery"]).arg(&gallery);
+    let answer = sketchfind_tests::programs::succeed(query.arg(data.join("sketch/001-1.png")));
+    assert_eq!(answer.matches("photo/").count(), 2, "{answer}");
+    assert!(answer.contains("photo/001") && answer.contains("photo/002"), "{answer}");
+}

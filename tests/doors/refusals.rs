@@ -38,7 +38,15 @@ fn data_check_names_what_is_broken() {
     std::fs::write(data.join("sketch/002-1.png"), "").unwrap();
     fail(sketchfind(&["data", "check"]).arg(&data), 4, &["photo/001", "sketch/002-1", "2 images are broken"]);
     std::fs::remove_file(data.join("photo/001.png")).unwrap();
-    fail(sketchfind(&["data", "check"]).arg(&data), 3, &["photo/001", "missing"]);
+    // One fault does not hide another, nor a broken image.
+    std::fs::remove_file(data.join("photo/003.png")).unwrap();
+    let parts = [
+        "file of 'photo/001' is missing",
+        "file of 'photo/003' is missing",
+        "broken: sketch/002-1",
+        "2 faults in",
+    ];
+    fail(sketchfind(&["data", "check"]).arg(&data), 3, &parts);
     fail(sketchfind(&["data", "check"]).arg(folder.path().join("nowhere")), 3, &["nowhere"]);
 }
 
@@ -115,8 +123,48 @@ fn weights_that_do_not_fit_are_listed_at_once() {
     succeed(&mut import("resnet18", &file));
     fail(&mut import("resnet34", &file), 3, &["resnet34", "missing", "layer1.2.conv1.weight"]);
     fail(&mut import("resnet19", &file), 3, &["resnet19", "mobilenet_v2"]);
+    // A message of a few lines, and all of it in a file.
+    let said = run(&mut import("resnet34", &file));
+    assert!(said.err.lines().count() <= 10 && said.err.len() < 1500, "{}", said.err);
+    let list = folder.path().join("out.safetensors.differences.txt");
+    assert!(said.err.contains("out.safetensors.differences.txt"), "{}", said.err);
+    let list = std::fs::read_to_string(list).unwrap();
+    assert!(list.lines().count() > 50 && list.contains("missing: layer3.5.bn2.running_var\n"), "{list}");
     std::fs::write(&file, b"\x80\x02cos\nsystem\n.").unwrap();
     fail(&mut import("resnet18", &file), 3, &["os.system", "refused"]);
+    for (bytes, part) in [
+        (&b"<!DOCTYPE html><html><body>Sign in"[..], "HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"", "empty"),
+        (b"PK\x03\x04 half of an archive", "cut off"),
+    ] {
+        for name in ["x.pth", "x.safetensors"] {
+            let file = folder.path().join(name);
+            std::fs::write(&file, bytes).unwrap();
+            fail(&mut import("resnet18", &file), 3, &[name, part]);
+        }
+    }
+    let page = folder.path().join("page.pth");
+    std::fs::write(&page, "<html>").unwrap();
+    fail(&mut import("auto", &page), 3, &["HTML page"]);
+}
+
+#[test]
+fn what_is_left_out_of_weights_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = Network::by_name("resnet18", sketchfind_models::network::Head::Embedding).unwrap();
+    let mut wrapped = Weights::default();
+    for (name, tensor) in Weights::random(&network, 1).iter() {
+        wrapped.insert(&format!("_orig_mod.model.{name}"), tensor.clone());
+    }
+    let (file, out) = (folder.path().join("w.safetensors"), folder.path().join("out.safetensors"));
+    wrapped.save(&file).unwrap();
+    let mut import =
+        sketchfind(&["weights", "import", "--network", "resnet18", "--source", "a test", "--out"]);
+    let said = run(import.arg(&out).arg(&file));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("note: the prefix '_orig_mod.model.' of 100 names"), "{}", said.err);
+    Weights::load(&out).unwrap().for_network(&network).unwrap();
 }
 
 #[test]

@@ -21,8 +21,14 @@ pub fn dataset(folder: &Path, n_train: usize, n_test: usize, seed: u64) -> Resul
         let split = if number < n_train { Split::Train } else { Split::Test };
         let mut add = |modality, id: String, image: &Rgb8Image| {
             let path = format!("{id}.png");
-            let row =
-                ManifestRow { id, modality, instance: instance.clone(), split, path: path.clone().into() };
+            let row = ManifestRow {
+                id,
+                modality,
+                instance: instance.clone(),
+                split,
+                path: path.clone().into(),
+                further: Vec::new(),
+            };
             rows.push(row);
             atomic::write_bytes(&folder.join(path), &image.to_png()?)
         };

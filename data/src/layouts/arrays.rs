@@ -13,6 +13,8 @@ use crate::Result;
 use crate::found::{Entry, Found, Source};
 use crate::mat::ByteArray;
 
+const SKETCHES: &str = "_sketch_db_train.mat";
+
 pub(super) fn is_in(dir: &Path) -> Result<bool> {
     Ok(!sets(dir)?.is_empty())
 }
@@ -22,7 +24,11 @@ fn sets(dir: &Path) -> Result<Vec<String>> {
     let files = children(dir)?;
     Ok(files
         .iter()
-        .filter_map(|path| Some(name_of(path).strip_suffix("_sketch_db_train.mat")?.to_owned()))
+        .filter_map(|path| {
+            let name = name_of(path);
+            let is_one = name.to_ascii_lowercase().ends_with(SKETCHES);
+            is_one.then(|| name.chars().take(name.chars().count() - SKETCHES.len()).collect())
+        })
         .collect())
 }
 
@@ -35,7 +41,10 @@ pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
             return Err(broken(dir, reason));
         }
     };
-    let file = |kind: &str, split: Split| dir.join(format!("{set}_{kind}_db_{split}.mat"));
+    let file = |kind: &str, split: Split| {
+        let name = format!("{set}_{kind}_db_{split}.mat");
+        super::file(dir, &name).unwrap_or_else(|| dir.join(name))
+    };
     let has_photos = file("image", Split::Train).is_file();
     let kind = if has_photos && !options.edges { "image" } else { "edge" };
     let mut notes = Vec::new();

@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sketchfind_core::dataset::{Dataset, MANIFEST, Modality, Split};
+use sketchfind_core::dataset::{Dataset, MANIFEST, Modality, Split, read_manifest};
 
-use super::{Layout, Options, found, photo};
+use super::{Layout, Options, file, found, photo};
 use crate::found::{Entry, Found, HUMAN_TRIPLETS, HumanTriplet, Source};
 use crate::{Error, Result};
 
 pub(super) fn read(dir: &Path) -> Result<Found> {
-    let dataset = Dataset::load(&if dir.is_dir() { dir.join(MANIFEST) } else { dir.to_owned() })?;
+    let manifest = match file(dir, MANIFEST) {
+        Some(manifest) => manifest,
+        None if dir.is_dir() => dir.join(MANIFEST),
+        None => dir.to_owned(),
+    };
+    let dataset = Dataset::load(&manifest)?;
     // Ids may begin with the folder that they get here.
     let name = |id: &str, folder: &str| id.strip_prefix(folder).unwrap_or(id).to_owned();
     let mut entries: Vec<Entry> = dataset
@@ -31,9 +36,18 @@ pub(super) fn read(dir: &Path) -> Result<Found> {
             source: Source::File(sketch.path.clone()),
         }
     }));
+    // What further columns say comes along, under the ids that the entries get.
+    let further = read_manifest(&manifest)?.into_iter().filter(|row| !row.further.is_empty()).map(|row| {
+        let folder = match row.modality {
+            Modality::Photo => "photo/",
+            Modality::Sketch => "sketch/",
+        };
+        (format!("{folder}{}", name(&row.id, folder)), row.further)
+    });
+    let further = further.collect();
     let triplets = dataset.manifest().with_file_name(HUMAN_TRIPLETS);
     let triplets = if triplets.is_file() { human_triplets(&triplets, &dataset)? } else { Vec::new() };
-    Ok(Found { triplets, ..found(Layout::Manifest, entries, &Options::default()) })
+    Ok(Found { triplets, further, ..found(Layout::Manifest, entries, &Options::default()) })
 }
 
 /// What people said, which lies beside the manifest.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use sketchfind_core::dataset::Split;
 
 use super::{
-    Layout, Options, broken, draw_splits, folder, found, images, pair, photo, photos_with, splits_of_lists,
+    Layout, Options, broken, draw_splits, file, folder, found, images, pair, photo, photos_with,
+    splits_of_lists,
 };
 use crate::Result;
 use crate::found::{Entry, Found, Naming, Source};
@@ -17,7 +18,7 @@ const SKETCHES: [&str; 2] = ["sketch", "sketches"];
 
 pub(super) fn is_in(dir: &Path) -> Result<bool> {
     let folders = (folder(dir, &PHOTOS), folder(dir, &SKETCHES));
-    let is_other = dir.join("manifest.csv").is_file() || super::sketchy::root(dir).is_some();
+    let is_other = file(dir, "manifest.csv").is_some() || super::sketchy::root(dir).is_some();
     Ok(matches!(folders, (Some(_), Some(_))) && !is_other && !super::qmul_v2::has_lists(dir))
 }
 
@@ -26,23 +27,25 @@ pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
         return Err(broken(dir, format!("expected {}", Layout::Plain.describe())));
     };
     let mut notes = Vec::new();
-    let entries = if photo_dir.join("train").is_dir() && photo_dir.join("test").is_dir() {
+    let part =
+        |dir: &Path, split: Split| folder(dir, &[split.name()]).unwrap_or_else(|| dir.join(split.name()));
+    let splits = [Split::Train, Split::Test];
+    let entries = if splits.iter().all(|split| part(&photo_dir, *split).is_dir()) {
         let mut entries = Vec::new();
-        for split in [Split::Train, Split::Test] {
-            let all = images(&photo_dir.join(split.name()))?;
+        for split in splits {
+            let (photo_part, sketch_part) = (part(&photo_dir, split), part(&sketch_dir, split));
+            let all = images(&photo_part)?;
             let photos: Vec<Entry> =
                 all.into_iter().map(|(name, path)| photo(name, split, Source::File(path))).collect();
-            let sketches = files(images(&sketch_dir.join(split.name()))?);
+            let sketches = files(images(&sketch_part)?);
             entries.extend(pair(dir, photos, sketches, Naming::Numbered, options.leave_out, &mut notes)?);
         }
         entries
     } else {
         let photos = images(&photo_dir)?;
-        let (train, test) = (dir.join("train.txt"), dir.join("test.txt"));
-        let splits = if train.is_file() && test.is_file() {
-            splits_of_lists(dir, &train, &test)?
-        } else {
-            draw_splits(dir, photos.keys().cloned().collect(), options)?
+        let splits = match (file(dir, "train.txt"), file(dir, "test.txt")) {
+            (Some(train), Some(test)) => splits_of_lists(dir, &train, &test)?,
+            _ => draw_splits(dir, photos.keys().cloned().collect(), options)?,
         };
         let photos = photos_with(dir, photos, &splits, options.leave_out, &mut notes)?;
         pair(dir, photos, files(images(&sketch_dir)?), Naming::Numbered, options.leave_out, &mut notes)?

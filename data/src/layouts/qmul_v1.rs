@@ -5,28 +5,30 @@ use std::path::{Path, PathBuf};
 
 use sketchfind_core::dataset::{Modality, Split};
 
-use super::{Layout, Options, broken, children, found, images, name_of, photo};
+use super::{Layout, Options, broken, children, folder, found, images, name_of, photo};
 use crate::found::{Entry, Found, HumanTriplet, Source};
 use crate::{Error, Result};
 
 const SPLITS: [Split; 2] = [Split::Train, Split::Test];
 
 pub(super) fn is_in(dir: &Path) -> bool {
-    SPLITS.iter().all(|split| {
-        let folder = dir.join(split.name());
-        folder.join("images").is_dir() && folder.join("sketches").is_dir()
-    })
+    SPLITS.iter().all(|split| parts(dir, *split).is_some())
+}
+
+/// The folders of a split's photos and sketches.
+fn parts(dir: &Path, split: Split) -> Option<(PathBuf, PathBuf)> {
+    let of_split = folder(dir, &[split.name()])?;
+    Some((folder(&of_split, &["images"])?, folder(&of_split, &["sketches"])?))
 }
 
 pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
-    if !is_in(dir) {
-        return Err(broken(dir, format!("expected {}", Layout::QmulV1.describe())));
-    }
     let (mut entries, mut triplets) = (Vec::new(), Vec::new());
     let annotation = annotation(dir)?;
     for split in SPLITS {
-        let folder = dir.join(split.name());
-        let (photos, sketches) = (images(&folder.join("images"))?, images(&folder.join("sketches"))?);
+        let Some((photo_dir, sketch_dir)) = parts(dir, split) else {
+            return Err(broken(dir, format!("expected {}", Layout::QmulV1.describe())));
+        };
+        let (photos, sketches) = (images(&photo_dir)?, images(&sketch_dir)?);
         for (one, other, what) in [(&photos, &sketches, "sketch"), (&sketches, &photos, "photo")] {
             if let Some(name) = one.keys().find(|name| !other.contains_key(*name)) {
                 let reason = format!("'{name}' in the {split} split has no {what} of the same name");
@@ -64,12 +66,11 @@ pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
 
 /// The annotation's file and content, if there is one.
 pub(super) fn annotation(dir: &Path) -> Result<Option<(PathBuf, serde_json::Value)>> {
-    let folder = dir.join("annotation");
-    if !folder.is_dir() {
+    let Some(folder) = folder(dir, &["annotation"]) else {
         return Ok(None);
-    }
+    };
     let mut files: Vec<PathBuf> = children(&folder)?;
-    files.retain(|path| name_of(path).ends_with("_annotation.json"));
+    files.retain(|path| name_of(path).to_ascii_lowercase().ends_with("_annotation.json"));
     match &files[..] {
         [] => Ok(None),
         [path] => {

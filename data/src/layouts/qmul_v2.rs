@@ -9,14 +9,20 @@ use sketchfind_core::dataset::Split;
 
 use super::plain::files;
 use super::{
-    Layout, Options, broken, children, found, images, name_of, names_in, pair, photos_with, splits_of_lists,
+    Layout, Options, broken, children, file, found, images, name_of, names_in, pair, photos_with,
+    splits_of_lists,
 };
 use crate::Result;
 use crate::found::{Found, Naming, Source, labelled};
 use crate::strokes::read_coordinates;
 
 pub(super) fn has_lists(dir: &Path) -> bool {
-    dir.join("photo_train.txt").is_file() && dir.join("photo_test.txt").is_file()
+    lists(dir, "photo").is_some()
+}
+
+/// The lists of both splits of photos or sketches.
+fn lists(dir: &Path, of: &str) -> Option<[PathBuf; 2]> {
+    Some([file(dir, &format!("{of}_train.txt"))?, file(dir, &format!("{of}_test.txt"))?])
 }
 
 pub(super) fn is_in(dir: &Path) -> Result<bool> {
@@ -54,7 +60,7 @@ fn sketch_folder(dir: &Path) -> Result<Option<PathBuf>> {
 
 fn coordinate_file(dir: &Path) -> Result<Option<PathBuf>> {
     let mut files = children(dir)?;
-    files.retain(|path| path.is_file() && name_of(path).ends_with("_Coordinate"));
+    files.retain(|path| path.is_file() && name_of(path).to_ascii_lowercase().ends_with("_coordinate"));
     match &files[..] {
         [] => Ok(None),
         [file] => Ok(Some(file.clone())),
@@ -63,20 +69,16 @@ fn coordinate_file(dir: &Path) -> Result<Option<PathBuf>> {
 }
 
 pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
-    let (Some(photo_dir), Some(sketch_dir), true) = (photo_folder(dir)?, sketch_folder(dir)?, has_lists(dir))
+    let (Some(photo_dir), Some(sketch_dir), Some([train, test])) =
+        (photo_folder(dir)?, sketch_folder(dir)?, lists(dir, "photo"))
     else {
         return Err(broken(dir, format!("expected {}", Layout::QmulV2.describe())));
     };
     let mut notes = Vec::new();
-    let splits = splits_of_lists(dir, &dir.join("photo_train.txt"), &dir.join("photo_test.txt"))?;
+    let splits = splits_of_lists(dir, &train, &test)?;
     let photos = photos_with(dir, images(&photo_dir)?, &splits, options.leave_out, &mut notes)?;
     let mut sketches = images(&sketch_dir)?;
-    let lists: Vec<PathBuf> = ["sketch_train.txt", "sketch_test.txt"]
-        .map(|name| dir.join(name))
-        .into_iter()
-        .filter(|p| p.is_file())
-        .collect();
-    if lists.len() == 2 {
+    if let Some(lists) = lists(dir, "sketch") {
         let mut listed = BTreeSet::new();
         for list in &lists {
             listed.extend(names_in(list)?);

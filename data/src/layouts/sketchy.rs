@@ -9,7 +9,8 @@ use sketchfind_core::dataset::Split;
 
 use super::plain::files;
 use super::{
-    Layout, Options, broken, children, draw_splits, found, images, name_of, pair, photos_with, without_ending,
+    Layout, Options, broken, children, draw_splits, file, folder, found, images, name_of, pair, photos_with,
+    without_ending,
 };
 use crate::found::{Found, Naming};
 use crate::{Error, Result};
@@ -18,14 +19,20 @@ const UNCHANGED: &str = "tx_000000000000";
 
 /// The folder that holds `photo/tx_*` and `sketch/tx_*`.
 pub(super) fn root(dir: &Path) -> Option<PathBuf> {
-    [dir.join("256x256"), dir.to_owned()]
+    let roots = folder(dir, &["256x256"]).into_iter().chain([dir.to_owned()]);
+    roots
         .into_iter()
-        .find(|root| ["photo", "sketch"].iter().all(|kind| !variants(&root.join(kind)).is_empty()))
+        .find(|root| kinds(root).is_some_and(|kinds| kinds.iter().all(|kind| !variants(kind).is_empty())))
+}
+
+/// The folders of photos and sketches.
+fn kinds(root: &Path) -> Option<[PathBuf; 2]> {
+    Some([folder(root, &["photo"])?, folder(root, &["sketch"])?])
 }
 
 fn variants(folder: &Path) -> Vec<PathBuf> {
     let mut found = children(folder).unwrap_or_default();
-    found.retain(|path| path.is_dir() && name_of(path).starts_with("tx_"));
+    found.retain(|path| path.is_dir() && name_of(path).to_ascii_lowercase().starts_with("tx_"));
     found
 }
 
@@ -33,32 +40,36 @@ fn variant(folder: &Path) -> Result<PathBuf> {
     let found = variants(folder);
     match &found[..] {
         [one] => Ok(one.clone()),
-        several => several.iter().find(|path| name_of(path) == UNCHANGED).cloned().ok_or_else(|| {
-            let names: Vec<String> = several.iter().map(|path| name_of(path)).collect();
-            broken(
-                folder,
-                format!("it holds the variants {}, expected one, or {UNCHANGED}", names.join(", ")),
+        several => {
+            several.iter().find(|path| name_of(path).eq_ignore_ascii_case(UNCHANGED)).cloned().ok_or_else(
+                || {
+                    let names: Vec<String> = several.iter().map(|path| name_of(path)).collect();
+                    broken(
+                        folder,
+                        format!("it holds the variants {}, expected one, or {UNCHANGED}", names.join(", ")),
+                    )
+                },
             )
-        }),
+        }
     }
 }
 
 pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
-    let Some(root) = root(dir) else {
+    let Some([photo_dir, sketch_dir]) = root(dir).and_then(|root| kinds(&root)) else {
         return Err(broken(dir, format!("expected {}", Layout::Sketchy.describe())));
     };
-    let photos = images(&variant(&root.join("photo"))?)?;
-    let sketches = images(&variant(&root.join("sketch"))?)?;
+    let photos = images(&variant(&photo_dir)?)?;
+    let sketches = images(&variant(&sketch_dir)?)?;
     let mut notes = Vec::new();
-    let list = ["info/testset.txt", "info-06-04/info/testset.txt"].map(|name| dir.join(name));
-    let splits = match list.iter().find(|list| list.is_file()) {
+    let info = folder(dir, &["info"]).or_else(|| folder(&folder(dir, &["info-06-04"])?, &["info"]));
+    let splits = match info.and_then(|info| file(&info, "testset.txt")) {
         Some(list) => {
-            let text = std::fs::read_to_string(list).map_err(Error::io("read", list))?;
+            let text = std::fs::read_to_string(&list).map_err(Error::io("read", &list))?;
             let test: std::collections::BTreeSet<&str> =
                 text.lines().map(str::trim).filter(|line| !line.is_empty()).map(without_ending).collect();
             // The list names `category/photo`.
             if let Some(name) = test.iter().find(|name| !photos.contains_key(**name)) {
-                return Err(broken(list, format!("the photo '{name}' is missing")));
+                return Err(broken(&list, format!("the photo '{name}' is missing")));
             }
             let split = |name: &str| if test.contains(name) { Split::Test } else { Split::Train };
             photos.keys().map(|name| (name.clone(), split(name))).collect()

@@ -14,7 +14,7 @@ use std::path::Path;
 use super::steps::Traced;
 use super::{known, read, steps, trace};
 use crate::network::{GEM_P, Head, InputSpec, Network};
-use crate::weights::Weights;
+use crate::weights::{Weights, mistaken};
 use crate::{Error, Result};
 
 /// What an ONNX file holds.
@@ -58,6 +58,9 @@ pub fn read(path: &Path, network: Option<&str>) -> Result<Imported> {
         Network::input_of(name)?;
     }
     let bytes = std::fs::read(path).map_err(sketchfind_core::Error::io("read", path))?;
+    if let Some(what) = mistaken::for_weights(&bytes) {
+        return Err(Error::weights_file(path, format!("no ONNX file: {what}")));
+    }
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     parse(&bytes, &name, network).map_err(|reason| Error::weights_file(path, reason))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sketchfind_core::atomic;
 
-use super::{Tensor, Weights};
+use super::{Tensor, Weights, mistaken};
 use crate::{Error, Result};
 
 /// All notes go under this one key of the file's header, as JSON: the header's own map has no order, and the same
@@ -15,7 +15,10 @@ const METADATA_KEY: &str = "sketchfind";
 
 pub(super) fn load(path: &Path) -> Result<Weights> {
     let bytes = std::fs::read(path).map_err(sketchfind_core::Error::io("read", path))?;
-    let not_one = |reason: String| Error::weights_file(path, format!("not a safetensors file: {reason}"));
+    let not_one = |reason: String| {
+        let what = mistaken::for_weights(&bytes).or_else(|| cut_off(&bytes));
+        Error::weights_file(path, format!("not a safetensors file: {}", what.unwrap_or(reason)))
+    };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| not_one(e.to_string()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| not_one(e.to_string()))?;
     let mut metadata = BTreeMap::new();
@@ -40,6 +43,29 @@ pub(super) fn load(path: &Path) -> Result<Weights> {
         tensors.insert(name, Tensor::new(view.shape().to_vec(), values)?);
     }
     Ok(Weights { tensors, metadata })
+}
+
+/// Says of a file that is shorter than its own header says how much is there.
+fn cut_off(bytes: &[u8]) -> Option<String> {
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    let n_header = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    if !rest.starts_with(b"{") {
+        return None;
+    }
+    let end = match rest.get(..n_header) {
+        // Beyond what a header may have the length is none.
+        None if n_header > 100_000_000 => return None,
+        None => n_header,
+        Some(header) => {
+            let header: serde_json::Value = serde_json::from_slice(header).ok()?;
+            let entries = header.as_object()?.values();
+            let ends = entries.filter_map(|entry| entry.get("data_offsets")?.get(1)?.as_u64());
+            n_header.checked_add(usize::try_from(ends.max()?).ok()?)?
+        }
+    };
+    let expected = end.checked_add(8)?;
+    let n_bytes = bytes.len();
+    (n_bytes < expected).then(|| format!("it is cut off: {n_bytes} bytes of at least {expected} are there"))
 }
 
 pub(super) fn save(weights: &Weights, path: &Path) -> Result<()> {
@@ -126,6 +152,7 @@ mod tests {
             std::fs::write(&path, &whole[..end]).unwrap();
             let message = Weights::load(&path).unwrap_err().to_string();
             assert!(message.contains("x.safetensors"), "{message}");
+            assert!(message.contains("cut off") || end <= 8, "{end} bytes: {message}");
         }
     }
 }

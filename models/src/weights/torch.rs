@@ -15,7 +15,7 @@ mod vocabulary;
 /// The first bytes of a zip archive.
 const ZIP: &[u8] = b"PK\x03\x04";
 
-/// Reads a state dictionary, plain or under the key `state_dict` or `model`, in either format.
+/// Reads a state dictionary, plain or under a key such as `state_dict` or `model`, in either format.
 ///
 /// # Errors
 /// [`Error::Core`] where the file cannot be read; [`Error::WeightsFile`] where it is not such a file, is damaged, or

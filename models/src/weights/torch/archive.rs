@@ -7,12 +7,16 @@ use std::io::{Cursor, Read};
 use sketchfind_core::pickle::{Machine, PickleResult};
 use zip::{CompressionMethod, ZipArchive};
 
-use super::super::Weights;
+use super::super::{Weights, mistaken};
 use super::vocabulary::{Torch, assemble, state_dictionary};
 
 /// The tensors of a state dictionary.
 pub(super) fn parse(bytes: &[u8]) -> PickleResult<Weights> {
-    let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
+    let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| {
+        format!(
+            "it is cut off or damaged: the archive's directory, which stands at its end, is not there ({e})"
+        )
+    })?;
     // Records may share bytes, so that a small file could ask for a large memory; torch's do not.
     let mut records = Records { archive, folder: String::new(), budget: bytes.len() as u64 };
     records.folder = records.find_folder()?;
@@ -69,7 +73,11 @@ impl Records<'_> {
         let mut folders = folders.into_iter();
         match (folders.next(), folders.next()) {
             (Some(folder), None) => Ok(folder),
-            (None, _) => Err("it has no record 'data.pkl'".into()),
+            (None, _) => {
+                let names: Vec<String> =
+                    self.archive.file_names().filter_map(|name| Some(name.ok()?.to_string())).collect();
+                Err(mistaken::for_zip(names.iter().map(String::as_str)))
+            }
             (Some(first), Some(second)) => {
                 Err(format!("it has more than one record 'data.pkl', in '{first}' and '{second}'"))
             }

@@ -173,13 +173,16 @@ fn sizes(arguments: Arguments<'_, Torch>, value: &Value) -> PickleResult<Vec<usi
         .ok_or_else(|| "a tensor's shape or strides are not whole numbers from 0".into())
 }
 
+/// Under which keys training code keeps a state dictionary beside its epoch and optimiser.
+const NESTED: [&str; 5] = ["state_dict", "model_state_dict", "model", "net", "network"];
+
 /// The entries of the state dictionary: text to tensor.
 pub(super) fn state_dictionary<'m>(
     machine: &'m Machine<'_, Torch>,
     object: &Value,
 ) -> PickleResult<Vec<(String, &'m TensorRef)>> {
     let mut entries = machine.dict(object).ok_or("it holds no dictionary")?;
-    for nested in ["state_dict", "model"] {
+    for nested in NESTED {
         let found = entries.iter().find(|(key, _)| matches!(key, Value::Text(key) if &**key == nested));
         if let Some(inner) = found.and_then(|(_, value)| machine.dict(value)) {
             entries = inner;
