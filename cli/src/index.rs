@@ -9,7 +9,7 @@ use sketchfind_core::card::Card;
 use sketchfind_core::unicode::{Meant, Names};
 use sketchfind_runtime::gallery::MANIFEST;
 use sketchfind_runtime::{
-    Access, Error, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnOtherSource,
+    Access, Embedder, Error, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnOtherSource,
 };
 
 use crate::exit::Exit;
@@ -65,7 +65,7 @@ pub(crate) struct RemoveOptions {
 }
 
 pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
-    let BuildOptions { model, out, fresh, intake, .. } = options;
+    let BuildOptions { out, intake, .. } = options;
     let mut gathered = intake.gather()?;
     for file in &mut gathered.files {
         // A new gallery has no earlier labels that could be kept, and an unfinished one is to become the same.
@@ -77,7 +77,7 @@ pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
     name.push(".building");
     let building = out.with_file_name(name);
     let made: Vec<&Path> = out.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
-    let built = begin(&building, model, *fresh).and_then(|goes_on| {
+    let built = begin(&building, options).and_then(|goes_on| {
         fill(&building, &gathered, goes_on, options).inspect_err(|error| give_up(&building, error))
     });
     let (done, n) = built.inspect_err(|_| {
@@ -97,7 +97,8 @@ pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
 
 /// Whether there is an unfinished build to go on with; otherwise an empty one is made. One that is of no use, because another
 /// model has made it or it cannot be read, is in nobody's way.
-fn begin(building: &Path, model: &Path, fresh: bool) -> Result<bool> {
+fn begin(building: &Path, options: &BuildOptions) -> Result<bool> {
+    let BuildOptions { model, fresh, intake, .. } = options;
     let wanted = Card::load_with_model(model)?.onnx.sha256;
     if !fresh && building.join(MANIFEST).is_file() {
         let place = building.display();
@@ -107,6 +108,8 @@ fn begin(building: &Path, model: &Path, fresh: bool) -> Result<bool> {
                 return Ok(true);
             }
             Ok(unfinished) => {
+                // Hours of work are not given up for a model that does not run.
+                Embedder::open(model, intake.compute.options())?;
                 let n = unfinished.len();
                 say(&format!(
                     "the unfinished build in '{place}' is by another model; its {n} photos are embedded anew"
