@@ -9,7 +9,7 @@ use sketchfind_core::card::Card;
 use sketchfind_core::unicode::{Meant, Names};
 use sketchfind_runtime::gallery::MANIFEST;
 use sketchfind_runtime::{
-    Access, Error, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnOtherSource,
+    Access, Embedder, Error, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnOtherSource,
 };
 
 use crate::exit::Exit;
@@ -103,7 +103,7 @@ pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
 /// Whether there is an unfinished build to go on with; otherwise an empty one is made. One that is of no use, because another
 /// model has made it or it cannot be read, is in nobody's way.
 fn begin(building: &Path, options: &BuildOptions) -> Result<bool> {
-    let BuildOptions { model, fresh, frame, .. } = options;
+    let BuildOptions { model, fresh, frame, intake, .. } = options;
     let card = Card::load_with_model(model)?;
     let photo_frame = frame.of_photos(card.frame)?;
     let wanted = card.onnx.sha256;
@@ -118,6 +118,8 @@ fn begin(building: &Path, options: &BuildOptions) -> Result<bool> {
                 return Ok(true);
             }
             Ok(unfinished) => {
+                // Hours of work are not given up for a model that does not run.
+                Embedder::open(model, intake.compute.options())?;
                 let n = unfinished.len();
                 say(&format!(
                     "the unfinished build in '{place}' is by another model, or with other frames; its {n} photos are embedded anew"

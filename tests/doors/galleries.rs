@@ -507,8 +507,14 @@ fn a_failed_build_blocks_no_other() {
     assert!(said.code == Some(3) && said.err.contains("1 photos are kept"), "{}", said.err);
     let building = folder.path().join("new/place/shop.building");
     assert_eq!(ids(&building), ["a.png"]);
-    // Another model does not mind it, whether it works or not.
-    fail(&mut with_broken_model(), 3, &["by another model", "model.onnx"]);
+    // It is not given up for a model that does not run, and in no way of one that does.
+    fail(&mut with_broken_model(), 3, &["model/model.onnx"]);
+    assert_eq!(ids(&building), ["a.png"]);
+    let other = folder.path().join("other");
+    crate::refusals::small_model(&other, 1);
+    let mut build = sketchfind(&["index", "build", "--skip-broken", "--photos"]);
+    let said = run(build.arg(&photos).arg("--out").arg(&gallery).arg("--model").arg(&other));
+    assert!(said.code == Some(0) && said.err.contains("by another model"), "{}", said.err);
     assert!(!building.exists());
     // Nor does a build mind an unfinished one that is damaged.
     run(&mut index("build", &gallery, &photos));

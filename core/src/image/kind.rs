@@ -72,7 +72,7 @@ pub(crate) const RAW: &str = "camera raw";
 
 /// What to do with an image of a format that is not decoded.
 pub fn advice(format: &str) -> String {
-    format!("it is a {format} image, a format that is not read; convert it to JPEG, PNG or TIFF")
+    format!("its format is {format}, which is not read; convert it to JPEG, PNG or TIFF")
 }
 
 /// A number of `n` bytes at a place.
