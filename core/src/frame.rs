@@ -479,16 +479,16 @@ impl Cut {
     }
 }
 
-/// The values at shares of the sorted list, each the nearest; 0 of an empty one.
+/// The values at shares of the list as if it were sorted, each the nearest; 0 of an empty one.
 fn quantiles<const N: usize>(mut values: Vec<f32>, shares: [f64; N]) -> [f32; N] {
-    values.sort_unstable_by(f32::total_cmp);
-    let last = values.len().saturating_sub(1) as f64;
-    shares.map(|share| values.get((share * last).round() as usize).copied().unwrap_or(0.0))
+    let Some(last) = values.len().checked_sub(1) else { return [0.0; N] };
+    shares
+        .map(|share| *values.select_nth_unstable_by((share * last as f64).round() as usize, f32::total_cmp).1)
 }
 
 fn median_of(mut values: Vec<u8>) -> u8 {
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or(255)
+    let middle = values.len() / 2;
+    if values.is_empty() { 255 } else { *values.select_nth_unstable(middle).1 }
 }
 
 #[cfg(test)]

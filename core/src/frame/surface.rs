@@ -5,32 +5,46 @@ use super::quantiles;
 /// A surface of second order over a page, whose sides run from 0 to 1.
 pub(super) struct Surface([f64; 6]);
 
+/// Pixels that a surface is fitted to at most, about: many more make it no better and take their time.
+const MOST_FITTED: usize = 1 << 14;
+
+/// A pixel that a surface is fitted to.
+struct Pixel {
+    terms: [f64; 6],
+    value: f64,
+    is_near: bool,
+}
+
 impl Surface {
     /// The surface nearest to most of `values`, first to those of `sample`, then to whatever lies near it: least squares,
     /// again and again without what is further off than 2.5 standard deviations, these by the median. And its noise.
     pub(super) fn fit(values: &[f32], width: usize, sample: &[bool]) -> (Surface, f32) {
         let height = values.len() / width;
-        let mut near = sample.to_vec();
+        let step = (1..).find(|step| values.len() / (step * step) <= MOST_FITTED).unwrap_or(1);
+        let at_steps = |n: usize| (0..n).step_by(step);
+        let mut pixels: Vec<Pixel> = at_steps(height)
+            .flat_map(|y| at_steps(width).map(move |x| (x, y)))
+            .map(|(x, y)| {
+                let place = [(x as f64 + 0.5) / width as f64, (y as f64 + 0.5) / height as f64];
+                let at = y * width + x;
+                Pixel { terms: Surface::terms(place), value: f64::from(values[at]), is_near: sample[at] }
+            })
+            .collect();
         let mut surface = Surface([0.0; 6]);
         let mut noise = 0.0;
         for _ in 0..6 {
-            let Some(next) = Surface::least_squares(values, width, &near) else { break };
+            let Some(next) = Surface::least_squares(&pixels) else { break };
             surface = next;
-            let distances: Vec<f32> = values
-                .iter()
-                .zip(surface.values(width, height))
-                .map(|(own, ground)| (own - ground).abs())
-                .collect();
-            let of_near =
-                distances.iter().zip(&near).filter(|(_, near)| **near).map(|(distance, _)| *distance);
+            let distance = |pixel: &Pixel| (pixel.value - surface.of_terms(pixel.terms)).abs() as f32;
+            let of_near = pixels.iter().filter(|pixel| pixel.is_near).map(distance);
             let [median] = quantiles(of_near.collect(), [0.5]);
             noise = 1.4826 * median;
             let most = 0.02_f32.max(2.5 * noise);
-            let nearer: Vec<bool> = distances.iter().map(|&distance| distance < most).collect();
-            if nearer.iter().filter(|&&is_near| is_near).count() * 5 < values.len() {
+            let nearer: Vec<bool> = pixels.iter().map(|pixel| distance(pixel) < most).collect();
+            if nearer.iter().filter(|&&is_near| is_near).count() * 5 < pixels.len() {
                 break;
             }
-            near = nearer;
+            pixels.iter_mut().zip(nearer).for_each(|(pixel, is_near)| pixel.is_near = is_near);
         }
         (surface, noise.max(1.0 / 255.0))
     }
@@ -40,24 +54,21 @@ impl Surface {
         [1.0, x, y, x * x, x * y, y * y]
     }
 
-    /// The normal equations, by elimination; nothing where they have no single solution.
-    fn least_squares(values: &[f32], width: usize, sample: &[bool]) -> Option<Surface> {
-        let height = values.len() / width;
+    /// The normal equations of the pixels that are near, by elimination; nothing where they have no single solution.
+    fn least_squares(pixels: &[Pixel]) -> Option<Surface> {
         let mut rows = [[0.0_f64; 7]; 6];
-        for (at, _) in sample.iter().enumerate().filter(|(_, is_in)| **is_in) {
-            let place =
-                [((at % width) as f64 + 0.5) / width as f64, ((at / width) as f64 + 0.5) / height as f64];
-            let terms = Surface::terms(place);
+        let mut n = 0.0;
+        for Pixel { terms, value, .. } in pixels.iter().filter(|pixel| pixel.is_near) {
+            n += 1.0;
             for (row, term) in rows.iter_mut().zip(terms) {
                 row.iter_mut().zip(terms).for_each(|(sum, other)| *sum += term * other);
-                row[6] += term * f64::from(values[at]);
+                row[6] += term * value;
             }
         }
-        // A page of few rows or columns does not determine every term; a little weight on each keeps them near 0.
-        let n = sample.iter().filter(|&&is_in| is_in).count() as f64;
         if n == 0.0 {
             return None;
         }
+        // A page of few rows or columns does not determine every term; a little weight on each keeps them near 0.
         rows.iter_mut().enumerate().for_each(|(at, row)| row[at] += 1e-9 * n);
         for pivot in 0..6 {
             let largest =
@@ -74,8 +85,12 @@ impl Surface {
         terms.iter().all(|term| term.is_finite()).then_some(Surface(terms))
     }
 
+    fn of_terms(&self, terms: [f64; 6]) -> f64 {
+        terms.iter().zip(self.0).map(|(term, factor)| term * factor).sum()
+    }
+
     pub(super) fn at(&self, place: [f64; 2]) -> f64 {
-        Surface::terms(place).iter().zip(self.0).map(|(term, factor)| term * factor).sum()
+        self.of_terms(Surface::terms(place))
     }
 
     pub(super) fn values(&self, width: usize, height: usize) -> Vec<f32> {
