@@ -101,13 +101,13 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
     let mut nothing: Option<Nothing> = None;
     let mut stopped = None;
     for sketch in paths::listed_or(sketches, list.as_deref())? {
-        let found = sketch.and_then(|sketch| {
+        let found = sketch.map(|sketch| {
             let name = sketch.display().to_string();
             let found = open(&sketch, limits).and_then(|image| {
                 let found = retriever.query_filtered(&image, k, &filter);
                 found.with_context(|| format!("the sketch '{name}'"))
             });
-            Ok((name, found))
+            (name, found)
         });
         match found {
             Ok((name, Ok(found))) => {

@@ -592,11 +592,9 @@ fn read_second(
     let look = look.and_then(|look| look.with_log(path, manifest.log));
     let model = fingerprint_bytes(path, &manifest.model_sha256)?;
     let expected = Expected { model: &model, width: manifest.width };
-    let replay = log::read(path, manifest.log, manifest.sequence, expected)?;
-    let next = manifest.sequence + replay.batches.len() as u64;
     let first_new = before
         .and_then(|before| Some((before, before.seen?.first_new_record(path, manifest)?)))
-        .filter(|&(_, first)| (manifest.sequence..=next).contains(&first));
+        .filter(|&(_, first)| first >= manifest.sequence);
     let (mut snapshot, first) = match first_new {
         Some((before, first)) => {
             let parts = before.snapshot.parts().to_vec();
@@ -614,6 +612,12 @@ fn read_second(
             (Snapshot::new(manifest.distance, manifest.width, parts), manifest.sequence)
         }
     };
+    let replay = log::read(path, manifest.log, manifest.sequence, expected)?;
+    let next = manifest.sequence + replay.batches.len() as u64;
+    if first > next {
+        // Records that were read are gone, as after a power failure of the machine that has the disk: what is there counts.
+        return read_second(path, manifest, look, before.map(|before| Before { seen: None, ..before }));
+    }
     for batch in replay.batches.into_iter().skip((first - manifest.sequence) as usize) {
         snapshot = snapshot.after(batch).map_err(|reason| Error::Gallery {
             path: path.to_owned(),
