@@ -154,7 +154,7 @@ fn two_sources_do_not_collide_in_silence() {
     // Who means it says so.
     let options = IngestOptions { on_broken: OnBroken::Refuse, on_other_source: OnOtherSource::Replace };
     let done = retriever.ingest(&more, options, &mut |_| (), &|| false).unwrap();
-    assert_eq!((done.n_added, done.n_replaced), (1, 2));
+    assert_eq!((done.n_added, done.n_replaced, done.n_unchanged), (1, 1, 1));
     assert_eq!(colours(&retriever).last(), Some(&("same".into(), 5, 5)));
 }
 
