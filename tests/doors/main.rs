@@ -11,6 +11,8 @@ mod evaluation;
 mod export;
 /// Files of galleries with right checksums, whatever they hold.
 mod forge;
+/// Drawings and photos anywhere on their pages, on any ground.
+mod framing;
 /// Galleries: built, interrupted, changed, asked.
 mod galleries;
 /// A server that follows its gallery, and keeps a line.
