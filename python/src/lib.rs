@@ -268,8 +268,7 @@ impl Retriever {
     #[new]
     #[pyo3(signature = (gallery, *, writable=false, sessions=1, threads=None, device="cpu", max_pixels=None, frame="card"))]
     fn new(
-        py: Python<'_>,
-        gallery: PathBuf,
+        gallery: &Bound<'_, PyAny>,
         writable: bool,
         sessions: usize,
         threads: Option<usize>,
@@ -285,9 +284,10 @@ impl Retriever {
         if writable {
             options = options.writable();
         }
-        let retriever = py.detach(|| {
+        let path: PathBuf = gallery.extract()?;
+        let retriever = gallery.py().detach(|| {
             load_onnx_runtime()?;
-            runtime::Retriever::open(&gallery, options)
+            runtime::Retriever::open(&path, options)
         });
         let retriever = retriever.map_err(raised)?;
         let width = retriever.card().embedding_width;

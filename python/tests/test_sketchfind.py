@@ -122,6 +122,26 @@ except sketchfind.Error as error:
         with self.assertRaises(sketchfind.ReadOnly):
             again.remove(["blue"])
 
+    def test_drawings_are_framed_and_blank_ones_refused(self):
+        blank = np.full((60, 80, 3), 255, dtype=np.uint8)
+        drawing = blank.copy()
+        drawing[20:40, 30:32] = drawing[20:22, 30:50] = 0
+        moved = np.full((200, 90, 3), 255, dtype=np.uint8)
+        moved[100:160, :80] = drawing
+        # The model's card states no frame: drawings are taken as they are, unless a share is given.
+        with sketchfind.Retriever(self.gallery, writable=True) as shop:
+            shop.add("grey", colour(128, 128, 128))
+            self.assertEqual(len(shop.query(blank)), 1)
+        with sketchfind.Retriever(self.gallery, frame="0.8") as shop:
+            near, far = (shop.query(image)[0].distance for image in (drawing, moved))
+            self.assertAlmostEqual(near, far, places=2)
+            for batch in (lambda: shop.query(blank), lambda: shop.query_batch([drawing, blank])):
+                with self.assertRaisesRegex(sketchfind.BadImage, "nothing is drawn"):
+                    batch()
+            self.assertEqual(shop.embed([blank]).shape, (1, 3))
+        with self.assertRaisesRegex(ValueError, "frame"):
+            sketchfind.Retriever(self.gallery, frame="2")
+
     def test_a_reader_sees_what_others_write_once_it_looks(self):
         with sketchfind.Retriever(self.gallery, writable=True) as shop, sketchfind.Retriever(self.gallery) as reader:
             self.assertFalse(reader.refresh())

@@ -47,9 +47,9 @@ impl Framing {
 }
 
 impl std::str::FromStr for Framing {
-    type Err = CoreError;
+    type Err = crate::Error;
 
-    fn from_str(text: &str) -> std::result::Result<Framing, CoreError> {
+    fn from_str(text: &str) -> crate::Result<Framing> {
         let refused = || CoreError::OutOfRange {
             what: "frame",
             value: format!("'{text}'"),
@@ -59,8 +59,8 @@ impl std::str::FromStr for Framing {
             "card" => Ok(Framing::Card),
             "off" => Ok(Framing::Off),
             share => {
-                let share = share.parse().map_err(|_| refused())?;
-                frame::check_share("frame", share).map_err(|_| refused())?;
+                let share = share.parse().map_err(|_no_number| refused())?;
+                frame::check_share("frame", share).map_err(|_outside| refused())?;
                 Ok(Framing::Share(share))
             }
         }
