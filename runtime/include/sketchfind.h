@@ -25,7 +25,7 @@ typedef enum skf_status {
   SKF_BAD_ARGUMENT = 1,
   // A file cannot be read or written: missing, no permission, disk full.
   SKF_IO = 2,
-  // An image cannot be decoded or is over the limit.
+  // An image cannot be decoded or is over the limit, or nothing is drawn on it.
   SKF_BAD_IMAGE = 3,
   // A gallery or model is damaged, foreign or of a newer version.
   SKF_BAD_FILE = 4,
@@ -70,6 +70,9 @@ typedef struct skf_options {
   uint32_t threads;
   // The most pixels of an image that is decoded; 0 for 64 megapixels.
   uint64_t max_pixels;
+  // The share of its page, 0.2 to 1, that a drawing is made to fill before it is embedded; 0 for what the model's card
+  // says, below 0 to take drawings as they are.
+  float frame;
 } skf_options;
 
 // A photo that matches a query. Its texts live as long as the answer that it is in.
@@ -109,7 +112,7 @@ const char *skf_last_error(void);
 const char *skf_version(void);
 
 // Makes an empty gallery at `path` of the model in the folder `model`, with an index of skf_index. A gallery that is
-// there is replaced.
+// there is replaced. Photos are framed as the model's card says.
 //
 // # Safety
 // `path` and `model` are texts.
@@ -143,8 +146,8 @@ size_t skf_len(const struct skf_retriever *retriever);
 // `retriever` is null or a live handle.
 size_t skf_width(const struct skf_retriever *retriever);
 
-// Finds the `k` photos that match the image whose file's bytes (JPEG, PNG, WebP, GIF, BMP, TIFF) are given. `filter` may be
-// null. The answer is freed by skf_matches_free.
+// Finds the `k` photos that match the drawing whose file's bytes (JPEG, PNG, WebP, GIF, BMP, TIFF) are given, framed as
+// `skf_options.frame` says. `filter` may be null. The answer is freed by skf_matches_free.
 //
 // # Safety
 // `retriever` is a live handle, `bytes` points to `n_bytes` bytes, `filter` is null or a live handle, `out` may be

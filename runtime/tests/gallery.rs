@@ -52,7 +52,7 @@ fn a_gallery_comes_back_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/gallery");
     create(&path);
-    assert_holds_colours(&path, 3);
+    assert_holds_colours(&path, 4);
     // Again, in its place, and from the copy of the model inside it.
     let (embeddings, _) = colours();
     Gallery::create(&path, &path.join("model"), &embeddings, None, &GalleryOptions::exact("test")).unwrap();
@@ -80,7 +80,12 @@ fn the_second_format_is_read_for_good() {
 
 #[test]
 fn the_third_format_is_read_for_good() {
-    let path = fixture("gallery-v3");
+    assert_holds_what_was_logged(&fixture("gallery-v3"), 3);
+}
+
+#[test]
+fn the_fourth_format_is_read_for_good() {
+    let path = fixture("gallery-v4");
     if std::env::var_os("SKETCHFIND_WRITE_FIXTURES").is_some() {
         create(&path);
         let gallery = Gallery::open_with(&path, Access::Write).unwrap();
@@ -90,7 +95,7 @@ fn the_third_format_is_read_for_good() {
         drop(gallery);
         std::fs::remove_file(path.join("lock")).unwrap();
     }
-    assert_holds_what_was_logged(&path, 3);
+    assert_holds_what_was_logged(&path, 4);
 }
 
 #[track_caller]
@@ -117,7 +122,7 @@ fn the_first_format_becomes_the_present_one_when_it_is_written() {
     gallery.add(vec![Photo::new("grey")], vec![0.5; 3]).unwrap();
     drop(gallery);
     let gallery = Gallery::open(&path).unwrap();
-    assert_eq!((gallery.manifest().format, gallery.len()), (3, 4));
+    assert_eq!((gallery.manifest().format, gallery.len()), (4, 4));
     assert_eq!(gallery.snapshot().photo("blue").unwrap().source(), Some(Path::new("photos/blue.png")));
     for gone in ["embeddings.npy", "embeddings.csv", "photos.csv"] {
         assert!(!path.join(gone).exists() && !gallery.manifest().files.contains_key(gone));
@@ -247,9 +252,9 @@ fn a_newer_format_is_called_newer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     copy_folder(&fixture("gallery-v1"), &path);
-    let newer = br#"{"magic": "sketchfind-gallery", "format": 4, "shape": "unheard of"}"#;
+    let newer = br#"{"magic": "sketchfind-gallery", "format": 5, "shape": "unheard of"}"#;
     std::fs::write(path.join("gallery.json"), newer).unwrap();
-    assert_says(Gallery::open(&path).unwrap_err(), &["gallery.json", "format 4", "reads 1 to 3", "Update"]);
+    assert_says(Gallery::open(&path).unwrap_err(), &["gallery.json", "format 5", "reads 1 to 4", "Update"]);
     std::fs::write(path.join("gallery.json"), br#"{"magic": "other", "format": 1}"#).unwrap();
     assert_says(Gallery::open(&path).unwrap_err(), &["'other'", "sketchfind-gallery"]);
     std::fs::remove_file(path.join("gallery.json")).unwrap();

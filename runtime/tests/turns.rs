@@ -56,8 +56,9 @@ fn any_history_of_turns_is_seen_by_all() {
                 // One that keeps the lock, while the others have the gallery open.
                 _ => {
                     let kept = write(&path);
-                    kept.replace(vec![Photo::new(id(0))], embedding(step)).unwrap();
-                    model.0.insert(id(0), (Photo::new(id(0)), embedding(step)));
+                    let photo = Photo::new(id(0)).with_labels(["kept"]);
+                    kept.replace(vec![photo.clone()], embedding(step)).unwrap();
+                    model.0.insert(id(0), (photo, embedding(step)));
                 }
             }
             // Not each of them looks each time: what it has missed is more than one change.
@@ -115,9 +116,9 @@ fn a_format_of_old_is_brought_up_by_the_first_turn() {
     let (n, reader) = (turns.len(), Gallery::open(&path).unwrap());
     assert_eq!(turns.manifest().format, 1);
     turns.add(vec![Photo::new("new")], embedding(0)).unwrap();
-    assert_eq!((turns.manifest().format, turns.len()), (3, n + 1));
+    assert_eq!((turns.manifest().format, turns.len()), (4, n + 1));
     assert!(reader.refresh().unwrap());
-    assert_eq!((reader.manifest().format, reader.len()), (3, n + 1));
+    assert_eq!((reader.manifest().format, reader.len()), (4, n + 1));
 }
 
 /// Writes a gallery of `n` photos in the place of whatever is there.
