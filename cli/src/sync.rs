@@ -149,7 +149,7 @@ fn tell(snapshot: &Snapshot, gathered: &Gathered, found: &Belonging, options: &O
         }
     }
     let text = writer.into_inner().context("cannot write CSV")?;
-    output::lines([String::from_utf8_lossy(&text).trim_end()])?;
+    output::raw(text)?;
     say(&format!(
         "{} photos would be added, {} replaced, {} removed, {} are there already; nothing was changed",
         changes.added.len(),
