@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use sketchfind_core::dataset::Split;
 use sketchfind_core::image::DecodeLimits;
-use sketchfind_runtime::{Device, IndexSpec};
+use sketchfind_runtime::{Device, Framing, IndexSpec};
 
 use exit::Exit;
 
@@ -276,6 +276,15 @@ impl Embedding {
         options.limits = DecodeLimits { max_pixels: self.max_pixels };
         options
     }
+}
+
+/// Where drawings are expected on their pages.
+#[derive(clap::Args, Clone, Copy)]
+struct DrawingFrame {
+    /// How drawings are framed: card, brought to where the model's card says that drawings lie, whatever their page and its
+    /// ground; off, taken as they are; or a share of the page's longer side, such as 0.8, that they are to fill.
+    #[arg(long = "frame", value_name = "card|off|SHARE", default_value = "card")]
+    framing: Framing,
 }
 
 /// How intervals are made.

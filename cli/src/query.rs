@@ -8,12 +8,12 @@ use serde::Serialize;
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::frame;
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-use sketchfind_runtime::{Filter, Framing, Match, Nothing, Retriever, RetrieverOptions};
+use sketchfind_runtime::{Filter, Match, Nothing, Retriever, RetrieverOptions};
 
 use crate::exit::{self, Exit};
 use crate::paths::{self, STANDARD_INPUT};
 use crate::progress::{say, warn};
-use crate::{Embedding, Format, output};
+use crate::{DrawingFrame, Embedding, Format, output};
 
 /// The arguments of `query`.
 #[derive(clap::Args)]
@@ -37,10 +37,8 @@ pub(crate) struct Options {
     /// where none could be read.
     #[arg(long)]
     skip_broken: bool,
-    /// How drawings are framed: card, brought to where the model's card says that drawings lie, whatever their page and its
-    /// ground; off, taken as they are; or a share of the page's longer side, such as 0.8, that they are to fill.
-    #[arg(long, value_name = "card|off|SHARE", default_value = "card")]
-    frame: Framing,
+    #[command(flatten)]
+    frame: DrawingFrame,
     #[command(flatten)]
     among: Among,
     #[command(flatten)]
@@ -95,7 +93,7 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
     let (filter, k) = (among.filter(), k as usize);
     let embedder = compute.options();
     let limits = embedder.limits;
-    let retriever = Retriever::open(&gallery, RetrieverOptions::new(embedder).with_framing(frame))?;
+    let retriever = Retriever::open(&gallery, RetrieverOptions::new(embedder).with_framing(frame.framing))?;
     let mut answer = Answer::begin(format)?;
     let (mut n_answered, mut n_broken) = (0_usize, 0_usize);
     let mut nothing: Option<Nothing> = None;

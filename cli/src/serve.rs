@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use sketchfind_runtime::Framing;
 use sketchfind_serve::{Options, Token};
 
 use crate::exit::Exit;
 use crate::progress::{is_quiet, say};
-use crate::{Compute, output};
+use crate::{Compute, DrawingFrame, output};
 
 /// The variable that may hold the token: what stands on a command line, every user of the machine can read.
 const TOKEN: &str = "SKETCHFIND_TOKEN";
@@ -69,10 +68,8 @@ pub(crate) struct Arguments {
     /// text on a terminal, json elsewhere, and with --quiet quiet.
     #[arg(long, value_enum)]
     log: Option<Log>,
-    /// How drawings are framed: card, brought to where the model's card says that drawings lie, whatever their page and its
-    /// ground; off, taken as they are; or a share of the page's longer side, such as 0.8, that they are to fill.
-    #[arg(long, value_name = "card|off|SHARE", default_value = "card")]
-    frame: Framing,
+    #[command(flatten)]
+    frame: DrawingFrame,
     #[command(flatten)]
     compute: Compute,
 }
@@ -95,7 +92,7 @@ pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
     }
     let mut options = Options::new(arguments.gallery.unwrap_or_default(), arguments.compute.options());
     options.address = arguments.address;
-    options.framing = arguments.frame;
+    options.framing = arguments.frame.framing;
     options.raster.line_width = arguments.line_width / 256.0;
     options.sessions = usize::from(arguments.sessions);
     options.hosts = arguments.allow_host;

@@ -8,6 +8,8 @@
 //! Photos are framed more rarely: only where a plain ground shows a product that is smaller than nearly all that the model
 //! was trained with.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Alpha, DecodeLimits, Rgb8Image};
@@ -25,8 +27,9 @@ const SEARCH_SIDE: u32 = 384;
 const LONGEST_SIDE: f64 = 1024.0;
 /// The weakest lines, as a part of the ground's luminance, that are told from an empty page.
 const WEAKEST_LINES: f32 = 0.08;
-/// The smallest drawing, as a share of its page, and its least number of pixels at the size at which it is looked for.
-const SMALLEST_DRAWING: f64 = 0.03;
+/// The smallest drawing, as a share of its page: what is smaller is taken for nothing.
+pub const SMALLEST_DRAWING: f32 = 0.03;
+/// The least number of its pixels at the size at which it is looked for.
 const FEWEST_PIXELS: usize = 12;
 /// A drawing with a smaller share is looked at again, larger: its box is found to a pixel of the small page.
 const LOOKED_AT_AGAIN: f32 = 0.3;
@@ -165,7 +168,7 @@ fn over_contrast(image: Rgb8Image, alpha: Option<Alpha>) -> Result<Rgb8Image> {
 pub fn sketch(image: &Rgb8Image, share: f32) -> Result<Rgb8Image> {
     check_share("frame", share)?;
     let page = Page::of(image)?;
-    let region = match page.content(image) {
+    let region = match page.content() {
         Content::Blank(reason) => return Err(Error::Blank { reason }),
         Content::Everywhere => return Ok(image.clone()),
         Content::Within(region) => region,
@@ -175,7 +178,7 @@ pub fn sketch(image: &Rgb8Image, share: f32) -> Result<Rgb8Image> {
     }
     let cut = Cut::of(image, region, f64::from(share))?;
     if !page.is_lines() {
-        return cut.with_colours(page.ground_colour(image)?);
+        return cut.with_colours(page.ground_colour());
     }
     let luminance = cut.image.luminance();
     let (width, height) = (f64::from(cut.image.width()), f64::from(cut.image.height()));
@@ -183,7 +186,7 @@ pub fn sketch(image: &Rgb8Image, share: f32) -> Result<Rgb8Image> {
     cut.with_values(|x, y| {
         let place = [(f64::from(x) + 0.5) / width, (f64::from(y) + 0.5) / height];
         let own = luminance[y as usize * cut.image.width() as usize + x as usize];
-        let contrast = page.contrast(own, page.ground.at(place) as f32);
+        let contrast = contrast(page.is_dark, own, page.ground.at(place) as f32);
         let ink = ((contrast - faint) / (page.strongest - faint)).clamp(0.0, 1.0);
         (255.0 * (1.0 - ink)) as u8
     })
@@ -210,7 +213,7 @@ fn around(image: &Rgb8Image, region: Region) -> Result<Rgb8Image> {
 /// # Errors
 /// [`Error::Image`] where the resizer refuses.
 pub fn share_of_sketch(image: &Rgb8Image) -> Result<Option<f32>> {
-    Ok(match Page::of(image)?.content(image) {
+    Ok(match Page::of(image)?.content() {
         Content::Within(region) => Some(share(image, region)),
         Content::Blank(_) | Content::Everywhere => None,
     })
@@ -254,13 +257,8 @@ pub fn photo_around(image: &Rgb8Image, region: Region, share: f32) -> Result<Rgb
         });
     }
     let small = image.thumbnail(SEARCH_SIDE)?;
-    let on_border = border(&small);
-    let mut colour = [0_u8; 3];
-    for (channel, value) in colour.iter_mut().enumerate() {
-        let values = small.pixels().chunks_exact(3).zip(&on_border).filter(|(_, on)| **on);
-        *value = median_of(values.map(|(pixel, _)| pixel[channel]).collect());
-    }
-    Cut::of(image, region, f64::from(share))?.with_colours(colour)
+    let ground = median_colour(&small, &border(&small));
+    Cut::of(image, region, f64::from(share))?.with_colours(ground)
 }
 
 fn share(image: &Rgb8Image, region: Region) -> f32 {
@@ -278,7 +276,7 @@ enum Content {
 }
 
 /// A page with something drawn on it, looked at when small.
-struct Page {
+struct Page<'i> {
     ground: Surface,
     /// Whether lines are darker than the ground.
     is_dark: bool,
@@ -286,11 +284,12 @@ struct Page {
     threshold: f32,
     strongest: f32,
     ink: Mask,
+    image: &'i Rgb8Image,
     small: Rgb8Image,
 }
 
-impl Page {
-    fn of(image: &Rgb8Image) -> Result<Page> {
+impl Page<'_> {
+    fn of(image: &Rgb8Image) -> Result<Page<'_>> {
         let small = image.thumbnail(SEARCH_SIDE)?;
         let luminance = small.luminance();
         let (width, height) = (small.width() as usize, small.height() as usize);
@@ -302,35 +301,19 @@ impl Page {
             darker += f64::from((ground - own - beyond).max(0.0));
             lighter += f64::from((own - ground - beyond).max(0.0));
         }
-        let mut page = Page {
-            ground,
-            is_dark: darker >= lighter,
-            threshold: 0.0,
-            strongest: 0.0,
-            ink: Mask::none(),
-            small,
-        };
+        let is_dark = darker >= lighter;
         let contrasts: Vec<f32> =
-            luminance.iter().zip(&grounds).map(|(&own, &ground)| page.contrast(own, ground)).collect();
+            luminance.iter().zip(&grounds).map(|(&own, &ground)| contrast(is_dark, own, ground)).collect();
         let largest = contrasts.iter().copied().fold(0.0, f32::max);
         let [strong] = quantiles(contrasts.clone(), [0.995]);
-        page.strongest = strong.max(0.5 * largest);
-        page.threshold = 0.06_f32.max(5.0 * noise).max(0.3 * page.strongest);
-        page.ink = Mask {
-            width,
-            is_set: contrasts.iter().map(|&c| c > page.threshold).collect(),
-            weights: contrasts,
-        };
-        Ok(page)
+        let strongest = strong.max(0.5 * largest);
+        let threshold = 0.06_f32.max(5.0 * noise).max(0.3 * strongest);
+        let is_set = contrasts.iter().map(|&contrast| contrast > threshold).collect();
+        let ink = Mask { width, is_set, weights: contrasts };
+        Ok(Page { ground, is_dark, threshold, strongest, ink, image, small })
     }
 
-    /// How much a luminance differs from its ground towards ink, as a part of the ground's distance from ink, 0 to 1.
-    fn contrast(&self, own: f32, ground: f32) -> f32 {
-        let (own, ground) = if self.is_dark { (own, ground) } else { (1.0 - own, 1.0 - ground) };
-        ((ground - own) / ground.max(0.1)).clamp(0.0, 1.0)
-    }
-
-    fn content(&self, image: &Rgb8Image) -> Content {
+    fn content(&self) -> Content {
         if self.strongest < WEAKEST_LINES {
             return Content::Blank(format!(
                 "its strongest lines differ from the ground by {:.0} %, expected {:.0} % or more",
@@ -346,8 +329,8 @@ impl Page {
         if n_pixels as f64 > MOST_CONTENT * self.ink.is_set.len() as f64 {
             return Content::Everywhere;
         }
-        let region = enlarged(region, &self.small, image);
-        let share = f64::from(share(image, region));
+        let region = enlarged(region, &self.small, self.image);
+        let share = share(self.image, region);
         if share < SMALLEST_DRAWING {
             return Content::Blank(format!(
                 "what is drawn fills {:.1} % of its page's longer side, expected {:.0} % or more",
@@ -363,16 +346,17 @@ impl Page {
         n(&self.ink.eroded()) <= MOST_SOLID * n(&self.ink.is_set)
     }
 
-    /// The mean colour of what is not content.
-    fn ground_colour(&self, image: &Rgb8Image) -> Result<[u8; 3]> {
-        let small = image.thumbnail(SEARCH_SIDE)?;
-        let mut colour = [255; 3];
-        for (channel, value) in colour.iter_mut().enumerate() {
-            let ground = small.pixels().chunks_exact(3).zip(&self.ink.is_set).filter(|(_, is_ink)| !**is_ink);
-            *value = median_of(ground.map(|(pixel, _)| pixel[channel]).collect());
-        }
-        Ok(colour)
+    /// The colour of what is not content.
+    fn ground_colour(&self) -> [u8; 3] {
+        let is_ground: Vec<bool> = self.ink.is_set.iter().map(|is_ink| !is_ink).collect();
+        median_colour(&self.small, &is_ground)
     }
+}
+
+/// How much a luminance differs from its ground towards ink, as a part of the ground's distance from ink, 0 to 1.
+fn contrast(is_dark: bool, own: f32, ground: f32) -> f32 {
+    let (own, ground) = if is_dark { (own, ground) } else { (1.0 - own, 1.0 - ground) };
+    ((ground - own) / ground.max(0.1)).clamp(0.0, 1.0)
 }
 
 /// The product on a plain ground, and the ground's colour.
@@ -423,20 +407,20 @@ fn enlarged(region: Region, small: &Rgb8Image, image: &Rgb8Image) -> Region {
 }
 
 /// A square around a region, which may reach beyond the image that it is cut from.
-struct Cut {
-    image: Rgb8Image,
+struct Cut<'i> {
+    image: Cow<'i, Rgb8Image>,
     left: i64,
     top: i64,
     side: u32,
 }
 
-impl Cut {
-    fn of(image: &Rgb8Image, region: Region, share: f64) -> Result<Cut> {
+impl Cut<'_> {
+    fn of(image: &Rgb8Image, region: Region, share: f64) -> Result<Cut<'_>> {
         let side = region.width.max(region.height) / share;
         let longer = f64::from(image.width().max(image.height()));
         let image = match LONGEST_SIDE / side {
-            scale if scale < 1.0 => image.thumbnail((longer * scale).round().max(1.0) as u32)?,
-            _ => image.clone(),
+            scale if scale < 1.0 => Cow::Owned(image.thumbnail((longer * scale).round().max(1.0) as u32)?),
+            _ => Cow::Borrowed(image),
         };
         let scale = f64::from(image.width().max(image.height())) / longer;
         let corner = |start: f64, length: f64| ((start + (length - side) / 2.0) * scale).round() as i64;
@@ -484,6 +468,14 @@ fn quantiles<const N: usize>(mut values: Vec<f32>, shares: [f64; N]) -> [f32; N]
     let Some(last) = values.len().checked_sub(1) else { return [0.0; N] };
     shares
         .map(|share| *values.select_nth_unstable_by((share * last as f64).round() as usize, f32::total_cmp).1)
+}
+
+/// For each channel the median of the pixels that are `of` it.
+fn median_colour(image: &Rgb8Image, of: &[bool]) -> [u8; 3] {
+    [0, 1, 2].map(|channel| {
+        let pixels = image.pixels().chunks_exact(3).zip(of).filter(|(_, is_of)| **is_of);
+        median_of(pixels.map(|(pixel, _)| pixel[channel]).collect())
+    })
 }
 
 fn median_of(mut values: Vec<u8>) -> u8 {

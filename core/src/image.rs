@@ -267,15 +267,12 @@ impl Rgb8Image {
         &self.pixels
     }
 
-    /// The luminance of each pixel, ITU-R BT.601's luma, 0 to 1.
+    /// The luminance of each pixel ([`luma`]), 0 to 1.
     ///
     /// # Shapes
     /// Returns `[height, width]`, row-major.
     pub fn luminance(&self) -> Vec<f32> {
-        let luma = |pixel: &[u8]| {
-            0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2])
-        };
-        self.pixels.chunks_exact(3).map(|pixel| luma(pixel) / 255.0).collect()
+        self.pixels.chunks_exact(3).map(|pixel| luma([pixel[0], pixel[1], pixel[2]]) / 255.0).collect()
     }
 
     /// The image scaled down to fit a square of `side` pixels, its shape kept; as it is where it fits already.
@@ -320,6 +317,11 @@ impl Rgb8Image {
             .map_err(|e| Error::Image { origin: "to be written as PNG".into(), reason: e.to_string() })?;
         Ok(bytes)
     }
+}
+
+/// ITU-R BT.601's luma of red, green and blue, 0 to 255.
+pub fn luma([red, green, blue]: [u8; 3]) -> f32 {
+    0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue)
 }
 
 /// The image at `width` x `height` pixels, bilinear with antialiasing.

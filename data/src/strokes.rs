@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use sketchfind_core::frame::SMALLEST_DRAWING;
 use sketchfind_core::image::Rgb8Image;
 use sketchfind_core::pickle::{Arguments, Machine, Made, PickleResult, Value, Vocabulary};
 use tiny_skia::{Color, LineCap, LineJoin, Paint, PathBuilder, Pixmap, Stroke, Transform};
@@ -31,9 +32,6 @@ impl Raster {
     /// 256 pixels, lines of 1/128 of the side: two pixels, as the pictures of QMUL's sets have them.
     pub const ORDINARY: Raster = Raster { side: 256, line_width: 1.0 / 128.0 };
 }
-
-/// The smallest drawing, as a share of its canvas: what is smaller is taken for nothing.
-const SMALLEST_DRAWING: f32 = 0.03;
 
 impl Strokes {
     /// The number of points.

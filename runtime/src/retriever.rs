@@ -1,5 +1,6 @@
 //! The retriever: a gallery, its model and its index in one; a sketch in, matches out.
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -214,11 +215,11 @@ impl Retriever {
     ///
     /// # Errors
     /// [`CoreError::Blank`] where nothing is drawn; [`CoreError::Image`].
-    pub fn framed(&self, sketch: &Rgb8Image) -> Result<Rgb8Image> {
-        match self.share {
-            Some(share) => Ok(frame::sketch(sketch, share)?),
-            None => Ok(sketch.clone()),
-        }
+    pub fn framed<'i>(&self, sketch: &'i Rgb8Image) -> Result<Cow<'i, Rgb8Image>> {
+        Ok(match self.share {
+            Some(share) => Cow::Owned(frame::sketch(sketch, share)?),
+            None => Cow::Borrowed(sketch),
+        })
     }
 
     /// The embeddings of drawings, framed, in their order.
@@ -229,9 +230,9 @@ impl Retriever {
     /// # Errors
     /// Those of [`Retriever::framed`] and [`Embedder::embed`].
     pub fn embed_sketches(&self, sketches: &[Rgb8Image]) -> Result<Vec<f32>> {
-        let framed: Vec<Rgb8Image> =
-            sketches.iter().map(|sketch| self.framed(sketch)).collect::<Result<_>>()?;
-        self.embed(&framed)
+        let Some(share) = self.share else { return self.embed(sketches) };
+        let framed = sketches.iter().map(|sketch| frame::sketch(sketch, share));
+        self.embed(&framed.collect::<sketchfind_core::Result<Vec<_>>>()?)
     }
 
     /// The `k` photos that match `sketch` best, or all where there are fewer; best first.

@@ -114,7 +114,7 @@ impl Retrieval {
         let embedding = self.retriever.with_embedder(|embedder| {
             // A session may have been waited for.
             abandoned.check()?;
-            embedder.embed(std::slice::from_ref(&framed)).map_err(failed)
+            embedder.embed(std::slice::from_ref(framed.as_ref())).map_err(failed)
         })?;
         let embedded = Instant::now();
         // One state of the gallery for the whole answer, whatever others write meanwhile.

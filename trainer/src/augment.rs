@@ -11,7 +11,7 @@
 //!
 //! Colours. Photos lose them, have their channels exchanged and their range changed, or are replaced by their lines.
 
-use sketchfind_core::image::{Crop, Preprocess, Rgb8Image};
+use sketchfind_core::image::{Crop, Preprocess, Rgb8Image, luma};
 use sketchfind_core::random::Stream;
 
 use crate::Result;
@@ -104,8 +104,7 @@ pub fn photo(
     let mut view = warped(&picture.image, geometry, None, preprocess)?;
     if grey < settings.grey {
         for pixel in view.chunks_exact_mut(3) {
-            let luma =
-                0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2]);
+            let luma = luma([pixel[0], pixel[1], pixel[2]]);
             pixel.fill(luma.round() as u8);
         }
     } else if colour < settings.colour {

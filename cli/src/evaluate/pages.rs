@@ -61,8 +61,9 @@ pub(super) fn frame_of(embedder: &Embedder, model: &Path) -> Result<Frame> {
 
 impl Retrieval<'_> {
     pub(super) fn measure(&mut self, frame: Frame) -> Result<Vec<Row>> {
-        let of_sketches = 2 * (1 + Page::PLACES.len() + Page::LOOKS.len());
-        let of_photos = frame.photo.map_or(0, |_| 2 * (1 + Page::PLACES.len()));
+        // What lies on its own page and is not framed is embedded already.
+        let of_sketches = 1 + 2 * (Page::PLACES.len() + Page::LOOKS.len());
+        let of_photos = frame.photo.map_or(0, |_| 1 + 2 * Page::PLACES.len());
         let n_pictures = of_sketches * self.sketches.len() + of_photos * self.photos.len();
         let bar = Bar::new(n_pictures, "embedding pictures on other pages");
         let interrupt = Interrupt::listen()?;
@@ -76,30 +77,24 @@ impl Retrieval<'_> {
             Ok(())
         };
         let mut rows = Vec::new();
-        let pages = |places: &[Page]| {
-            let pages = places.iter().map(|&page| Some(page));
-            std::iter::once(None).chain(pages).collect::<Vec<_>>()
-        };
-        for page in pages(&[&Page::PLACES[..], &Page::LOOKS[..]].concat()) {
-            for framed in [false, true] {
-                let queries = self.embed(self.sketches, page, &mut told, &|picture| {
-                    // Where nothing is left to be seen, it is embedded as it is, and counts as it ranks.
-                    match framed.then(|| frame::sketch(&picture, frame.sketch)) {
-                        None | Some(Err(Error::Blank { .. })) => Ok(picture),
-                        Some(framed) => framed,
-                    }
-                })?;
-                self.figures("sketch", page, framed, &queries, self.gallery, &mut rows)?;
-            }
+        self.figures("sketch", None, false, self.queries, self.gallery, &mut rows)?;
+        for (page, framed) in others(&[&Page::PLACES[..], &Page::LOOKS[..]].concat()) {
+            let queries = self.embed(self.sketches, page, &mut told, &|picture| {
+                // Where nothing is left to be seen, it is embedded as it is, and counts as it ranks.
+                match framed.then(|| frame::sketch(&picture, frame.sketch)) {
+                    None | Some(Err(Error::Blank { .. })) => Ok(picture),
+                    Some(framed) => framed,
+                }
+            })?;
+            self.figures("sketch", page, framed, &queries, self.gallery, &mut rows)?;
         }
         if let Some(of_photos) = frame.photo {
-            for page in pages(&Page::PLACES) {
-                for framed in [false, true] {
-                    let gallery = self.embed(self.photos, page, &mut told, &|picture| {
-                        if framed { frame::photo(&picture, &of_photos) } else { Ok(picture) }
-                    })?;
-                    self.figures("photo", page, framed, self.queries, &gallery, &mut rows)?;
-                }
+            self.figures("photo", None, false, self.queries, self.gallery, &mut rows)?;
+            for (page, framed) in others(&Page::PLACES) {
+                let gallery = self.embed(self.photos, page, &mut told, &|picture| {
+                    if framed { frame::photo(&picture, &of_photos) } else { Ok(picture) }
+                })?;
+                self.figures("photo", page, framed, self.queries, &gallery, &mut rows)?;
             }
         }
         bar.finish();
@@ -155,6 +150,12 @@ impl Retrieval<'_> {
         ));
         Ok(())
     }
+}
+
+/// What is measured besides the data set as it is: it framed, and each page as it is and framed.
+fn others(pages: &[Page]) -> Vec<(Option<Page>, bool)> {
+    let on_pages = pages.iter().flat_map(|&page| [(Some(page), false), (Some(page), true)]);
+    std::iter::once((None, true)).chain(on_pages).collect()
 }
 
 /// Writes the figures into a report's folder.

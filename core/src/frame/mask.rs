@@ -13,10 +13,6 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    pub(super) fn none() -> Mask {
-        Mask { width: 1, is_set: Vec::new(), weights: Vec::new() }
-    }
-
     fn height(&self) -> usize {
         self.is_set.len() / self.width
     }
