@@ -49,14 +49,14 @@ fn size_schema() -> utoipa::openapi::schema::Object {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AddParameters {
-    /// A label of the photo; may be repeated. Without any, a photo that is replaced keeps its labels; a single empty one takes
-    /// them away.
+    /// A label of the photo; may be repeated. Without any, a photo that is replaced keeps its labels. An empty one is
+    /// no label: given alone, it takes the labels away.
     #[serde(default)]
     #[param(schema_with = given_labels_schema)]
     label: Vec<String>,
 }
 
-/// As of a query's labels, but for the empty one.
+/// As of a query's labels, but for empty ones.
 fn given_labels_schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
     LABELS.schema(0).into()
 }
@@ -175,12 +175,10 @@ pub(super) async fn add(
     check_token(app.token.as_ref(), &headers)?;
     let id = named(id)?;
     let AddParameters { label } = parameters(&uri)?;
+    LABELS.check_count("label", label.len())?;
     // Not given is not empty.
-    let labels = match label.as_slice() {
-        [] => None,
-        [empty] if empty.is_empty() => Some(Vec::new()),
-        _ => Some(label),
-    };
+    let labels: Option<Vec<String>> =
+        (!label.is_empty()).then(|| label.into_iter().filter(|label| !label.is_empty()).collect());
     LABELS.check("label", labels.as_deref().unwrap_or_default())?;
     IDS.check("id", std::slice::from_ref(&id))?;
     let media_type = media_type(&headers);

@@ -91,18 +91,27 @@ pub(super) const LABELS: Texts = Texts { most: 64, longest: 256 };
 pub(super) const IDS: Texts = Texts { most: 1000, longest: 1024 };
 
 impl Texts {
+    /// Checks how often `parameter` stands.
+    ///
+    /// # Errors
+    /// 400 where it is too often.
+    pub(super) fn check_count(&self, parameter: &str, n: usize) -> Result<(), Problem> {
+        if n > self.most {
+            let most = self.most;
+            return Err(Problem::malformed(format!(
+                "the parameter '{parameter}' stands {n} times, at most {most}"
+            )));
+        }
+        Ok(())
+    }
+
     /// Checks the values of `parameter`.
     ///
     /// # Errors
     /// 400 where there are too many, or one is empty or too long.
     pub(super) fn check(&self, parameter: &str, texts: &[String]) -> Result<(), Problem> {
-        let Texts { most, longest } = self;
-        if texts.len() > *most {
-            return Err(Problem::malformed(format!(
-                "the parameter '{parameter}' stands {} times, at most {most}",
-                texts.len()
-            )));
-        }
+        self.check_count(parameter, texts.len())?;
+        let longest = &self.longest;
         match texts.iter().map(|text| text.chars().count()).find(|n| !(1..=*longest).contains(n)) {
             Some(n) => Err(Problem::malformed(format!(
                 "the parameter '{parameter}' has a value of {n} characters, expected 1 to {longest}"
