@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::frame::{self, Frame};
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_core::random::Stream;
 use sketchfind_core::{Error, atomic};
 use sketchfind_data::pages::Page;
@@ -79,7 +79,7 @@ impl Retrieval<'_> {
         let mut rows = Vec::new();
         self.figures("sketch", None, false, self.queries, self.gallery, &mut rows)?;
         for (page, framed) in others(&[&Page::PLACES[..], &Page::LOOKS[..]].concat()) {
-            let queries = self.embed(self.sketches, page, &mut told, &|picture| {
+            let queries = self.embed(self.sketches, frame::open_sketch, page, &mut told, &|picture| {
                 // Where nothing is left to be seen, it is embedded as it is, and counts as it ranks.
                 match framed.then(|| frame::sketch(&picture, frame.sketch)) {
                     None | Some(Err(Error::Blank { .. })) => Ok(picture),
@@ -91,7 +91,7 @@ impl Retrieval<'_> {
         if let Some(of_photos) = frame.photo {
             self.figures("photo", None, false, self.queries, self.gallery, &mut rows)?;
             for (page, framed) in others(&Page::PLACES) {
-                let gallery = self.embed(self.photos, page, &mut told, &|picture| {
+                let gallery = self.embed(self.photos, Rgb8Image::open, page, &mut told, &|picture| {
                     if framed { frame::photo(&picture, &of_photos) } else { Ok(picture) }
                 })?;
                 self.figures("photo", page, framed, self.queries, &gallery, &mut rows)?;
@@ -104,6 +104,7 @@ impl Retrieval<'_> {
     fn embed(
         &mut self,
         files: &[(String, PathBuf)],
+        open: fn(&Path, DecodeLimits) -> sketchfind_core::Result<Rgb8Image>,
         page: Option<Page>,
         told: &mut dyn FnMut(usize) -> Result<()>,
         framed: &dyn Fn(Rgb8Image) -> sketchfind_core::Result<Rgb8Image>,
@@ -112,7 +113,7 @@ impl Retrieval<'_> {
         let (limits, seed) = (self.embedder.options().limits, self.bootstrap.seed);
         let mut make = |index: usize| {
             let (id, path) = &files[index];
-            let picture = frame::open_sketch(path, limits)?;
+            let picture = open(path, limits)?;
             let picture = match page {
                 None => picture,
                 Some(page) => page.of(&picture, &mut Stream::new(seed, &format!("page of {id}"), &[]))?,
