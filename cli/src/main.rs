@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use sketchfind_core::dataset::Split;
 use sketchfind_core::image::DecodeLimits;
+use sketchfind_core::terminal;
 use sketchfind_runtime::{Device, Framing, IndexSpec};
 
 use exit::Exit;
@@ -29,7 +30,6 @@ mod progress;
 mod query;
 mod serve;
 mod sync;
-mod terminal;
 mod verify;
 mod weights;
 
@@ -354,10 +354,8 @@ fn main() -> ExitCode {
 /// Prints what clap says of wrong usage, or the help that was asked for.
 fn explain(usage: &clap::Error) -> ExitCode {
     // What was typed stands in it, such as a file's name that a shell has put there.
-    let has_commands = std::env::args_os().any(|argument| {
-        let argument = argument.to_string_lossy();
-        crate::terminal::one_line(&argument) != argument
-    });
+    let has_commands =
+        std::env::args_os().any(|argument| terminal::has_commands(&argument.to_string_lossy()));
     if usage.use_stderr() && has_commands {
         progress::warn(usage.render().to_string().trim_end());
     } else {

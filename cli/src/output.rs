@@ -3,8 +3,8 @@
 
 use std::io::Write;
 
-use crate::terminal::one_line;
 use anyhow::{Context, Result};
+use sketchfind_core::terminal::one_line;
 
 /// Writes lines for people to standard output. Where nobody reads them any more, such as behind `head`, that is no failure, and
 /// no success either: the exit code says what was found.

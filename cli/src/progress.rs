@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::terminal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sketchfind_core::terminal;
 
 /// Whether `--quiet` was given: no progress, and nothing of what went well.
 static IS_QUIET: AtomicBool = AtomicBool::new(false);

@@ -243,7 +243,7 @@ fn table<'a>(sketch: &str, rows: impl Iterator<Item = Row<'a>>, is_first: bool) 
         ]
     }));
     let mut lines = if is_first { vec![] } else { vec![String::new()] };
-    lines.push(crate::terminal::one_line(&format!("{sketch}:")).into_owned());
+    lines.push(sketchfind_core::terminal::one_line(&format!("{sketch}:")).into_owned());
     lines.extend(output::table(&cells, &[0, 1]));
     (lines.join("\n") + "\n").into_bytes()
 }

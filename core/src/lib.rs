@@ -21,6 +21,7 @@ pub mod photo_files;
 pub mod pickle;
 pub mod random;
 pub mod ranking;
+pub mod terminal;
 pub mod unicode;
 
 pub use error::{Error, Result};

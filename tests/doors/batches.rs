@@ -352,6 +352,9 @@ fn no_control_character_reaches_a_terminal() {
         command.arg(path);
         run(&mut command)
     };
+    let train = |before: &[&str], after: &[&str]| {
+        run(program("sketchfind-train").args(before).arg(&nowhere).args(after))
+    };
     let data = scene.path("data");
     std::fs::create_dir(&data).unwrap();
     let manifest = format!(
@@ -380,6 +383,10 @@ fn no_control_character_reaches_a_terminal() {
         (run(&mut sketchfind(&[&format!("--{evil}")])), 2),
         (run(&mut sketchfind(&["info", "a", evil])), 2),
         (run(&mut sketchfind(&["serve", "--address", evil])), 2),
+        // The program that trains.
+        (train(&["fit", "--data"], &["--config", evil, "--out", evil]), 3),
+        (train(&["export", "--out", evil], &[]), 3),
+        (train(&["fit", evil], &[]), 2),
     ] {
         harmless(&said);
         assert_eq!(said.code, Some(code), "{}", said.err);

@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use sketchfind_core::card::{InputKind, Precision};
 use sketchfind_core::error::explain;
+use sketchfind_core::terminal;
 use sketchfind_trainer::checkpoint::{Position, Which};
 use sketchfind_trainer::config::Config;
 use sketchfind_trainer::device::TrainingDevice;
@@ -216,7 +217,10 @@ Exit codes:
 
 fn main() -> ExitCode {
     sketchfind_trainer::memory::keep_freed_memory();
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => return of_usage(&usage),
+    };
     let exit = match run(arguments) {
         Ok(exit) => exit,
         Err(error) => {
@@ -225,6 +229,20 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
+}
+
+/// Prints what clap says of wrong usage, or the help that was asked for.
+fn of_usage(usage: &clap::Error) -> ExitCode {
+    // What was typed stands in it, such as a file's name that a shell has put there.
+    let has_commands =
+        std::env::args_os().any(|argument| terminal::has_commands(&argument.to_string_lossy()));
+    if usage.use_stderr() && has_commands {
+        say(usage.render().to_string().trim_end());
+    } else {
+        // With colours where there is a terminal; that nobody reads it is no failure.
+        let _ = usage.print();
+    }
+    ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
 }
 
 fn run(arguments: Arguments) -> Result<Exit> {
@@ -531,7 +549,7 @@ impl Progress {
         }
         self.last_shown = Some(Instant::now());
         if self.is_terminal {
-            let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
+            let _ = write!(std::io::stderr(), "\r\x1b[2K{}", terminal::one_line(line));
             if is_last {
                 say("");
             }
@@ -556,7 +574,8 @@ fn minutes(duration: Duration) -> String {
     }
 }
 
-/// Writes a line to standard error; one that is closed is no reason to stop training.
+/// Writes a line to standard error without what a terminal takes for commands; one that is closed is no reason to stop
+/// training.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", terminal::lines(line));
 }

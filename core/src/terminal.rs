@@ -5,13 +5,13 @@ use std::borrow::Cow;
 
 /// One line of text in which control characters stand as Rust writes them, such as `\u{1b}` for escape; and so do those that
 /// change the direction of writing, by which `gpj.exe` is shown as `exe.jpg`. All else stays as it is.
-pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_command)
 }
 
 /// As [`one_line`], but the lines of a text of several stay lines; those behind the first are set in, so that none of them looks
 /// like one that a program says by itself.
-pub(crate) fn lines(text: &str) -> Cow<'_, str> {
+pub fn lines(text: &str) -> Cow<'_, str> {
     match escaped(text, |char| char != '\n' && is_command(char)) {
         text if text.contains('\n') => {
             let lines: Vec<&str> = text.split('\n').collect();
@@ -25,6 +25,11 @@ pub(crate) fn lines(text: &str) -> Cow<'_, str> {
         }
         text => text,
     }
+}
+
+/// Whether a text would be shown otherwise by [`one_line`].
+pub fn has_commands(text: &str) -> bool {
+    text.chars().any(is_command)
 }
 
 fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -55,6 +60,7 @@ mod tests {
     #[test]
     fn what_is_no_command_stays() {
         assert_eq!(one_line("käse 一 'a\\b'"), "käse 一 'a\\b'");
+        assert!(!has_commands("käse 一 'a\\b'") && has_commands("a\nb"));
         assert_eq!(one_line("\u{1b}[31mred\n\u{202e}gpj"), r"\u{1b}[31mred\n\u{202e}gpj");
         assert_eq!(lines("two faults:\nerror: none\r"), "two faults:\n  error: none\\r");
         assert_eq!(lines("a\n  b\n\nc"), "a\n  b\n\n  c");
