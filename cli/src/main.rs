@@ -209,6 +209,10 @@ enum WeightsCommand {
         /// The network they are of (see `sketchfind info`), or its file (*.network.json). An ONNX file says itself which.
         #[arg(long, default_value = "auto")]
         network: String,
+        /// The linear layer of the file, by its name there, that projects the network's numbers to an embedding, such as
+        /// backbone.fc of SSCD. It becomes the projection of a configuration's table [head].
+        #[arg(long, value_name = "LAYER")]
+        projection: Option<String>,
         /// Where they come from: package, version, licence. Kept in the file and in cards.
         #[arg(long)]
         source: String,
@@ -385,8 +389,8 @@ fn run(command: Command) -> anyhow::Result<Exit> {
             let options = sketchfind_data::Options { photos, test_share, seed, edges, leave_out, raster };
             data::import(&layout, &from, &out, &options)
         }
-        Command::Weights(WeightsCommand::Import { from, network, source, out }) => {
-            weights::import(&from, &network, &source, &out)
+        Command::Weights(WeightsCommand::Import { from, network, projection, source, out }) => {
+            weights::import(&from, &network, projection.as_deref(), &source, &out)
         }
         Command::Index(IndexCommand::Build(options)) => index::build(&options),
         Command::Index(IndexCommand::Add(options)) => index::add(&options),

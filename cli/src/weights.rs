@@ -16,8 +16,20 @@ use crate::progress::{say, warn};
 /// A network's name that leaves it to the file to say which it is of.
 const AUTO: &str = "auto";
 
-pub(crate) fn import(from: &Path, network: &str, source: &str, out: &Path) -> Result<Exit> {
+pub(crate) fn import(
+    from: &Path,
+    network: &str,
+    projection: Option<&str>,
+    source: &str,
+    out: &Path,
+) -> Result<Exit> {
     if from.is_file() && weights::is_onnx_file(from)? {
+        if projection.is_some() {
+            bail!(
+                "--projection: the graph of the ONNX file '{}' says itself which layer is one",
+                from.display()
+            );
+        }
         return import_onnx(from, network, source, out);
     }
     if from.is_file() {
@@ -26,7 +38,7 @@ pub(crate) fn import(from: &Path, network: &str, source: &str, out: &Path) -> Re
     if network == AUTO {
         bail!("'{}' is no ONNX file: which network it is of must be said with --network", from.display());
     }
-    let weights = fitting(from, network, out)?.with_metadata("source", source);
+    let weights = fitting(from, network, projection, out)?.with_metadata("source", source);
     weights.save(out)?;
     say(&format!("{} tensors of {network} written to '{}'", weights.len(), out.display()));
     Ok(Exit::Success)
@@ -34,8 +46,8 @@ pub(crate) fn import(from: &Path, network: &str, source: &str, out: &Path) -> Re
 
 /// The weights of a file for a network, with what was left out told. Where they do not fit, all differences are written
 /// beside the output, if they are more than a message has room for.
-fn fitting(from: &Path, network: &str, out: &Path) -> Result<Weights> {
-    let error = match weights::import(from, network) {
+fn fitting(from: &Path, network: &str, projection: Option<&str>, out: &Path) -> Result<Weights> {
+    let error = match weights::import_projected(from, network, projection) {
         Ok(weights) => {
             if let Some(note) = weights::import_note(&weights) {
                 say(&format!("note: {note}"));
@@ -62,7 +74,7 @@ fn fitting(from: &Path, network: &str, out: &Path) -> Result<Weights> {
 fn import_onnx(from: &Path, network: &str, source: &str, out: &Path) -> Result<Exit> {
     let is_file = sketchfind_models::network::file::is_file(network);
     if is_file {
-        let weights = fitting(from, network, out)?.with_metadata("source", source);
+        let weights = fitting(from, network, None, out)?.with_metadata("source", source);
         weights.save(out)?;
         say(&format!("{} tensors of '{network}' written to '{}'", weights.len(), out.display()));
         return Ok(Exit::Success);

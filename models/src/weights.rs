@@ -9,7 +9,9 @@ use crate::network::{self, HEAD, Head, Network, Op};
 use crate::{Error, Result, onnx};
 
 mod checkpoint;
+mod classy_vision;
 pub(crate) mod mistaken;
+mod projection;
 mod safetensors_file;
 pub mod start;
 pub mod tfjs;
@@ -216,7 +218,8 @@ impl Weights {
 /// PyTorch file, a checkpoint, or the ONNX file that the network came from.
 ///
 /// The result has all tensors of the network with its classifier, if there is one in the file, and those of a
-/// head ([`Network::with_head`]) if they are there. Where the network's names all have one prefix, such as the `module.` of
+/// head ([`Network::with_head`]) if they are there. A PyTorch file may hold a module of TorchScript instead of its state
+/// dictionary, and Classy Vision's names of a ResNet are known. Where the network's names all have one prefix, such as the `module.` of
 /// `torch.nn.DataParallel`, the `_orig_mod.` of `torch.compile`, `model.` or `backbone.`, they go on without it; a
 /// classifier of other classes is left out. The note `import` says so. Auxiliary classifiers and old names in torchvision's
 /// files are dealt with as torchvision does.
@@ -225,6 +228,16 @@ impl Weights {
 /// [`Error::UnknownNetwork`]; [`Error::NetworkFile`]; [`Error::WeightsFile`] where the file is none of these or damaged;
 /// [`Error::WeightsDoNotFit`]; [`Error::NotFinite`].
 pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
+    import_projected(path, network_name, None)
+}
+
+/// Reads weights as [`import`] does, and takes the linear layer that the file calls `projection` for the projection of the
+/// network's head: self-supervised networks, such as SSCD, end with one, by any name.
+///
+/// # Errors
+/// Those of [`import`]; [`Error::WeightsFile`] where the file has no such layer, its shape does not fit, or the file is an ONNX
+/// file, whose graph says what its layers are.
+pub fn import_projected(path: &Path, network_name: &str, projection: Option<&str>) -> Result<Weights> {
     let classifier = Network::by_name_or_file(network_name, Head::Classifier)?;
     let file = file_of(path)?;
     let weights = if file.ends_with(tfjs::MODEL) {
@@ -238,6 +251,10 @@ pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
     } else {
         refuse_what_is_none(&file)?;
         match &start_of(&file, 16)?[..] {
+            start if is_onnx(&file, start) && projection.is_some() => {
+                let reason = "the graph of an ONNX file says itself which layer is a projection";
+                return Err(Error::weights_file(path, reason));
+            }
             start if is_onnx(&file, start) => return import_onnx(&file, network_name, &classifier),
             // A safetensors file's first eight bytes are a length, which may look like anything.
             [_, _, _, _, _, _, _, _, b'{', ..] => Weights::load(&file)?,
@@ -246,6 +263,12 @@ pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
         }
     };
     let embedding = Network::by_name_or_file(network_name, Head::Embedding)?;
+    let (weights, projection) = match projection {
+        Some(layer) => projection::taken_out(weights, layer, embedding.output_width())
+            .map_err(|reason| Error::weights_file(path, reason))?,
+        None => (weights, BTreeMap::new()),
+    };
+    let weights = classy_vision::as_torchvision(weights);
     let weights = wrapped::without_prefix(torchvision::as_described(weights, network_name), &embedding)
         .map_err(|reason| Error::weights_file(path, reason))?;
     // Once more: what torchvision calls otherwise may have stood behind the prefix.
@@ -258,6 +281,7 @@ pub fn import(path: &Path, network_name: &str) -> Result<Weights> {
         HEAD.iter().filter_map(|name| Some(((*name).to_owned(), weights.get(name)?.clone()))).collect();
     let mut weights = weights.for_network(&network)?;
     weights.tensors.extend(of_head);
+    weights.tensors.extend(projection);
     weights.check_finite()?;
     Ok(weights.with_metadata("network", network.name()))
 }

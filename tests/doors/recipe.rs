@@ -133,6 +133,21 @@ fn the_landscape_and_the_gradients_of_a_run_are_measured() {
     let mut of_nothing = program("sketchfind-train");
     of_nothing.arg("landscape").arg(scene.path("none")).arg("--out").arg(scene.path("x.csv"));
     fail(&mut of_nothing, 3, &["none"]);
+    // A square without a middle, and images that lie elsewhere by now.
+    let landscape = |arguments: &[&str]| {
+        let mut command = program("sketchfind-train");
+        command.arg("landscape").arg(scene.path("run")).arg("--out").arg(scene.path("moved.csv"));
+        command.args(["--radius", "0.5", "--batches", "2"]).args(arguments);
+        command
+    };
+    fail(&mut landscape(&["--points", "4"]), 2, &["--points", "odd number from 3 to 201"]);
+    std::fs::rename(scene.path("data"), scene.path("moved")).unwrap();
+    fail(&mut landscape(&["--points", "3"]), 3, &["data"]);
+    succeed(landscape(&["--points", "3", "--data"]).arg(scene.path("moved")));
+    assert_eq!(
+        std::fs::read(scene.path("moved.csv")).unwrap(),
+        std::fs::read(scene.path("landscape-1.csv")).unwrap()
+    );
 }
 
 #[test]
@@ -204,6 +219,45 @@ fn folders_of_photos_that_are_of_no_use_are_refused_by_name() {
     let mut neither = program("sketchfind-train");
     neither.arg("fit").arg("--config").arg(scene.path("config.toml")).arg("--out").arg(scene.path("x"));
     fail(&mut neither, 2, &["--data", "--photos"]);
+}
+
+/// A self-supervised network comes with its projection, under names of its own: training begins with it.
+#[test]
+fn a_network_with_a_projection_of_its_own_is_where_training_begins() {
+    let scene = Scene::new(CONFIG);
+    let network =
+        sketchfind_models::network::Network::by_name("resnet18", sketchfind_models::network::Head::Embedding);
+    let mut published = Weights::default();
+    for (name, tensor) in Weights::random(&network.unwrap(), 5).iter() {
+        published.insert(&format!("backbone.{name}"), tensor.clone());
+    }
+    let matrix: Vec<f32> = (0..6 * 512_u16).map(|n| f32::from(n % 97) / 970.0 - 0.05).collect();
+    let matrix = sketchfind_models::weights::Tensor::new(vec![6, 512], matrix).unwrap();
+    published.insert("backbone.fc.weight", matrix.clone());
+    let file = scene.path("published.safetensors");
+    published.save(&file).unwrap();
+    let import = |arguments: &[&str]| {
+        let mut import = program("sketchfind");
+        import.args(["weights", "import", "--source", "made by a test", "--network", "resnet18"]);
+        import.args(arguments).arg(&file).arg("--out").arg(scene.path("ours.safetensors"));
+        import
+    };
+    fail(&mut import(&["--projection", "fc"]), 3, &["published.safetensors", "no layer 'fc'", "backbone.fc"]);
+    succeed(&mut import(&["--projection", "backbone.fc"]));
+    let head = "[head]\npooling = { kind = \"gem\", p = 3.0, learn = false, cells = 1 }\nnormalise = true\n\
+                projection = { width = 6, bias = false, start = \"random\" }\n[images]";
+    let config = CONFIG
+        .replace("weights = \"random\"", "weights = \"ours.safetensors\"")
+        .replace("[images]", head)
+        .replace("epochs = 3", "epochs = 1");
+    std::fs::write(scene.path("config.toml"), config).unwrap();
+    succeed(&mut scene.fit("run"));
+    let model = scene.path("model");
+    let mut export = program("sketchfind-train");
+    export.arg("export").arg(scene.path("run")).arg("--checkpoint").arg("initial").arg("--out").arg(&model);
+    succeed(&mut export);
+    let read = sketchfind_models::onnx::import::read(&model.join("model.onnx"), Some("resnet18")).unwrap();
+    assert_eq!(read.weights.get("projection.weight"), Some(&matrix));
 }
 
 /// The graph of an ONNX file that is no network of ours is fine-tuned, exported and verified, with a head of ours; a changed

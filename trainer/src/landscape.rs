@@ -17,6 +17,7 @@ use crate::device::TrainingDevice;
 use crate::fit::network_at;
 use crate::network::TorchNetwork;
 use crate::run::Run;
+use crate::source::ImageSource;
 use crate::step::{self, Place};
 use crate::{Error, Result};
 
@@ -25,6 +26,8 @@ use crate::{Error, Result};
 pub struct LandscapeOptions<'a> {
     /// The run's folder.
     pub run: &'a Path,
+    /// Where the run's images are, if they are no longer where it found them.
+    pub source: Option<&'a ImageSource>,
     /// The checkpoint, or nothing for the network before training.
     pub checkpoint: Option<Which>,
     /// The CSV that is written.
@@ -73,7 +76,7 @@ pub fn landscape(
     // The loss at a point, without a trace.
     config.train.batch_norm = BatchNorm::Frozen;
     let (network, weights, _) = network_at(options.run, &config, &run, options.checkpoint)?;
-    let dataset = run.dataset(None)?;
+    let dataset = run.dataset(options.source)?;
     let data = TrainingData::load(&dataset, &config, &|_, _| {}, options.interrupted)?;
     let sampler = Sampler::new(Arc::new(data.train), &config)?;
     let n_batches = options.n_batches.min(sampler.steps_per_epoch());

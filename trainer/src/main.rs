@@ -80,9 +80,11 @@ enum Command {
         /// Which weights: the last checkpoint, the best on held-out photos, or those that training began with.
         #[arg(long, value_enum, default_value_t = CheckpointArgument::Last)]
         checkpoint: CheckpointArgument,
+        #[command(flatten)]
+        source: MovedArguments,
         /// Points from one side to the other; odd, so that the weights themselves are one.
-        #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(3..=201))]
-        points: u16,
+        #[arg(long, default_value = "21", value_parser = odd_points)]
+        points: usize,
         /// How far the points go, in lengths of the filters.
         #[arg(long, default_value_t = 1.0)]
         radius: f64,
@@ -146,6 +148,11 @@ struct MovedArguments {
     /// The folder of photos, likewise.
     #[arg(long)]
     photos: Option<PathBuf>,
+}
+
+fn odd_points(text: &str) -> std::result::Result<usize, String> {
+    let odd = text.parse().ok().filter(|points| (3..=201).contains(points) && points % 2 == 1);
+    odd.ok_or_else(|| "expected an odd number from 3 to 201".into())
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -301,14 +308,16 @@ fn run(arguments: Arguments) -> Result<Exit> {
                 }
             })
         }
-        Command::Landscape { run, out, checkpoint, points, radius, batches, seed, device } => {
+        Command::Landscape { run, out, checkpoint, source, points, radius, batches, seed, device } => {
             let interrupted = listen()?;
             let progress = Mutex::new(Progress::new(interrupted.clone()));
+            let source = ImageSource { data: source.data, photos: source.photos };
             let options = LandscapeOptions {
                 run: &run,
+                source: (source != ImageSource::default()).then_some(&source),
                 checkpoint: checkpoint.into(),
                 out: &out,
-                n_points: usize::from(points),
+                n_points: points,
                 radius,
                 n_batches: batches,
                 seed,

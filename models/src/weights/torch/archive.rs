@@ -111,7 +111,10 @@ impl Records<'_> {
     /// A reason, with what the archive is instead where that can be told.
     fn explain(&self, reason: String) -> String {
         if self.archive.index_for_name(&format!("{}/constants.pkl", self.folder)).is_some() {
-            return format!("it is a TorchScript archive; save model.state_dict() instead ({reason})");
+            return format!(
+                "it is a TorchScript archive: {reason}; the file of weights that it was made from, or one of \
+                 model.state_dict(), is read"
+            );
         }
         reason
     }
@@ -125,6 +128,7 @@ mod tests {
     /// Both written by `tests/reference/make_zip.py` with torch.
     const SMALL: &[u8] = include_bytes!("../../../tests/reference/small_zip.pth");
     const SCRIPT: &[u8] = include_bytes!("../../../tests/reference/script.pth");
+    const FROZEN: &[u8] = include_bytes!("../../../tests/reference/frozen.pth");
 
     #[test]
     fn reads_views_types_and_parameters_of_a_training_checkpoint() {
@@ -148,9 +152,23 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_told_from_weights() {
-        let message = parse(SCRIPT).unwrap_err();
-        assert!(message.contains("TorchScript") && message.contains("state_dict()"), "{message}");
+    fn a_module_of_torchscript_has_the_names_of_its_state_dictionary() {
+        let weights = parse(SCRIPT).unwrap();
+        let names: Vec<&str> = weights.iter().map(|(name, _)| name).collect();
+        let norm = ["bias", "num_batches_tracked", "running_mean", "running_var", "weight"];
+        let expected = norm.map(|name| format!("backbone.1.{name}"));
+        assert_eq!(names, [&["backbone.0.weight".to_owned()], &expected[..], &["scale".to_owned()]].concat());
+        assert_eq!(weights.get("backbone.0.weight").unwrap().values, [1.0, 2.0]);
+        assert_eq!(weights.get("backbone.0.weight").unwrap().shape, [2, 1, 1, 1]);
+        assert_eq!(weights.get("backbone.1.running_var").unwrap().values, [0.5, 0.25]);
+        assert_eq!(weights.get("scale").unwrap().values, [8.0]);
+    }
+
+    #[test]
+    fn a_frozen_module_is_refused_in_words() {
+        let message = parse(FROZEN).unwrap_err();
+        assert!(message.contains("TorchScript") && message.contains("frozen"), "{message}");
+        assert!(message.contains("state_dict()"), "{message}");
     }
 
     #[test]
@@ -173,8 +191,8 @@ mod tests {
     #[test]
     fn mutations_never_panic() {
         let mut stream = Stream::new(1, "mutations", &[]);
-        for _ in 0..20_000 {
-            let mut bytes = SMALL.to_vec();
+        for turn in 0..20_000 {
+            let mut bytes = [SMALL, SCRIPT][turn % 2].to_vec();
             for _ in 0..=stream.below(3) {
                 let position = stream.below(bytes.len());
                 bytes[position] = stream.bits() as u8;

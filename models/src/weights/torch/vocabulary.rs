@@ -94,6 +94,12 @@ pub(super) enum Object {
     StorageClass(ElementType),
     Storage(Rc<StorageRef>),
     Tensor(Rc<TensorRef>),
+    /// The class of a TorchScript module. Its code lies elsewhere in the archive and is not read.
+    ModuleClass,
+    /// A TorchScript module and the dictionary of its attributes.
+    Module(Option<Value>),
+    /// What TorchScript calls to say of which type a list or dictionary is.
+    TypeTag,
 }
 
 impl Vocabulary for Torch {
@@ -104,6 +110,14 @@ impl Vocabulary for Torch {
             ("collections", "OrderedDict") => Some(Object::OrderedDict),
             ("torch._utils", "_rebuild_tensor_v2") => Some(Object::RebuildTensor),
             ("torch._utils", "_rebuild_parameter") => Some(Object::RebuildParameter),
+            (
+                "torch.jit._pickle",
+                "build_intlist" | "build_doublelist" | "build_boollist" | "build_tensorlist"
+                | "restore_type_tag",
+            ) => Some(Object::TypeTag),
+            (module, _) if module == "__torch__" || module.starts_with("__torch__.") => {
+                Some(Object::ModuleClass)
+            }
             ("torch", class) => ElementType::by_class(class).map(Object::StorageClass),
             _ => None,
         }
@@ -117,6 +131,8 @@ impl Vocabulary for Torch {
         let items = arguments.tuple().unwrap_or_default();
         match (function, items) {
             (Object::OrderedDict, []) => Ok(Made::Dict),
+            (Object::ModuleClass, []) => Ok(Made::Object(Object::Module(None))),
+            (Object::TypeTag, [_, ..]) => Ok(Made::Argument(0)),
             (Object::RebuildParameter, [tensor, ..])
                 if matches!(arguments.object_in(tensor), Some(Object::Tensor(_))) =>
             {
@@ -156,9 +172,15 @@ impl Vocabulary for Torch {
         Err("a storage is not described as torch describes one".into())
     }
 
-    /// Attributes of tensors and the like, which nothing reads.
-    fn build(&self, _: &Object, _: Arguments<'_, Torch>) -> PickleResult<Option<Object>> {
-        Ok(None)
+    /// Attributes: a module's are kept; those of tensors and the like are read by nothing.
+    fn build(&self, object: &Object, state: Arguments<'_, Torch>) -> PickleResult<Option<Object>> {
+        match (object, state.value()) {
+            (Object::Module(None), attributes @ Value::Dict(_)) => {
+                Ok(Some(Object::Module(Some(attributes.clone()))))
+            }
+            (Object::Module(_), _) => Err("a module has other attributes than a dictionary of them".into()),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -176,11 +198,15 @@ fn sizes(arguments: Arguments<'_, Torch>, value: &Value) -> PickleResult<Vec<usi
 /// Under which keys training code keeps a state dictionary beside its epoch and optimiser.
 const NESTED: [&str; 5] = ["state_dict", "model_state_dict", "model", "net", "network"];
 
-/// The entries of the state dictionary: text to tensor.
+/// The entries of the state dictionary: text to tensor. Of a TorchScript module, its tensors and those of the modules in it, with
+/// the names that `state_dict()` gives them.
 pub(super) fn state_dictionary<'m>(
     machine: &'m Machine<'_, Torch>,
     object: &Value,
 ) -> PickleResult<Vec<(String, &'m TensorRef)>> {
+    if matches!(machine.object(object), Some(Object::Module(_))) {
+        return tensors_of_module(machine, object);
+    }
     let mut entries = machine.dict(object).ok_or("it holds no dictionary")?;
     for nested in NESTED {
         let found = entries.iter().find(|(key, _)| matches!(key, Value::Text(key) if &**key == nested));
@@ -254,4 +280,41 @@ fn gather(view: &TensorRef, storage: &[f32], budget: &mut usize) -> PickleResult
         }
     }
     Ok(values)
+}
+
+/// How many attributes are looked at, and how deep modules may lie in modules: more than any network has. Modules may be shared,
+/// so that a small file could name very many.
+const MOST_ATTRIBUTES: usize = 1_000_000;
+const MOST_LEVELS: usize = 64;
+
+fn tensors_of_module<'m>(
+    machine: &'m Machine<'_, Torch>,
+    module: &Value,
+) -> PickleResult<Vec<(String, &'m TensorRef)>> {
+    let mut tensors = Vec::new();
+    let mut n_attributes = 0;
+    let mut pending = vec![(String::new(), 0, module.clone())];
+    while let Some((prefix, level, module)) = pending.pop() {
+        let Some(Object::Module(Some(attributes))) = machine.object(&module) else { continue };
+        for (name, value) in machine.dict(attributes).unwrap_or_default() {
+            n_attributes += 1;
+            if level > MOST_LEVELS || n_attributes > MOST_ATTRIBUTES {
+                return Err("its modules lie deeper in each other, or are more, than a network's".into());
+            }
+            let Value::Text(name) = name else {
+                return Err(format!("a module's attribute is called {name:?}, expected text"));
+            };
+            match machine.object(value) {
+                Some(Object::Tensor(tensor)) => tensors.push((format!("{prefix}{name}"), &**tensor)),
+                Some(Object::Module(_)) => {
+                    pending.push((format!("{prefix}{name}."), level + 1, value.clone()));
+                }
+                _ => {}
+            }
+        }
+    }
+    if tensors.is_empty() {
+        return Err("no tensor in it has a name; a module that was frozen has lost them".into());
+    }
+    Ok(tensors)
 }
