@@ -129,7 +129,7 @@ fn refuse_most(found: &Belonging, gallery: &Path, force: bool) -> Result<()> {
     }
     let reason = format!(
         "{} of the {} photos that it has from there are not there any more, which is what a disk that is not mounted looks \
-         like; nothing was changed. --dry-run lists them, --force removes them",
+         like; nothing was removed. --dry-run lists them, --force removes them",
         found.gone.len(),
         found.n_own
     );

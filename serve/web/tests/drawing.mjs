@@ -6,7 +6,8 @@ import { readFileSync } from "node:fs";
 
 import { draw, ids, launch, open, ranked } from "./browser.mjs";
 
-/** SVG files, the photo that each depicts, and whether it must come first. */
+/** SVG files, the photo that each depicts, whether it must come first, and what a picture of its page is called, if there is to
+    be one. */
 const drawings = JSON.parse(process.env.SKETCHFIND_DRAWINGS);
 /** Where screenshots go, if anywhere. */
 const shots = process.env.SKETCHFIND_SHOTS;
@@ -70,7 +71,7 @@ for (const { svg, photo, isFirst, name } of drawings) {
   if (isFirst) {
     assert.equal((await ids(page))[0], photo);
   }
-  if (shots !== undefined && name !== undefined) {
+  if (shots !== undefined && name) {
     await page.locator("#k").selectOption("12");
     await page.waitForTimeout(1500);
     await page.screenshot({ path: `${shots}/${name}.png` });
