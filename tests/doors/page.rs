@@ -67,14 +67,7 @@ fn every_compiled_file_is_in_the_program() {
 /// stroke, by the released model that was trained on the other emoji.
 #[test]
 fn the_photo_of_a_drawing_reaches_the_top() {
-    let model = checkout().join("models/zoo/general-mobilenet_v2");
-    if !model.join("model.onnx").is_file() {
-        #[allow(clippy::print_stderr, reason = "a skipped test says so where test output goes")]
-        {
-            eprintln!("skipped: '{}' is not there", model.display());
-        }
-        return;
-    }
+    let Some(model) = surroundings::released("general-mobilenet_v2") else { return };
     let Some(data) = surroundings::provisioned("data/emoji") else { return };
     let folder = tempfile::tempdir().unwrap();
     // A flying saucer, a zebra, a ship: three that the model finds. How many it finds is for an evaluation to say.

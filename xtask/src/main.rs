@@ -18,6 +18,7 @@ mod emoji;
 mod fetch;
 mod provision;
 mod say;
+mod skipped;
 mod stage;
 mod test;
 mod tidy;

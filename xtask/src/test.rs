@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::weights::{Known, Profile};
-use crate::{checkout, emoji, fetch, provision, say, tidy, web, weights, wheel};
+use crate::{checkout, emoji, fetch, provision, say, skipped, tidy, web, weights, wheel};
 
 /// Runs everything and stops at the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -47,7 +47,10 @@ pub(crate) fn run() -> Result<()> {
         let mut tests = checkout::cargo();
         with_surroundings(&mut tests, &python);
         tests.env("SKETCHFIND_WHEEL_PYTHON", &with_wheel);
-        checkout::run(tests.args(["test", "--workspace", "--no-fail-fast"]))
+        let skipped = skipped::List::begin(checkout::target("skipped.txt"))?;
+        tests.env("SKETCHFIND_SKIPPED", skipped.path());
+        let passed = checkout::run(tests.args(["test", "--workspace", "--no-fail-fast"]));
+        skipped.tell(is_ci()).and(passed)
     })?;
     step("the Python wheel", || wheel::test(&with_wheel))?;
     step("documentation", || {
@@ -63,11 +66,14 @@ pub(crate) fn run() -> Result<()> {
 fn with_surroundings(tests: &mut Command, python: &std::path::Path) {
     tests.env("SKETCHFIND_PYTHON", python);
     tests.env("SKETCHFIND_BIN_DIR", checkout::target("debug"));
-    let is_slow = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
-    tests.envs(web::surroundings(is_slow));
-    if is_slow {
+    tests.envs(web::surroundings(is_ci()));
+    if is_ci() {
         tests.env("SKETCHFIND_SLOW_TESTS", "1");
     }
+}
+
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 
 fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {

@@ -122,15 +122,6 @@ fn text_rules(file: &str, text: &str) -> Vec<String> {
             }
         }
     }
-    if file != "Cargo.lock" {
-        for (number, line) in text.lines().enumerate() {
-            for word in machine_words() {
-                if line.contains(&word) {
-                    wrong.push(format!("{file}:{}: it names '{word}', a place of one machine", number + 1));
-                }
-            }
-        }
-    }
     wrong
 }
 
@@ -147,14 +138,6 @@ fn unfinished_words() -> BTreeMap<String, &'static str> {
     ])
 }
 
-/// Folders of one machine and hosts of registries.
-fn machine_words() -> Vec<String> {
-    [("/wo", "rk/"), ("pypi", ".org"), ("npmjs", ".org"), ("static.crates", ".io"), ("pythonhosted", ".org")]
-        .iter()
-        .map(|(a, b)| format!("{a}{b}"))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +149,5 @@ mod tests {
         assert_eq!(finds("a/b.rs", "fn x() {}\n"), 1);
         assert_eq!(finds("a/utils.rs", "//! Fine.\n"), 1);
         assert_eq!(finds("a/b.rs", &format!("//! Fine.\n{}]\n", "#[ig".to_owned() + "nore")), 1);
-        assert_eq!(finds("README.md", &format!("see {}x\n", "/wo".to_owned() + "rk/")), 1);
-        assert_eq!(finds("Cargo.lock", &format!("see {}x\n", "/wo".to_owned() + "rk/")), 0);
     }
 }
