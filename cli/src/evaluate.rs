@@ -5,16 +5,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use sketchfind_core::dataset::{Dataset, Split};
-use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::unicode::{Meant, Names};
 use sketchfind_eval::neighbours::{Neighbourhood, SketchAnchors, Space};
 use sketchfind_eval::report::{Extras, Provenance, Reference, Report};
 use sketchfind_eval::summary::summarise_by;
 use sketchfind_eval::{Bootstrap, Estimate, rank_queries_of_several, trec};
-use sketchfind_runtime::{Embedder, OnBroken};
+use sketchfind_runtime::{Embedder, Framing, OnBroken};
 
 use crate::embed::{embed_files, files_of_split};
 use crate::exit::Exit;
+use crate::frames::{self, MeasuredFrame, embed_framed};
 use crate::progress::say;
 use crate::{Embedding, Which, neighbours, output};
 
@@ -58,7 +58,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "CSV")]
     human: Option<PathBuf>,
     /// Vector sketches under the data set's names: QMUL's coordinate file, QuickDraw's ndjson, or a folder of SVG files.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "framing")]
     strokes: Option<PathBuf>,
     /// Rank while sketches are drawn, in this many steps; 20 if no number is given.
     #[arg(long, value_name = "STEPS", requires = "strokes", num_args = 0..=1, default_missing_value = "20",
@@ -71,8 +71,10 @@ pub(crate) struct Options {
     /// Rank drawings and photos on other pages too: at half size, in a corner, on a wide or a large page; drawings also on dark
     /// and grey ground, in pencil on shadowed paper, in colours, with thicker and thinner lines. As they are, and brought into
     /// the frame that the model's card states. Adds pages.csv.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "framing")]
     pages: bool,
+    #[command(flatten)]
+    frame: MeasuredFrame,
     /// Also write run.trec and qrels.trec, with this many photos a sketch; 1000 if no number is given.
     #[arg(long, value_name = "DEPTH", num_args = 0..=1, default_missing_value = "1000",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -97,15 +99,16 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         options.reference.as_ref().map(|model| Embedder::open(model, compute.options())).transpose()?;
 
     let mut embedder = Embedder::open(&options.model, compute.options())?;
-    let frame = options.pages.then(|| pages::frame_of(&embedder, &options.model)).transpose()?;
+    let frame = options.pages.then(|| frames::of_card(&embedder, &options.model)).transpose()?;
     // A broken image stops an evaluation: leaving it out would change what is measured.
     let photos = files_of_split(&dataset, *split, Which::Photos);
     let sketches = files_of_split(&dataset, *split, Which::Sketches);
-    let gallery = embed_files(&mut embedder, &photos, OnBroken::Refuse, "embedding photos")?.embeddings;
-    let queries = embed_files(&mut embedder, &sketches, OnBroken::Refuse, "embedding sketches")?.embeddings;
+    let (of_sketches, of_photos) = options.frame.of(&embedder, &options.model)?;
+    let gallery = embed_framed(&mut embedder, &photos, &of_photos, "embedding photos")?;
+    let queries = embed_framed(&mut embedder, &sketches, &of_sketches, "embedding sketches")?;
     let distance = embedder.card().distance;
     let results = rank_queries_of_several(&queries, &gallery, &truth, distance)?;
-    let provenance = provenance(&embedder, &dataset, *split)?;
+    let provenance = provenance(&embedder, &dataset, *split, options.frame.framing)?;
     let tag = provenance.model.replace(char::is_whitespace, "-");
     let mut report = Report::at(provenance, results, &options.k, bootstrap)?.with_gallery(gallery.ids())?;
     if let Some(against) = &against {
@@ -183,11 +186,15 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     Ok(Exit::Success)
 }
 
-fn provenance(embedder: &Embedder, dataset: &Dataset, split: Split) -> Result<Provenance> {
+fn provenance(embedder: &Embedder, dataset: &Dataset, split: Split, framing: Framing) -> Result<Provenance> {
     let card = embedder.card();
     Ok(Provenance {
         tool: concat!("sketchfind ", env!("CARGO_PKG_VERSION")).into(),
-        model: card.name.clone(),
+        // What was measured is the model behind its framing.
+        model: match framing {
+            Framing::Off => card.name.clone(),
+            framing => format!("{}, pictures framed ({framing})", card.name),
+        },
         model_sha256: card.onnx.sha256.clone(),
         dataset_sha256: dataset.fingerprint()?,
         split: split.to_string(),
@@ -300,22 +307,4 @@ pub(crate) fn shown(estimate: &Estimate) -> (String, String) {
         (false, _) => format!("{value:.3}"),
     };
     (number(estimate.value), format!("{} to {}", number(estimate.low), number(estimate.high)))
-}
-
-/// Embeddings under their ids, of pictures that are made on the spot.
-fn embed_pictures(
-    embedder: &mut Embedder,
-    ids: &[String],
-    make: &mut dyn FnMut(usize) -> Result<sketchfind_core::image::Rgb8Image>,
-    progress: &mut dyn FnMut(usize) -> Result<()>,
-) -> Result<Embeddings> {
-    let mut values = Vec::with_capacity(ids.len() * embedder.card().embedding_width);
-    let n_batch = embedder.options().batch;
-    for start in (0..ids.len()).step_by(n_batch) {
-        let end = (start + n_batch).min(ids.len());
-        progress(end - start)?;
-        let pictures = (start..end).map(&mut *make).collect::<Result<Vec<_>>>()?;
-        values.extend(embedder.embed(&pictures)?);
-    }
-    Ok(Embeddings::new(ids.to_vec(), embedder.card().embedding_width, values)?)
 }

@@ -17,6 +17,7 @@ mod data;
 mod embed;
 mod evaluate;
 mod exit;
+mod frames;
 mod index;
 mod info;
 mod intake;
@@ -81,6 +82,8 @@ enum Command {
         /// The file, *.npy.
         #[arg(long)]
         out: PathBuf,
+        #[command(flatten)]
+        frame: frames::MeasuredFrame,
         #[command(flatten)]
         compute: Embedding,
     },
@@ -210,7 +213,7 @@ enum WeightsCommand {
         #[arg(long, default_value = "auto")]
         network: String,
         /// The linear layer of the file, by its name there, that projects the network's numbers to an embedding, such as
-        /// backbone.fc of SSCD. It becomes the projection of a configuration's table [head].
+        /// backbone.fc of SSCD. It becomes the projection that a configuration's table 'head' asks for.
         #[arg(long, value_name = "LAYER")]
         projection: Option<String>,
         /// Where they come from: package, version, licence. Kept in the file and in cards.
@@ -399,8 +402,8 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Index(IndexCommand::Compact { gallery, index }) => index::compact(&gallery, index),
         Command::Query(options) => query::query(*options),
         Command::Serve(arguments) => serve::serve(arguments),
-        Command::Embed { model, data, split, modality, out, compute } => {
-            embed::embed(&model, &data, split, modality, &out, compute)
+        Command::Embed { model, data, split, modality, out, frame, compute } => {
+            embed::embed(&model, &data, split, modality, &out, frame, compute)
         }
         Command::Eval { options, resampling, compute } => {
             evaluate::evaluate(&options, &resampling.bootstrap(), compute)

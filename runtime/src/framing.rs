@@ -21,7 +21,7 @@ impl Framing {
     ///
     /// # Errors
     /// [`CoreError::OutOfRange`].
-    pub(crate) fn share(self, card: Option<frame::Frame>) -> sketchfind_core::Result<Option<f32>> {
+    pub fn share(self, card: Option<frame::Frame>) -> sketchfind_core::Result<Option<f32>> {
         match self {
             Framing::Card => Ok(card.map(|frame| frame.sketch)),
             Framing::Off => Ok(None),

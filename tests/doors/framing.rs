@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::frame;
 use sketchfind_core::image::{DecodeLimits, Rgb8Image};
 use sketchfind_core::random::Stream;
 use sketchfind_data::pages::Page;
+use sketchfind_runtime::{Embedder, EmbedderOptions};
 use sketchfind_tests::http::Server;
 use sketchfind_tests::programs::{fail, program, run, succeed};
 use sketchfind_tests::surroundings;
@@ -231,4 +234,51 @@ fn an_evaluation_tells_what_pages_cost() {
     // A model without a frame cannot be asked for it.
     let fixture = surroundings::checkout().join("runtime/tests/fixtures/mean8");
     fail(&mut eval(&fixture), 3, &["states no frame"]);
+}
+
+/// Measured without a frame unless it is asked for, and then as queries are framed.
+#[test]
+fn measurements_frame_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut manifest = String::from("id,modality,instance,split,path\n");
+    for number in 1..=4 {
+        write(&probe(&format!("photo-{number}.png")), &data.join(format!("photo/{number}.png")));
+        let sketch = probe(&format!("sketch-{number}.png"));
+        write(&on(Page::HalfSize, &sketch), &data.join(format!("sketch/{number}.png")));
+        for kind in ["photo", "sketch"] {
+            manifest.push_str(&format!("{kind}/{number},{kind},{number},test,{kind}/{number}.png\n"));
+        }
+    }
+    std::fs::write(data.join("manifest.csv"), manifest).unwrap();
+    let embed = |name: &str, arguments: &[&str]| -> Vec<f32> {
+        let out = folder.path().join(name);
+        let mut embed = program("sketchfind");
+        embed.args(["embed", "--modality", "sketches", "--model"]).arg(model()).arg("--data").arg(&data);
+        succeed(embed.args(arguments).arg("--out").arg(&out));
+        Embeddings::load(&out).unwrap().rows().flatten().copied().collect()
+    };
+    let (as_they_are, off) = (embed("plain.npy", &[]), embed("off.npy", &["--frame", "off"]));
+    assert_eq!(as_they_are, off);
+    let framed = embed("framed.npy", &["--frame", "card"]);
+    assert_ne!(as_they_are, framed);
+    let mut embedder = Embedder::open(&model(), EmbedderOptions::cpu()).unwrap();
+    let share = embedder.card().frame.unwrap().sketch;
+    let pictures: Vec<Rgb8Image> = (1..=4)
+        .map(|number| {
+            let file = data.join(format!("sketch/{number}.png"));
+            frame::sketch(&frame::open_sketch(&file, DecodeLimits::ORDINARY).unwrap(), share).unwrap()
+        })
+        .collect();
+    assert_eq!(framed, embedder.embed(&pictures).unwrap());
+    let eval = |name: &str, arguments: &[&str]| {
+        let mut eval = program("sketchfind");
+        eval.args(["eval", "--samples", "100", "--model"]).arg(model()).arg("--data").arg(&data);
+        eval.args(arguments).arg("--out").arg(folder.path().join(name));
+        eval
+    };
+    let said = succeed(&mut eval("report", &["--frame", "card"]));
+    assert!(said.contains("pictures framed (card)"), "{said}");
+    assert!(!succeed(&mut eval("plain", &[])).contains("framed"));
+    fail(&mut eval("both", &["--frame", "card", "--pages"]), 2, &["--pages", "--frame"]);
 }

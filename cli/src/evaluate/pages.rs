@@ -16,7 +16,8 @@ use sketchfind_eval::summary::summarise_at;
 use sketchfind_eval::{Bootstrap, rank_queries_of_several};
 use sketchfind_runtime::Embedder;
 
-use super::embed_pictures;
+use crate::embed::embed_pictures;
+use crate::frames::framed_sketch;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
 
@@ -51,14 +52,6 @@ pub(super) struct Row {
     n: usize,
 }
 
-/// The frame of a model, without which there is nothing to measure.
-pub(super) fn frame_of(embedder: &Embedder, model: &Path) -> Result<Frame> {
-    embedder.card().frame.ok_or_else(|| {
-        let reason = "its card states no frame, into which --pages would bring drawings; export it anew";
-        Error::malformed(model, reason).into()
-    })
-}
-
 impl Retrieval<'_> {
     pub(super) fn measure(&mut self, frame: Frame) -> Result<Vec<Row>> {
         // What lies on its own page and is not framed is embedded already.
@@ -80,11 +73,7 @@ impl Retrieval<'_> {
         self.figures("sketch", None, false, self.queries, self.gallery, &mut rows)?;
         for (page, framed) in others(&[&Page::PLACES[..], &Page::LOOKS[..]].concat()) {
             let queries = self.embed(self.sketches, frame::open_sketch, page, &mut told, &|picture| {
-                // Where nothing is left to be seen, it is embedded as it is, and counts as it ranks.
-                match framed.then(|| frame::sketch(&picture, frame.sketch)) {
-                    None | Some(Err(Error::Blank { .. })) => Ok(picture),
-                    Some(framed) => framed,
-                }
+                if framed { framed_sketch(picture, frame.sketch) } else { Ok(picture) }
             })?;
             self.figures("sketch", page, framed, &queries, self.gallery, &mut rows)?;
         }
