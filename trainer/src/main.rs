@@ -150,6 +150,14 @@ struct MovedArguments {
     photos: Option<PathBuf>,
 }
 
+impl MovedArguments {
+    /// Where the images are now; nothing where they did not move.
+    fn moved(self) -> Option<ImageSource> {
+        let source = ImageSource { data: self.data, photos: self.photos };
+        (source != ImageSource::default()).then_some(source)
+    }
+}
+
 fn odd_points(text: &str) -> std::result::Result<usize, String> {
     let odd = text.parse().ok().filter(|points| (3..=201).contains(points) && points % 2 == 1);
     odd.ok_or_else(|| "expected an odd number from 3 to 201".into())
@@ -311,10 +319,10 @@ fn run(arguments: Arguments) -> Result<Exit> {
         Command::Landscape { run, out, checkpoint, source, points, radius, batches, seed, device } => {
             let interrupted = listen()?;
             let progress = Mutex::new(Progress::new(interrupted.clone()));
-            let source = ImageSource { data: source.data, photos: source.photos };
+            let source = source.moved();
             let options = LandscapeOptions {
                 run: &run,
-                source: (source != ImageSource::default()).then_some(&source),
+                source: source.as_ref(),
                 checkpoint: checkpoint.into(),
                 out: &out,
                 n_points: points,
@@ -339,12 +347,12 @@ fn run(arguments: Arguments) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Command::Export { run, out, checkpoint, source, name, precision, input, licence } => {
-            let source = ImageSource { data: source.data, photos: source.photos };
+            let source = source.moved();
             let card = export(&ExportOptions {
                 run: &run,
                 out: &out,
                 checkpoint: checkpoint.into(),
-                source: (source != ImageSource::default()).then_some(&source),
+                source: source.as_ref(),
                 name: name.as_deref(),
                 precision: match precision {
                     PrecisionArgument::Fp32 => Precision::Fp32,
