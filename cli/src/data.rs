@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 use sketchfind_core::dataset::{Checked, Dataset, Split};
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_data::Layout;
 
 use crate::exit::Exit;
@@ -94,7 +94,7 @@ pub(crate) fn stats(data: &Path, format: Format) -> Result<Exit> {
                     return Ok(Exit::Interrupted);
                 }
                 let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-                let what = match Rgb8Image::open(path, DecodeLimits::ORDINARY) {
+                let what = match Image::open(path, DecodeLimits::default()) {
                     Ok(image) => format!("{kind} {ending} {} x {}", image.width(), image.height()),
                     Err(_) => format!("{kind} {ending} broken"),
                 };
@@ -138,7 +138,7 @@ pub(crate) fn check(data: &Path) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let bar = Bar::new(dataset.photos().len() + dataset.sketches().len(), "checking images");
     let broken =
-        dataset.check_images(DecodeLimits::ORDINARY, &|n_done| bar.set(n_done), &|| interrupt.is_set());
+        dataset.check_images(DecodeLimits::default(), &|n_done| bar.set(n_done), &|| interrupt.is_set());
     if interrupt.is_set() {
         return Ok(Exit::Interrupted);
     }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use sketchfind::{Embedded, Embedder, OnBroken};
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::embeddings::Embeddings;
-use sketchfind_core::image::Rgb8Image;
-use sketchfind_runtime::{Embedded, Embedder, OnBroken};
+use sketchfind_core::image::Image;
 
 use crate::exit::Exit;
 use crate::frames::{MeasuredFrame, embed_framed};
@@ -82,7 +82,7 @@ pub(crate) fn embed_files(
 pub(crate) fn embed_pictures(
     embedder: &mut Embedder,
     ids: &[String],
-    make: &mut dyn FnMut(usize) -> Result<Rgb8Image>,
+    make: &mut dyn FnMut(usize) -> Result<Image>,
     progress: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<Embeddings> {
     let mut values = Vec::with_capacity(ids.len() * embedder.card().embedding_width);

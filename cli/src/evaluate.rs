@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use sketchfind::{Embedder, Framing, OnBroken};
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::unicode::{Meant, Names};
 use sketchfind_eval::neighbours::{Neighbourhood, SketchAnchors, Space};
 use sketchfind_eval::report::{Extras, Provenance, Reference, Report};
 use sketchfind_eval::summary::summarise_by;
 use sketchfind_eval::{Bootstrap, Estimate, rank_queries_of_several, trec};
-use sketchfind_runtime::{Embedder, Framing, OnBroken};
 
 use crate::embed::{embed_files, files_of_split};
 use crate::exit::Exit;

@@ -40,7 +40,7 @@ impl From<Exit> for ExitCode {
 pub(crate) fn of_error(error: &anyhow::Error) -> Exit {
     use sketchfind_core::Error as Core;
     for cause in error.chain() {
-        if let Some(runtime) = cause.downcast_ref::<sketchfind_runtime::Error>() {
+        if let Some(runtime) = cause.downcast_ref::<sketchfind::Error>() {
             return of_runtime(runtime);
         }
         if let Some(serve) = cause.downcast_ref::<sketchfind_serve::Error>() {
@@ -77,8 +77,8 @@ fn of_core(error: &sketchfind_core::Error) -> Exit {
     }
 }
 
-fn of_runtime(error: &sketchfind_runtime::Error) -> Exit {
-    use sketchfind_runtime::Error;
+fn of_runtime(error: &sketchfind::Error) -> Exit {
+    use sketchfind::Error;
     match error {
         Error::Core(core) => of_core(core),
         Error::Cancelled => Exit::Interrupted,

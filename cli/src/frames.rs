@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use sketchfind::{Embedder, Framing, OnBroken};
 use sketchfind_core::Error;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::frame::{self, Frame, PhotoFrame};
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-use sketchfind_runtime::{Embedder, Framing, OnBroken};
+use sketchfind_core::image::{DecodeLimits, Image};
 
 use crate::embed::{embed_files, embed_pictures};
 use crate::interrupt::Interrupt;
@@ -57,17 +57,17 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    fn open(&self, path: &Path, limits: DecodeLimits) -> sketchfind_core::Result<Rgb8Image> {
+    fn open(&self, path: &Path, limits: DecodeLimits) -> sketchfind_core::Result<Image> {
         match self {
-            Way::AsItIs => Rgb8Image::open(path, limits),
+            Way::AsItIs => Image::open(path, limits),
             Way::Sketch(share) => framed_sketch(frame::open_sketch(path, limits)?, *share),
-            Way::Photo(of_photos) => frame::photo(&Rgb8Image::open(path, limits)?, of_photos),
+            Way::Photo(of_photos) => frame::photo(&Image::open(path, limits)?, of_photos),
         }
     }
 }
 
 /// A framed drawing. One that nothing is seen of stays as it is, and counts as it ranks: an evaluation leaves nothing out.
-pub(crate) fn framed_sketch(picture: Rgb8Image, share: f32) -> sketchfind_core::Result<Rgb8Image> {
+pub(crate) fn framed_sketch(picture: Image, share: f32) -> sketchfind_core::Result<Image> {
     match frame::sketch(&picture, share) {
         Err(Error::Blank { .. }) => Ok(picture),
         framed => framed,
@@ -92,7 +92,7 @@ pub(crate) fn embed_framed(
     let embeddings =
         embed_pictures(embedder, &ids, &mut |index| Ok(way.open(&files[index].1, limits)?), &mut |n| {
             if interrupt.is_set() {
-                return Err(sketchfind_runtime::Error::Cancelled.into());
+                return Err(sketchfind::Error::Cancelled.into());
             }
             n_done += n;
             bar.set(n_done);

@@ -5,12 +5,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sketchfind_core::card::Card;
-use sketchfind_core::unicode::{Meant, Names};
-use sketchfind_runtime::gallery::MANIFEST;
-use sketchfind_runtime::{
+use sketchfind::gallery::MANIFEST;
+use sketchfind::{
     Access, Embedder, Error, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnOtherSource,
 };
+use sketchfind_core::card::Card;
+use sketchfind_core::unicode::{Meant, Names};
 
 use crate::exit::Exit;
 use crate::intake::{Gathered, Intake};

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::Result;
+use sketchfind::index::LARGEST_EXACT;
+use sketchfind::{Costs, Gallery, IndexSpec, Recall, gallery, native};
 use sketchfind_core::card::{CARD, Card};
 use sketchfind_models::network::Network;
 use sketchfind_models::weights::Weights;
-use sketchfind_runtime::index::LARGEST_EXACT;
-use sketchfind_runtime::{Costs, Gallery, IndexSpec, Recall, gallery, native};
 
 use crate::exit::Exit;
 use crate::output;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use sketchfind_core::dataset::Split;
-use sketchfind_core::frame::Region;
-use sketchfind_core::unicode::{Meant, Names};
-use sketchfind_runtime::{
+use sketchfind::{
     BrokenImage, Error, IngestOptions, Ingested, LONGEST_TEXT, OnBroken, OnOtherSource, Photo, PhotoFile,
     Retriever, RetrieverOptions,
 };
+use sketchfind_core::dataset::Split;
+use sketchfind_core::frame::Region;
+use sketchfind_core::unicode::{Meant, Names};
 
 use crate::Embedding;
 use crate::interrupt::Interrupt;

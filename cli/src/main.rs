@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use sketchfind::{Device, Framing, IndexSpec};
 use sketchfind_core::dataset::Split;
 use sketchfind_core::image::DecodeLimits;
 use sketchfind_core::terminal;
-use sketchfind_runtime::{Device, Framing, IndexSpec};
 
 use exit::Exit;
 
@@ -192,7 +192,7 @@ enum DataCommand {
         #[arg(long)]
         leave_out: bool,
         /// Width and height of drawn vector sketches, in pixels.
-        #[arg(long, default_value_t = sketchfind_data::strokes::Raster::ORDINARY.side)]
+        #[arg(long, default_value_t = sketchfind_data::strokes::Raster::default().side)]
         side: u32,
     },
 }
@@ -259,8 +259,8 @@ struct Compute {
 }
 
 impl Compute {
-    fn options(self) -> sketchfind_runtime::EmbedderOptions {
-        let mut options = sketchfind_runtime::EmbedderOptions::on(self.device);
+    fn options(self) -> sketchfind::EmbedderOptions {
+        let mut options = sketchfind::EmbedderOptions::on(self.device);
         options.n_threads = self.threads.map(usize::from);
         options
     }
@@ -272,13 +272,13 @@ struct Embedding {
     #[command(flatten)]
     compute: Compute,
     /// The most pixels of an image that is decoded; a larger one is refused before room is made for it.
-    #[arg(long, value_name = "N", default_value_t = DecodeLimits::ORDINARY.max_pixels,
+    #[arg(long, value_name = "N", default_value_t = DecodeLimits::default().max_pixels,
           value_parser = clap::value_parser!(u64).range(1..))]
     max_pixels: u64,
 }
 
 impl Embedding {
-    fn options(self) -> sketchfind_runtime::EmbedderOptions {
+    fn options(self) -> sketchfind::EmbedderOptions {
         let mut options = self.compute.options();
         options.limits = DecodeLimits { max_pixels: self.max_pixels };
         options
@@ -298,10 +298,10 @@ struct DrawingFrame {
 #[derive(clap::Args, Clone, Copy)]
 struct Resampling {
     /// Resamples of the bootstrap.
-    #[arg(long, default_value_t = sketchfind_eval::Bootstrap::ORDINARY.samples)]
+    #[arg(long, default_value_t = sketchfind_eval::Bootstrap::default().samples)]
     samples: usize,
     /// Its seed.
-    #[arg(long, default_value_t = sketchfind_eval::Bootstrap::ORDINARY.seed)]
+    #[arg(long, default_value_t = sketchfind_eval::Bootstrap::default().seed)]
     seed: u64,
 }
 
@@ -310,7 +310,7 @@ impl Resampling {
         sketchfind_eval::Bootstrap {
             samples: self.samples,
             seed: self.seed,
-            ..sketchfind_eval::Bootstrap::ORDINARY
+            ..sketchfind_eval::Bootstrap::default()
         }
     }
 }
@@ -388,7 +388,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
             side,
         }) => {
             let raster =
-                sketchfind_data::strokes::Raster { side, ..sketchfind_data::strokes::Raster::ORDINARY };
+                sketchfind_data::strokes::Raster { side, ..sketchfind_data::strokes::Raster::default() };
             let options = sketchfind_data::Options { photos, test_share, seed, edges, leave_out, raster };
             data::import(&layout, &from, &out, &options)
         }

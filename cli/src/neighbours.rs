@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use sketchfind::{Embedder, OnBroken};
 use sketchfind_core::dataset::Split;
 use sketchfind_core::fingerprint;
 use sketchfind_eval::Bootstrap;
 use sketchfind_eval::neighbours::{Neighbourhood, SketchAnchors, Space, neighbourhood};
 use sketchfind_eval::report::{self, Provenance, Reference};
-use sketchfind_runtime::{Embedder, OnBroken};
 
 use crate::Embedding;
 use crate::embed::embed_files;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use sketchfind::BrokenImage;
 use sketchfind_core::Error;
 use sketchfind_core::dataset::{Dataset, MANIFEST, Split};
 use sketchfind_core::photo_files::{Exclude, PhotoFiles};
-use sketchfind_runtime::BrokenImage;
 
 use crate::progress::warn;
 

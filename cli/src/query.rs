@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use sketchfind::{Filter, Match, Nothing, Retriever, RetrieverOptions};
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::frame;
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-use sketchfind_runtime::{Filter, Match, Nothing, Retriever, RetrieverOptions};
+use sketchfind_core::image::{DecodeLimits, Image};
 
 use crate::exit::{self, Exit};
 use crate::paths::{self, STANDARD_INPUT};
@@ -146,7 +146,7 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
 }
 
 /// The sketch in a file or on standard input.
-fn open(sketch: &Path, limits: DecodeLimits) -> Result<Rgb8Image> {
+fn open(sketch: &Path, limits: DecodeLimits) -> Result<Image> {
     if sketch != Path::new(STANDARD_INPUT) {
         return Ok(frame::open_sketch(sketch, limits)?);
     }

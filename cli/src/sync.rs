@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use sketchfind::{Error, Gallery, Photo, Snapshot};
 use sketchfind_core::photo_files::id_of;
-use sketchfind_runtime::{Error, Gallery, Photo, Snapshot};
 
 use crate::exit::Exit;
 use crate::index::on_other_source;

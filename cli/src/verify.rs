@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
-use sketchfind_runtime::Device;
+use sketchfind::Device;
 
 use crate::exit::Exit;
 use crate::output;
 
 pub(crate) fn verify(model: &Path, device: Device) -> Result<Exit> {
-    let found = sketchfind_runtime::verify(model, device)?;
+    let found = sketchfind::verify(model, device)?;
     output::lines([format!(
         "{}: {} probe images on {device}: largest difference {:.2e}, {:.2e} of the largest component (at most \
          {:.1e} is allowed{})",

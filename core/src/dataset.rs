@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::{DecodeLimits, Rgb8Image};
+use crate::image::{DecodeLimits, Image};
 use crate::photo_files::{Exclude, PhotoFiles, id_of};
 use crate::unicode::nfc;
 use crate::{Error, Result};
@@ -278,7 +278,7 @@ impl Dataset {
                         if cancelled() {
                             return;
                         }
-                        if let Err(error) = Rgb8Image::open(path, limits) {
+                        if let Err(error) = Image::open(path, limits) {
                             let file =
                                 BrokenFile { id: id.clone(), path: path.clone(), reason: error.to_string() };
                             broken.lock().unwrap_or_else(PoisonError::into_inner).push(file);

@@ -28,14 +28,14 @@ pub fn raw_of_bytes(bytes: &[u8]) -> [u8; 32] {
 /// # Errors
 /// [`Error::Io`] where the file cannot be read.
 pub fn of_file(path: &Path) -> Result<String> {
-    bytes_of_file(path).map(|bytes| hex(&bytes))
+    sha256_of_file(path).map(|bytes| hex(&bytes))
 }
 
 /// The SHA-256 of a file's bytes.
 ///
 /// # Errors
 /// [`Error::Io`] where the file cannot be read.
-pub fn bytes_of_file(path: &Path) -> Result<[u8; 32]> {
+pub fn sha256_of_file(path: &Path) -> Result<[u8; 32]> {
     let mut file = File::open(path).map_err(Error::io("read", path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Alpha, DecodeLimits, Rgb8Image};
+use crate::image::{Alpha, DecodeLimits, Image};
 use crate::{Error, Result};
 
 mod mask;
@@ -124,27 +124,27 @@ pub fn check_share(what: &'static str, share: f32) -> Result<()> {
     Err(Error::OutOfRange { what, value: share.to_string(), expected })
 }
 
-/// Decodes a drawing as [`Rgb8Image::open`] does, but for a transparent ground, which is laid over white or black,
+/// Decodes a drawing as [`Image::open`] does, but for a transparent ground, which is laid over white or black,
 /// whichever shows what is drawn.
 ///
 /// # Errors
-/// Those of [`Rgb8Image::open`].
-pub fn open_sketch(path: &std::path::Path, limits: DecodeLimits) -> Result<Rgb8Image> {
-    let (image, alpha) = Rgb8Image::open_with_alpha(path, limits)?;
+/// Those of [`Image::open`].
+pub fn open_sketch(path: &std::path::Path, limits: DecodeLimits) -> Result<Image> {
+    let (image, alpha) = Image::open_with_alpha(path, limits)?;
     over_contrast(image, alpha)
 }
 
 /// Decodes `bytes` as [`open_sketch`] does; `origin` names them in errors.
 ///
 /// # Errors
-/// Those of [`Rgb8Image::decode`].
-pub fn decode_sketch(bytes: &[u8], origin: &str, limits: DecodeLimits) -> Result<Rgb8Image> {
-    let (image, alpha) = Rgb8Image::decode_with_alpha(bytes, origin, limits)?;
+/// Those of [`Image::decode`].
+pub fn decode_sketch(bytes: &[u8], origin: &str, limits: DecodeLimits) -> Result<Image> {
+    let (image, alpha) = Image::decode_with_alpha(bytes, origin, limits)?;
     over_contrast(image, alpha)
 }
 
 /// Lays what was laid over white over black where it is light itself.
-fn over_contrast(image: Rgb8Image, alpha: Option<Alpha>) -> Result<Rgb8Image> {
+fn over_contrast(image: Image, alpha: Option<Alpha>) -> Result<Image> {
     let Some(alpha) = alpha else { return Ok(image) };
     let over_black = |value: u8, a: u8| value.saturating_sub(255 - a);
     let pixels: Vec<u8> = image
@@ -153,7 +153,7 @@ fn over_contrast(image: Rgb8Image, alpha: Option<Alpha>) -> Result<Rgb8Image> {
         .zip(alpha.values())
         .flat_map(|(pixel, &a)| [over_black(pixel[0], a), over_black(pixel[1], a), over_black(pixel[2], a)])
         .collect();
-    let black = Rgb8Image::new(image.width(), image.height(), pixels)?;
+    let black = Image::new(image.width(), image.height(), pixels)?;
     let light: f64 = black.luminance().iter().copied().map(f64::from).sum();
     let area: f64 = alpha.values().iter().map(|&a| f64::from(a) / 255.0).sum();
     Ok(if light > 0.6 * area { black } else { image })
@@ -165,7 +165,7 @@ fn over_contrast(image: Rgb8Image, alpha: Option<Alpha>) -> Result<Rgb8Image> {
 /// # Errors
 /// [`Error::Blank`] where nothing, or next to nothing, is drawn; [`Error::OutOfRange`] for the share; [`Error::Image`]
 /// where the resizer refuses.
-pub fn sketch(image: &Rgb8Image, share: f32) -> Result<Rgb8Image> {
+pub fn sketch(image: &Image, share: f32) -> Result<Image> {
     check_share("frame", share)?;
     let page = Page::of(image)?;
     let region = match page.content() {
@@ -193,7 +193,7 @@ pub fn sketch(image: &Rgb8Image, share: f32) -> Result<Rgb8Image> {
 }
 
 /// A region with a margin of half of its longer side, as far as the page goes: of it a drawing fills half.
-fn around(image: &Rgb8Image, region: Region) -> Result<Rgb8Image> {
+fn around(image: &Image, region: Region) -> Result<Image> {
     let margin = 0.5 * region.width.max(region.height);
     let part = |start: f64, length: f64, n: u32| {
         let from = (start - margin).floor().max(0.0) as usize;
@@ -205,14 +205,14 @@ fn around(image: &Rgb8Image, region: Region) -> Result<Rgb8Image> {
     let width = image.width() as usize;
     let pixels =
         rows.flat_map(|y| &image.pixels()[3 * (y * width + columns.start)..3 * (y * width + columns.end)]);
-    Rgb8Image::new(size.0, size.1, pixels.copied().collect())
+    Image::new(size.0, size.1, pixels.copied().collect())
 }
 
 /// The share of a drawing on its page; nothing where there is none, or no ground.
 ///
 /// # Errors
 /// [`Error::Image`] where the resizer refuses.
-pub fn share_of_sketch(image: &Rgb8Image) -> Result<Option<f32>> {
+pub fn share_of_sketch(image: &Image) -> Result<Option<f32>> {
     Ok(match Page::of(image)?.content() {
         Content::Within(region) => Some(share(image, region)),
         Content::Blank(_) | Content::Everywhere => None,
@@ -223,7 +223,7 @@ pub fn share_of_sketch(image: &Rgb8Image) -> Result<Option<f32>> {
 ///
 /// # Errors
 /// [`Error::Image`] where the resizer refuses.
-pub fn share_of_photo(image: &Rgb8Image) -> Result<Option<f32>> {
+pub fn share_of_photo(image: &Image) -> Result<Option<f32>> {
     Ok(product(image)?.map(|(region, _)| share(image, region)))
 }
 
@@ -232,7 +232,7 @@ pub fn share_of_photo(image: &Rgb8Image) -> Result<Option<f32>> {
 ///
 /// # Errors
 /// [`Error::Image`] where the resizer refuses.
-pub fn photo(image: &Rgb8Image, frame: &PhotoFrame) -> Result<Rgb8Image> {
+pub fn photo(image: &Image, frame: &PhotoFrame) -> Result<Image> {
     match product(image)? {
         Some((region, ground)) if share(image, region) < frame.least => {
             Cut::of(image, region, f64::from(frame.typical))?.with_colours(ground)
@@ -246,7 +246,7 @@ pub fn photo(image: &Rgb8Image, frame: &PhotoFrame) -> Result<Rgb8Image> {
 ///
 /// # Errors
 /// [`Error::OutOfRange`] where the region is not within the image; [`Error::Image`] where the resizer refuses.
-pub fn photo_around(image: &Rgb8Image, region: Region, share: f32) -> Result<Rgb8Image> {
+pub fn photo_around(image: &Image, region: Region, share: f32) -> Result<Image> {
     let (width, height) = (f64::from(image.width()), f64::from(image.height()));
     let Region { left, top, width: w, height: h } = region;
     if !(left >= 0.0 && top >= 0.0 && w > 0.0 && h > 0.0 && left + w <= width && top + h <= height) {
@@ -261,7 +261,7 @@ pub fn photo_around(image: &Rgb8Image, region: Region, share: f32) -> Result<Rgb
     Cut::of(image, region, f64::from(share))?.with_colours(ground)
 }
 
-fn share(image: &Rgb8Image, region: Region) -> f32 {
+fn share(image: &Image, region: Region) -> f32 {
     (region.width.max(region.height) / f64::from(image.width().max(image.height()))) as f32
 }
 
@@ -284,12 +284,12 @@ struct Page<'i> {
     threshold: f32,
     strongest: f32,
     ink: Mask,
-    image: &'i Rgb8Image,
-    small: Rgb8Image,
+    image: &'i Image,
+    small: Image,
 }
 
 impl Page<'_> {
-    fn of(image: &Rgb8Image) -> Result<Page<'_>> {
+    fn of(image: &Image) -> Result<Page<'_>> {
         let small = image.thumbnail(SEARCH_SIDE)?;
         let luminance = small.luminance();
         let (width, height) = (small.width() as usize, small.height() as usize);
@@ -360,7 +360,7 @@ fn contrast(is_dark: bool, own: f32, ground: f32) -> f32 {
 }
 
 /// The product on a plain ground, and the ground's colour.
-fn product(image: &Rgb8Image) -> Result<Option<(Region, [u8; 3])>> {
+fn product(image: &Image) -> Result<Option<(Region, [u8; 3])>> {
     let small = image.thumbnail(SEARCH_SIDE)?;
     let (width, height) = (small.width() as usize, small.height() as usize);
     let on_border = border(&small);
@@ -392,7 +392,7 @@ fn product(image: &Rgb8Image) -> Result<Option<(Region, [u8; 3])>> {
 }
 
 /// Which pixels of an image lie on its border.
-fn border(image: &Rgb8Image) -> Vec<bool> {
+fn border(image: &Image) -> Vec<bool> {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let wide = ((BORDER * width.max(height) as f64).round() as usize).max(1);
     let near = |at: usize, n: usize| at < wide || at + wide >= n;
@@ -400,7 +400,7 @@ fn border(image: &Rgb8Image) -> Vec<bool> {
 }
 
 /// A region of the small image, in the whole one.
-fn enlarged(region: Region, small: &Rgb8Image, image: &Rgb8Image) -> Region {
+fn enlarged(region: Region, small: &Image, image: &Image) -> Region {
     let x = f64::from(image.width()) / f64::from(small.width());
     let y = f64::from(image.height()) / f64::from(small.height());
     Region { left: region.left * x, top: region.top * y, width: region.width * x, height: region.height * y }
@@ -408,14 +408,14 @@ fn enlarged(region: Region, small: &Rgb8Image, image: &Rgb8Image) -> Region {
 
 /// A square around a region, which may reach beyond the image that it is cut from.
 struct Cut<'i> {
-    image: Cow<'i, Rgb8Image>,
+    image: Cow<'i, Image>,
     left: i64,
     top: i64,
     side: u32,
 }
 
 impl Cut<'_> {
-    fn of(image: &Rgb8Image, region: Region, share: f64) -> Result<Cut<'_>> {
+    fn of(image: &Image, region: Region, share: f64) -> Result<Cut<'_>> {
         let side = region.width.max(region.height) / share;
         let longer = f64::from(image.width().max(image.height()));
         let image = match LONGEST_SIDE / side {
@@ -433,7 +433,7 @@ impl Cut<'_> {
     }
 
     /// The square with the image's own pixels, and `ground` beyond it.
-    fn with_colours(&self, ground: [u8; 3]) -> Result<Rgb8Image> {
+    fn with_colours(&self, ground: [u8; 3]) -> Result<Image> {
         let pixels = self.image.pixels();
         let width = self.image.width() as usize;
         let colour = |x: u32, y: u32| {
@@ -444,11 +444,11 @@ impl Cut<'_> {
     }
 
     /// The square in grey, with `value` of each pixel, and white beyond it.
-    fn with_values(&self, value: impl Fn(u32, u32) -> u8) -> Result<Rgb8Image> {
+    fn with_values(&self, value: impl Fn(u32, u32) -> u8) -> Result<Image> {
         self.filled(|place| [place.map_or(255, |(x, y)| value(x, y)); 3])
     }
 
-    fn filled(&self, colour: impl Fn(Option<(u32, u32)>) -> [u8; 3]) -> Result<Rgb8Image> {
+    fn filled(&self, colour: impl Fn(Option<(u32, u32)>) -> [u8; 3]) -> Result<Image> {
         let within =
             |start: i64, at: u32, n: u32| u32::try_from(start + i64::from(at)).ok().filter(|&at| at < n);
         let mut pixels = Vec::with_capacity(3 * self.side as usize * self.side as usize);
@@ -459,7 +459,7 @@ impl Cut<'_> {
                 pixels.extend(colour(x.zip(y)));
             }
         }
-        Rgb8Image::new(self.side, self.side, pixels)
+        Image::new(self.side, self.side, pixels)
     }
 }
 
@@ -471,7 +471,7 @@ fn quantiles<const N: usize>(mut values: Vec<f32>, shares: [f64; N]) -> [f32; N]
 }
 
 /// For each channel the median of the pixels that are `of` it.
-fn median_colour(image: &Rgb8Image, of: &[bool]) -> [u8; 3] {
+fn median_colour(image: &Image, of: &[bool]) -> [u8; 3] {
     [0, 1, 2].map(|channel| {
         let pixels = image.pixels().chunks_exact(3).zip(of).filter(|(_, is_of)| **is_of);
         median_of(pixels.map(|(pixel, _)| pixel[channel]).collect())
@@ -494,7 +494,7 @@ mod tests {
         at: (f64, f64),
         side: f64,
         value: impl Fn(f64, f64, f64) -> [f64; 3],
-    ) -> Rgb8Image {
+    ) -> Image {
         let segments = [
             ([0.1, 0.4], [0.1, 1.0]),
             ([0.1, 1.0], [0.9, 1.0]),
@@ -521,7 +521,7 @@ mod tests {
                 pixels.extend(colour.map(|value| (255.0 * value.clamp(0.0, 1.0)).round() as u8));
             }
         }
-        Rgb8Image::new(width, height, pixels).unwrap()
+        Image::new(width, height, pixels).unwrap()
     }
 
     fn clean(_: f64, _: f64, ink: f64) -> [f64; 3] {
@@ -534,8 +534,8 @@ mod tests {
     }
 
     /// The mean difference of two images at 64 x 64 pixels, of 255.
-    fn difference(a: &Rgb8Image, b: &Rgb8Image) -> f64 {
-        let small = |image: &Rgb8Image| {
+    fn difference(a: &Image, b: &Image) -> f64 {
+        let small = |image: &Image| {
             crate::image::Preprocess::imagenet(64, 64).unwrap().resized(image).unwrap().pixels().to_vec()
         };
         let (a, b) = (small(a), small(b));
@@ -564,7 +564,7 @@ mod tests {
             let is_speck = (x - 0.02).hypot(y - 0.03) < 0.004 || (x - 0.97).hypot(y - 0.9) < 0.004;
             [1.0 - ink.max(if is_speck { 0.8 } else { 0.0 }); 3]
         };
-        let pages: Vec<(&str, Rgb8Image)> = vec![
+        let pages: Vec<(&str, Image)> = vec![
             ("half size", page((256, 256), (70.0, 70.0), 112.0, clean)),
             ("in a corner", page((256, 256), (1.0, 1.0), 112.0, clean)),
             ("on a wide page", page((512, 256), (144.0, 16.0), 224.0, clean)),
@@ -603,13 +603,13 @@ mod tests {
                 .unwrap();
             bytes
         };
-        let read = |line| decode_sketch(&png(line), "a test", DecodeLimits::ORDINARY).unwrap();
+        let read = |line| decode_sketch(&png(line), "a test", DecodeLimits::default()).unwrap();
         let expected = sketch(&read(0), 0.8).unwrap();
         for line in [200, 255] {
             assert!(difference(&sketch(&read(line), 0.8).unwrap(), &expected) < 3.0, "{line}");
         }
         // Laid over white, as photos are, white lines are gone.
-        let photo = Rgb8Image::decode(&png(255), "a test", DecodeLimits::ORDINARY).unwrap();
+        let photo = Image::decode(&png(255), "a test", DecodeLimits::default()).unwrap();
         assert!(matches!(sketch(&photo, 0.8), Err(Error::Blank { .. })));
     }
 
@@ -628,7 +628,7 @@ mod tests {
             ("noise", page((300, 200), (0.0, 0.0), 1.0, dusty)),
             ("a shadow", page((300, 200), (0.0, 0.0), 1.0, shaded)),
             ("a dot", page((400, 400), (0.0, 0.0), 1.0, dot)),
-            ("one pixel", Rgb8Image::new(1, 1, vec![255; 3]).unwrap()),
+            ("one pixel", Image::new(1, 1, vec![255; 3]).unwrap()),
         ] {
             let found = sketch(&page, 0.9);
             assert!(matches!(found, Err(Error::Blank { .. })), "{name}: {found:?}");
@@ -637,7 +637,7 @@ mod tests {
     }
 
     /// A disc of radius `radius` in the middle of a page, in colours.
-    fn product_on(ground: impl Fn(f64, f64) -> [f64; 3], radius: f64) -> Rgb8Image {
+    fn product_on(ground: impl Fn(f64, f64) -> [f64; 3], radius: f64) -> Image {
         page((600, 400), (0.0, 0.0), 1.0, move |x, y, _| {
             let is_product = ((x - 0.5) * 1.5).hypot(y - 0.5) < radius;
             if is_product { [0.7, 0.2 + 0.3 * y, 0.1] } else { ground(x, y) }

@@ -23,7 +23,7 @@ pub use kind::{HEAD_BYTES, Kind, advice};
 
 /// An image of 8-bit red, green and blue, rows from the top, at least 1 x 1 pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rgb8Image {
+pub struct Image {
     width: u32,
     height: u32,
     pixels: Vec<u8>,
@@ -65,7 +65,7 @@ impl Alpha {
     /// [`Error::Image`] where the resizer refuses.
     pub fn resized(&self, preprocess: &Preprocess) -> Result<Alpha> {
         let grey = self.values.iter().flat_map(|&value| [value; 3]).collect();
-        let resized = preprocess.resized(&Rgb8Image::new(self.width, self.height, grey)?)?;
+        let resized = preprocess.resized(&Image::new(self.width, self.height, grey)?)?;
         let values = resized.pixels.iter().step_by(3).copied().collect();
         Alpha::new(resized.width, resized.height, values)
     }
@@ -79,10 +79,14 @@ pub struct DecodeLimits {
     pub max_pixels: u64,
 }
 
-impl DecodeLimits {
-    /// 64 megapixels: any ordinary photograph; 192 MiB decoded.
-    pub const ORDINARY: DecodeLimits = DecodeLimits { max_pixels: 1 << 26 };
+/// 64 megapixels: any ordinary photograph; 192 MiB decoded.
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        DecodeLimits { max_pixels: 1 << 26 }
+    }
+}
 
+impl DecodeLimits {
     /// The longest file that is read, in bytes: what the most pixels take without compression, 16 bits in each of four
     /// channels, and as much again and a little for what else a file may hold.
     pub fn max_bytes(self) -> u64 {
@@ -131,12 +135,12 @@ fn too_long(origin: &str, limits: DecodeLimits) -> Error {
     Error::Image { origin: origin.to_owned(), reason }
 }
 
-impl Rgb8Image {
+impl Image {
     /// An image of `pixels`, `[height, width, 3]` row-major.
     ///
     /// # Errors
     /// [`Error::Mismatch`] where the size is zero or does not fit the pixels.
-    pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Result<Rgb8Image> {
+    pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Result<Image> {
         let expected = u64::from(width) * u64::from(height) * 3;
         if expected == 0 || pixels.len() as u64 != expected {
             return Err(Error::Mismatch {
@@ -145,7 +149,7 @@ impl Rgb8Image {
                 got: pixels.len().to_string(),
             });
         }
-        Ok(Rgb8Image { width, height, pixels })
+        Ok(Image { width, height, pixels })
     }
 
     /// Decodes a file: JPEG, PNG, WebP, GIF (first frame), BMP or TIFF (first page), recognised by its content. EXIF orientation is
@@ -154,39 +158,40 @@ impl Rgb8Image {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Image`] with the path where it is no such image, is damaged, or is over the limits.
-    pub fn open(path: &Path, limits: DecodeLimits) -> Result<Rgb8Image> {
+    pub fn open(path: impl AsRef<Path>, limits: DecodeLimits) -> Result<Image> {
+        let path = path.as_ref();
         let origin = format!("'{}'", path.display());
         let bytes = read_at_most(path, limits.max_bytes())?.ok_or_else(|| too_long(&origin, limits))?;
-        Rgb8Image::decode(&bytes, &origin, limits)
+        Image::decode(&bytes, &origin, limits)
     }
 
-    /// Decodes `bytes` as [`Rgb8Image::open`] does; `origin` names them in errors.
+    /// Decodes `bytes` as [`Image::open`] does; `origin` names them in errors.
     ///
     /// # Errors
     /// [`Error::Image`].
-    pub fn decode(bytes: &[u8], origin: &str, limits: DecodeLimits) -> Result<Rgb8Image> {
-        Ok(Rgb8Image::decode_with_alpha(bytes, origin, limits)?.0)
+    pub fn decode(bytes: &[u8], origin: &str, limits: DecodeLimits) -> Result<Image> {
+        Ok(Image::decode_with_alpha(bytes, origin, limits)?.0)
     }
 
-    /// As [`Rgb8Image::open`], with the transparency that was laid over white, if the file has any.
+    /// As [`Image::open`], with the transparency that was laid over white, if the file has any.
     ///
     /// # Errors
-    /// Those of [`Rgb8Image::open`].
-    pub fn open_with_alpha(path: &Path, limits: DecodeLimits) -> Result<(Rgb8Image, Option<Alpha>)> {
+    /// Those of [`Image::open`].
+    pub fn open_with_alpha(path: &Path, limits: DecodeLimits) -> Result<(Image, Option<Alpha>)> {
         let origin = format!("'{}'", path.display());
         let bytes = read_at_most(path, limits.max_bytes())?.ok_or_else(|| too_long(&origin, limits))?;
-        Rgb8Image::decode_with_alpha(&bytes, &origin, limits)
+        Image::decode_with_alpha(&bytes, &origin, limits)
     }
 
-    /// As [`Rgb8Image::decode`], with the transparency that was laid over white, if the image has any.
+    /// As [`Image::decode`], with the transparency that was laid over white, if the image has any.
     ///
     /// # Errors
-    /// Those of [`Rgb8Image::decode`].
+    /// Those of [`Image::decode`].
     pub fn decode_with_alpha(
         bytes: &[u8],
         origin: &str,
         limits: DecodeLimits,
-    ) -> Result<(Rgb8Image, Option<Alpha>)> {
+    ) -> Result<(Image, Option<Alpha>)> {
         let error = |reason: String| Error::Image { origin: origin.to_owned(), reason };
         if bytes.is_empty() {
             return Err(error("it is empty".into()));
@@ -243,13 +248,13 @@ impl Rgb8Image {
         decoded.apply_orientation(orientation);
         let (width, height) = (decoded.width(), decoded.height());
         if !decoded.color().has_alpha() {
-            return Ok((Rgb8Image::new(width, height, decoded.into_rgb8().into_raw())?, None));
+            return Ok((Image::new(width, height, decoded.into_rgb8().into_raw())?, None));
         }
         let rgba = decoded.into_rgba8();
         let alpha: Vec<u8> = rgba.pixels().map(|pixel| pixel.0[3]).collect();
         let is_opaque = alpha.iter().all(|&value| value == u8::MAX);
         let alpha = if is_opaque { None } else { Some(Alpha::new(width, height, alpha)?) };
-        Ok((Rgb8Image::new(width, height, over_white(&rgba))?, alpha))
+        Ok((Image::new(width, height, over_white(&rgba))?, alpha))
     }
 
     /// The width in pixels.
@@ -279,7 +284,7 @@ impl Rgb8Image {
     ///
     /// # Errors
     /// [`Error::Image`] where the resizer refuses.
-    pub fn thumbnail(&self, side: u32) -> Result<Rgb8Image> {
+    pub fn thumbnail(&self, side: u32) -> Result<Image> {
         let longer = self.width.max(self.height);
         if longer <= side.max(1) {
             return Ok(self.clone());
@@ -325,7 +330,7 @@ pub fn luma([red, green, blue]: [u8; 3]) -> f32 {
 }
 
 /// The image at `width` x `height` pixels, bilinear with antialiasing.
-fn resized_to(image: &Rgb8Image, width: u32, height: u32) -> Result<Rgb8Image> {
+fn resized_to(image: &Image, width: u32, height: u32) -> Result<Image> {
     let error = |reason: String| Error::Image { origin: "being resized".into(), reason };
     // The typed form: the dynamic one compiles every pixel type and filter of the library into this crate,
     // which takes minutes.
@@ -341,7 +346,7 @@ fn resized_to(image: &Rgb8Image, width: u32, height: u32) -> Result<Rgb8Image> {
     let options =
         fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
     fir::Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| error(e.to_string()))?;
-    Rgb8Image::new(width, height, pixels)
+    Image::new(width, height, pixels)
 }
 
 /// Lays RGBA over white: `out = (a * c + (255 - a) * 255) / 255`, rounded.
@@ -444,7 +449,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// [`Error::Image`] where the resizer refuses.
-    pub fn resized(&self, image: &Rgb8Image) -> Result<Rgb8Image> {
+    pub fn resized(&self, image: &Image) -> Result<Image> {
         if image.width == self.resize && image.height == self.resize {
             return Ok(image.clone());
         }
@@ -468,7 +473,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// [`Error::Mismatch`] where `resized`, `crop` or `out` have other sizes.
-    pub fn write_tensor(&self, resized: &Rgb8Image, crop: Crop, out: &mut [f32]) -> Result<()> {
+    pub fn write_tensor(&self, resized: &Image, crop: Crop, out: &mut [f32]) -> Result<()> {
         let side = self.crop as usize;
         let fits = |offset: u32| offset <= self.resize - self.crop;
         if (resized.width, resized.height) != (self.resize, self.resize)
@@ -514,7 +519,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// [`Error::Image`] where the resizer refuses.
-    pub fn tensor(&self, image: &Rgb8Image) -> Result<Vec<f32>> {
+    pub fn tensor(&self, image: &Image) -> Result<Vec<f32>> {
         let mut out = vec![0.0; self.tensor_len()];
         self.write_tensor(&self.resized(image)?, self.centre_crop(), &mut out)?;
         Ok(out)
@@ -527,7 +532,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// [`Error::Image`] where the resizer refuses.
-    pub fn pixels(&self, image: &Rgb8Image) -> Result<Vec<u8>> {
+    pub fn pixels(&self, image: &Image) -> Result<Vec<u8>> {
         let resized = self.resized(image)?;
         let crop = self.centre_crop();
         let mut out = Vec::with_capacity(self.tensor_len());

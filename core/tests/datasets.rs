@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sketchfind_core::dataset::{
     Dataset, MANIFEST, ManifestRow, Split, image_files, read_manifest, write_manifest,
 };
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_core::photo_files::{Exclude, PhotoFiles};
 
 const HEADER: &str = "id,modality,instance,split,path\n";
@@ -15,7 +15,7 @@ fn folder_with(manifest: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.png", "b.png", "c.png", "with space, comma.png", "käse.png"] {
         let grey = name.len() as u8;
-        let image = Rgb8Image::new(2, 2, vec![grey; 12]).unwrap();
+        let image = Image::new(2, 2, vec![grey; 12]).unwrap();
         std::fs::write(folder.path().join(name), image.to_png().unwrap()).unwrap();
     }
     std::fs::write(folder.path().join(MANIFEST), manifest).unwrap();
@@ -101,11 +101,11 @@ fn broken_images_are_listed_with_their_paths() {
     let count = |_| {
         n_done.fetch_add(1, Ordering::Relaxed);
     };
-    let broken = dataset.check_images(DecodeLimits::ORDINARY, &count, &|| false);
+    let broken = dataset.check_images(DecodeLimits::default(), &count, &|| false);
     assert_eq!(broken.iter().map(|file| file.id.as_str()).collect::<Vec<_>>(), ["q", "s"]);
     assert!(broken[0].reason.contains("b.png"));
     assert_eq!(n_done.into_inner(), 3);
-    assert!(dataset.check_images(DecodeLimits::ORDINARY, &|_| (), &|| true).is_empty());
+    assert!(dataset.check_images(DecodeLimits::default(), &|_| (), &|| true).is_empty());
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn the_same_photo_under_two_ids_is_noticed() {
 
 /// An image of one colour, as the bytes of a PNG.
 fn png() -> Vec<u8> {
-    Rgb8Image::new(2, 2, vec![7; 12]).unwrap().to_png().unwrap()
+    Image::new(2, 2, vec![7; 12]).unwrap().to_png().unwrap()
 }
 
 /// Writes files that hold `bytes`.
@@ -164,7 +164,7 @@ fn what_is_a_photo_is_decided_by_its_content() {
     assert!(message.contains("IMG_1.HEIC") && message.contains("4 more"), "{message}");
     // And decoding one says the same.
     let message =
-        Rgb8Image::open(&folder.path().join("renamed.jpg"), DecodeLimits::ORDINARY).unwrap_err().to_string();
+        Image::open(folder.path().join("renamed.jpg"), DecodeLimits::default()).unwrap_err().to_string();
     assert!(message.contains("renamed.jpg") && message.contains("HEIC"), "{message}");
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sketchfind_core::Error;
-use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image, Preprocess};
 use sketchfind_core::random::Stream;
 
 fn reference(name: &str) -> PathBuf {
@@ -14,8 +14,8 @@ fn listed(name: &str) -> Vec<String> {
     std::fs::read_to_string(reference(name)).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn open(name: &str) -> Rgb8Image {
-    Rgb8Image::open(&reference(name), DecodeLimits::ORDINARY).unwrap()
+fn open(name: &str) -> Image {
+    Image::open(reference(name), DecodeLimits::default()).unwrap()
 }
 
 /// Lossless formats to the bit; JPEG and lossy WebP within 3 of 255 a channel, as their decoders may round
@@ -74,7 +74,7 @@ fn damage_never_panics() {
     for name in [listed("decode.txt"), listed("tiff.txt")].concat() {
         let whole = std::fs::read(reference(&name)).unwrap();
         let check = |bytes: &[u8]| {
-            if let Err(error) = Rgb8Image::decode(bytes, &format!("'{name}'"), limits) {
+            if let Err(error) = Image::decode(bytes, &format!("'{name}'"), limits) {
                 assert!(error.to_string().contains(&name), "{error}");
             }
         };
@@ -101,13 +101,13 @@ fn what_is_no_image_says_so() {
     ] {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let error = Rgb8Image::open(&path, DecodeLimits::ORDINARY).unwrap_err();
+        let error = Image::open(&path, DecodeLimits::default()).unwrap_err();
         assert!(matches!(error, Error::Image { .. }));
         let message = error.to_string();
         assert!(message.contains(name) && message.contains(part), "{message}");
     }
     assert!(matches!(
-        Rgb8Image::open(&folder.path().join("nowhere.png"), DecodeLimits::ORDINARY).unwrap_err(),
+        Image::open(folder.path().join("nowhere.png"), DecodeLimits::default()).unwrap_err(),
         Error::Io { .. }
     ));
 }
@@ -126,8 +126,8 @@ const END_OF_JPEG: &[u8] = &[0xff, 0xd9];
 const END_OF_PNG: &[u8] = b"\0\0\0\0IEND\xaeB\x60\x82";
 const END_OF_GIF: &[u8] = b";";
 
-fn decoded(bytes: &[u8]) -> Result<Rgb8Image, Error> {
-    Rgb8Image::decode(bytes, "given", DecodeLimits::ORDINARY)
+fn decoded(bytes: &[u8]) -> Result<Image, Error> {
+    Image::decode(bytes, "given", DecodeLimits::default())
 }
 
 /// A decoder that fills what is missing with grey would make a wrong embedding of it. Whatever stands behind the cut: the
@@ -223,11 +223,11 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     bmp.extend(60_000_i32.to_le_bytes());
     bmp.extend([1, 0, 24, 0]);
     bmp.extend([0; 24]);
-    let message = Rgb8Image::decode(&bmp, "'bomb'", DecodeLimits::ORDINARY).unwrap_err().to_string();
+    let message = Image::decode(&bmp, "'bomb'", DecodeLimits::default()).unwrap_err().to_string();
     assert!(message.contains("60000 x 60000") && message.contains("limit"), "{message}");
     let limits = DecodeLimits { max_pixels: 100 };
     let png = std::fs::read(reference("rgb.png")).unwrap();
-    let message = Rgb8Image::decode(&png, "'rgb.png'", limits).unwrap_err().to_string();
+    let message = Image::decode(&png, "'rgb.png'", limits).unwrap_err().to_string();
     assert!(message.contains("21 x 13") && message.contains("100 pixels"), "{message}");
 }
 
@@ -258,7 +258,7 @@ fn a_hundred_megapixels_are_refused_in_every_format() {
         ("BMP", patched("rgb.bmp", &[18, 22], &little)),
         ("WebP", patched("lossy.webp", &[26, 28], &little)),
     ] {
-        let message = Rgb8Image::decode(&file, name, DecodeLimits::ORDINARY).unwrap_err().to_string();
+        let message = Image::decode(&file, name, DecodeLimits::default()).unwrap_err().to_string();
         assert!(message.contains("10000 x 10000") && message.contains("limit of 67108864"), "{message}");
     }
 }
@@ -275,7 +275,7 @@ fn the_limit_is_the_callers() {
     for name in ["rgb.png", "rgb.bmp", "colour.jpg", "lossy.webp", "frames.gif"] {
         let image = open(name);
         let n_pixels = u64::from(image.width()) * u64::from(image.height());
-        let decode = |max_pixels| Rgb8Image::open(&reference(name), DecodeLimits { max_pixels });
+        let decode = |max_pixels| Image::open(reference(name), DecodeLimits { max_pixels });
         assert_eq!(decode(n_pixels).unwrap(), image);
         let message = decode(n_pixels - 1).unwrap_err().to_string();
         assert!(
@@ -287,7 +287,7 @@ fn the_limit_is_the_callers() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("long.jpg");
     std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
-    let message = Rgb8Image::open(&path, DecodeLimits::ORDINARY).unwrap_err().to_string();
+    let message = Image::open(&path, DecodeLimits::default()).unwrap_err().to_string();
     assert!(message.contains("long.jpg") && message.contains("longer"), "{message}");
 }
 
@@ -305,7 +305,7 @@ fn the_centre_crop_is_torchvisions() {
 fn a_flipped_crop_is_mirrored() {
     let preprocess = Preprocess::imagenet(4, 3).unwrap();
     let pixels = (0..48).collect();
-    let image = Rgb8Image::new(4, 4, pixels).unwrap();
+    let image = Image::new(4, 4, pixels).unwrap();
     let tensor = |flip| {
         let mut out = vec![0.0; 27];
         let crop = sketchfind_core::image::Crop { left: 1, top: 0, flip };
@@ -325,7 +325,7 @@ fn a_flipped_crop_is_mirrored() {
 fn pixels_and_tensors_are_of_one_path() {
     for (resize, crop) in [(13, 9), (12, 7), (8, 8)] {
         let preprocess = Preprocess::imagenet(resize, crop).unwrap();
-        let image = Rgb8Image::new(17, 11, (0..17 * 11 * 3).map(|n| (n * 37 % 256) as u8).collect()).unwrap();
+        let image = Image::new(17, 11, (0..17 * 11 * 3).map(|n| (n * 37 % 256) as u8).collect()).unwrap();
         let (pixels, tensor) = (preprocess.pixels(&image).unwrap(), preprocess.tensor(&image).unwrap());
         let area = (crop * crop) as usize;
         assert_eq!(pixels.len(), 3 * area);

@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn apply(change: Change, seed: u64) -> (Strokes, Raster) {
-        change.apply(&cross(), &Raster::ORDINARY, &mut Stream::new(seed, "version", &[]))
+        change.apply(&cross(), &Raster::default(), &mut Stream::new(seed, "version", &[]))
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
             for seed in 0..10 {
                 let version = apply(change, seed);
                 assert_eq!(version, apply(change, seed), "{}", change.name());
-                assert!(version != (cross(), Raster::ORDINARY), "{} changes nothing", change.name());
+                assert!(version != (cross(), Raster::default()), "{} changes nothing", change.name());
                 assert!(version.0.draw(&version.1, 1.0).is_ok());
             }
             assert_ne!(apply(change, 1).0.polylines.len(), 0);

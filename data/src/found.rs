@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::dataset::{Dataset, MANIFEST, ManifestRow, Modality, Split, write_manifest};
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::Image;
 use sketchfind_core::unicode::{Meant, Names};
 use sketchfind_core::{atomic, dataset};
 
@@ -23,7 +23,7 @@ pub enum Source {
     /// A file, which is copied as it is.
     File(PathBuf),
     /// Pixels out of an array, written as PNG.
-    Pixels(Rgb8Image),
+    Pixels(Image),
     /// A vector sketch, drawn and written as PNG.
     Strokes(Strokes),
 }
@@ -229,7 +229,7 @@ impl From<Error> for Stop {
     }
 }
 
-fn write_png(path: &Path, image: &Rgb8Image) -> Result<()> {
+fn write_png(path: &Path, image: &Image) -> Result<()> {
     std::fs::write(path, image.to_png()?).map_err(Error::io("write", path))
 }
 

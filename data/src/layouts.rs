@@ -141,7 +141,7 @@ impl Default for Options {
             seed: 1,
             edges: false,
             leave_out: false,
-            raster: Raster::ORDINARY,
+            raster: Raster::default(),
         }
     }
 }

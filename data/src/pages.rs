@@ -1,7 +1,7 @@
 //! The same drawing, or photo, on other pages: as people make them and not as data sets hold them.
 
 use sketchfind_core::Result;
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
 
 /// A page that a picture may lie on. Sizes are shares of the picture's longer side.
@@ -66,7 +66,7 @@ impl Page {
     ///
     /// # Errors
     /// [`Error::Image`](sketchfind_core::Error::Image) where the resizer refuses.
-    pub fn of(self, picture: &Rgb8Image, stream: &mut Stream) -> Result<Rgb8Image> {
+    pub fn of(self, picture: &Image, stream: &mut Stream) -> Result<Image> {
         let (width, height) = (picture.width(), picture.height());
         let side = width.max(height);
         let scaled = |share: f64| (f64::from(side) * share).round() as u32;
@@ -119,28 +119,24 @@ impl Page {
 }
 
 /// `picture` at `at` on a white page.
-fn on_white(picture: &Rgb8Image, (width, height): (u32, u32), at: (u32, u32)) -> Result<Rgb8Image> {
+fn on_white(picture: &Image, (width, height): (u32, u32), at: (u32, u32)) -> Result<Image> {
     let mut pixels = vec![255; 3 * width as usize * height as usize];
     let row_bytes = 3 * picture.width() as usize;
     for (y, row) in picture.pixels().chunks_exact(row_bytes).enumerate() {
         let start = 3 * ((at.1 as usize + y) * width as usize + at.0 as usize);
         pixels[start..start + row_bytes].copy_from_slice(row);
     }
-    Rgb8Image::new(width, height, pixels)
+    Image::new(width, height, pixels)
 }
 
 /// A page by its ink, 1 where the picture is black: `colour` of a place and its ink, red, green and blue from 0 to 1.
-fn by_ink(
-    picture: &Rgb8Image,
-    luminance: &[f32],
-    colour: &dyn Fn(u32, u32, f32) -> [f32; 3],
-) -> Result<Rgb8Image> {
+fn by_ink(picture: &Image, luminance: &[f32], colour: &dyn Fn(u32, u32, f32) -> [f32; 3]) -> Result<Image> {
     let width = picture.width();
     let pixels = luminance.iter().zip(0_u32..).flat_map(|(luminance, at)| {
         let colour = colour(at % width, at / width, 1.0 - luminance);
         colour.map(|value| (255.0 * value.clamp(0.0, 1.0)).round() as u8)
     });
-    Rgb8Image::new(width, picture.height(), pixels.collect())
+    Image::new(width, picture.height(), pixels.collect())
 }
 
 #[cfg(test)]
@@ -148,16 +144,16 @@ mod tests {
     use super::*;
 
     /// A white page with a black bar across it, four pixels thick.
-    fn bar() -> Rgb8Image {
+    fn bar() -> Image {
         let pixels = (0..64 * 64).flat_map(|at| [if (30..34).contains(&(at / 64)) { 0 } else { 255 }; 3]);
-        Rgb8Image::new(64, 64, pixels.collect()).unwrap()
+        Image::new(64, 64, pixels.collect()).unwrap()
     }
 
-    fn of(page: Page) -> Rgb8Image {
+    fn of(page: Page) -> Image {
         page.of(&bar(), &mut Stream::new(1, "pages", &[])).unwrap()
     }
 
-    fn ink(image: &Rgb8Image) -> f64 {
+    fn ink(image: &Image) -> f64 {
         image.luminance().iter().map(|&value| 1.0 - f64::from(value)).sum()
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use sketchfind_core::frame::SMALLEST_DRAWING;
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::Image;
 use sketchfind_core::pickle::{Arguments, Machine, Made, PickleResult, Value, Vocabulary};
 use tiny_skia::{Color, LineCap, LineJoin, Paint, PathBuilder, Pixmap, Stroke, Transform};
 
@@ -28,9 +28,11 @@ pub struct Raster {
     pub line_width: f32,
 }
 
-impl Raster {
-    /// 256 pixels, lines of 1/128 of the side: two pixels, as the pictures of QMUL's sets have them.
-    pub const ORDINARY: Raster = Raster { side: 256, line_width: 1.0 / 128.0 };
+/// 256 pixels, lines of 1/128 of the side: two pixels, as the pictures of QMUL's sets have them.
+impl Default for Raster {
+    fn default() -> Self {
+        Raster { side: 256, line_width: 1.0 / 128.0 }
+    }
 }
 
 impl Strokes {
@@ -83,7 +85,7 @@ impl Strokes {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] where the picture's side or the canvas is empty or too large, or a point is not finite.
-    pub fn draw(&self, raster: &Raster, share: f64) -> Result<Rgb8Image> {
+    pub fn draw(&self, raster: &Raster, share: f64) -> Result<Image> {
         let side = raster.side;
         let out_of_range = |what: &'static str, value: String, expected: &str| Error::OutOfRange {
             what,
@@ -137,7 +139,7 @@ impl Strokes {
                 pixmap.stroke_path(&path, &paint, &stroke, transform, None);
             }
         }
-        Rgb8Image::new(side, side, averaged(pixmap.data(), side as usize))
+        Image::new(side, side, averaged(pixmap.data(), side as usize))
     }
 }
 
@@ -507,12 +509,12 @@ mod tests {
     #[test]
     fn a_dot_is_seen_and_what_cannot_be_drawn_is_refused() {
         let strokes = |point| Strokes { canvas: [10.0, 10.0], polylines: vec![vec![point]] };
-        let dot = strokes([5.0, 5.0]).draw(&Raster::ORDINARY, 1.0).unwrap();
+        let dot = strokes([5.0, 5.0]).draw(&Raster::default(), 1.0).unwrap();
         let darkest = dot.pixels().iter().min();
         assert!(darkest.is_some_and(|&value| value < 64), "{darkest:?}");
-        assert!(strokes([f32::NAN, 5.0]).draw(&Raster::ORDINARY, 1.0).is_err());
-        assert!(strokes([5.0, 5.0]).draw(&Raster { side: 0, ..Raster::ORDINARY }, 1.0).is_err());
+        assert!(strokes([f32::NAN, 5.0]).draw(&Raster::default(), 1.0).is_err());
+        assert!(strokes([5.0, 5.0]).draw(&Raster { side: 0, ..Raster::default() }, 1.0).is_err());
         let flat = Strokes { canvas: [0.0, 10.0], polylines: Vec::new() };
-        assert!(flat.draw(&Raster::ORDINARY, 1.0).is_err());
+        assert!(flat.draw(&Raster::default(), 1.0).is_err());
     }
 }

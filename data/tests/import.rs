@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use sketchfind_core::dataset::{Dataset, Split};
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_data::strokes::{Raster, read_coordinates};
 use sketchfind_data::{Found, Layout, Options, find};
 
@@ -17,7 +17,7 @@ impl Download {
         for (number, file) in files.iter().enumerate() {
             let path = folder.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let grey = Rgb8Image::new(2, 2, vec![number as u8; 12]).unwrap();
+            let grey = Image::new(2, 2, vec![number as u8; 12]).unwrap();
             std::fs::write(path, grey.to_png().unwrap()).unwrap();
         }
         Download(folder)
@@ -48,7 +48,7 @@ fn import(dir: &Path, expected: Layout, options: &Options) -> (Found, Dataset, t
     let counts = found.counts();
     assert_eq!(dataset.photos().len(), counts.train_photos + counts.test_photos);
     assert_eq!(dataset.sketches().len(), counts.train_sketches + counts.test_sketches);
-    assert!(dataset.check_images(DecodeLimits::ORDINARY, &|_| {}, &|| false).is_empty());
+    assert!(dataset.check_images(DecodeLimits::default(), &|_| {}, &|| false).is_empty());
     (found, dataset, out)
 }
 
@@ -159,7 +159,7 @@ fn qmul_v1_arrays() {
     assert_eq!(pairs(&dataset, Split::Test), [pair("004", "004"), pair("005", "005")]);
     // The first pixel says which image of its array it is; the first index of a MATLAB array runs fastest.
     for (number, photo) in dataset.photos().iter().enumerate() {
-        let image = Rgb8Image::open(&photo.path, DecodeLimits::ORDINARY).unwrap();
+        let image = Image::open(&photo.path, DecodeLimits::default()).unwrap();
         assert_eq!((image.width(), image.height()), (5, 6));
         let expected = (number % 3) as u8;
         assert_eq!(image.pixels()[..3], [expected; 3], "{}", photo.id);
@@ -213,7 +213,7 @@ fn qmul_v2_strokes() {
     let (_, dataset, _out) = import(download.path(), Layout::QmulV2Strokes, &Options::default());
     assert_eq!(pairs(&dataset, Split::Train), [pair("shoe_1", "shoe")]);
     assert_eq!(pairs(&dataset, Split::Test), [pair("boot_2", "boot")]);
-    let image = Rgb8Image::open(&dataset.sketches()[0].path, DecodeLimits::ORDINARY).unwrap();
+    let image = Image::open(&dataset.sketches()[0].path, DecodeLimits::default()).unwrap();
     assert_eq!((image.width(), image.height()), (256, 256));
     let grey = |x: usize, y: usize| image.pixels()[3 * (256 * y + x)];
     // Along the upper and the right edge, and nowhere else.
@@ -291,9 +291,9 @@ fn the_published_coordinates_of_chair_v2() {
     };
     assert_eq!((of("/train/"), of("/test/")), ((300, 952), (100, 323)));
     for (name, strokes) in sketches.iter().take(50) {
-        let whole = strokes.draw(&Raster::ORDINARY, 1.0).unwrap();
-        let half = strokes.draw(&Raster::ORDINARY, 0.5).unwrap();
-        let ink = |image: &Rgb8Image| image.pixels().iter().map(|&value| u64::from(255 - value)).sum::<u64>();
+        let whole = strokes.draw(&Raster::default(), 1.0).unwrap();
+        let half = strokes.draw(&Raster::default(), 0.5).unwrap();
+        let ink = |image: &Image| image.pixels().iter().map(|&value| u64::from(255 - value)).sum::<u64>();
         assert!(ink(&half) > 0 && ink(&half) < ink(&whole), "{name}");
     }
     // Its photos are not at hand: pictures of their names stand in, so that every sketch must find its own.

@@ -35,13 +35,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let started = Instant::now();
             let space = |photos| Space { photos, distance: Distance::Mse };
             let anchors = SketchAnchors { sketches: &sketches, photo_of: &photo_of };
-            let bootstrap = Bootstrap { samples, ..Bootstrap::ORDINARY };
+            let bootstrap = Bootstrap { samples, ..Bootstrap::default() };
             let anchors = with_sketches.then_some(anchors);
             neighbourhood(space(&reference), space(&studied), anchors, &bootstrap, &|_| (), &|| false)?;
             Ok(started.elapsed().as_secs_f64())
         };
         let (photos, both) = (time(false, 1)?, time(true, 1)?);
-        let whole = time(true, Bootstrap::ORDINARY.samples)?;
+        let whole = time(true, Bootstrap::default().samples)?;
         let memory = match (before, resident_mib("VmHWM")) {
             (Some(before), Some(most)) => format!("{:.0} MiB", most - before),
             _ => "not known here".into(),

@@ -108,7 +108,7 @@ mod tests {
         let found = closeness(&results, &features, Distance::Mse).unwrap();
         assert_eq!(found, [Closeness { smoothness: 14.0 / 3.0, fidelity: 13.0 / 3.0 }]);
         results[0].closeness = Some(found[0]);
-        let estimates = summarise_closeness(&results, &Bootstrap::ORDINARY);
+        let estimates = summarise_closeness(&results, &Bootstrap::default());
         assert_eq!(estimates[0].value, 14.0 / 3.0);
         assert_eq!((estimates[1].metric.as_str(), estimates[1].n), ("fidelity@5", 1));
         results[0].top[0] = "elsewhere".into();
@@ -118,6 +118,6 @@ mod tests {
 
     #[test]
     fn results_without_closeness_have_no_figure() {
-        assert!(summarise_closeness(&with_ranks(&[1, 2], 1), &Bootstrap::ORDINARY).is_empty());
+        assert!(summarise_closeness(&with_ranks(&[1, 2], 1), &Bootstrap::default()).is_empty());
     }
 }

@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn areas_by_hand() {
         let steps = [with_ranks(&[1000, 4], 1), with_ranks(&[1, 2], 1)];
-        let early = early_retrieval(&steps, &Bootstrap::ORDINARY).unwrap();
+        let early = early_retrieval(&steps, &Bootstrap::default()).unwrap();
         let percentile = ((0.0 + 1.0) / 2.0 + (996.0 / 999.0 + 998.0 / 999.0) / 2.0) / 2.0;
         let reciprocal = ((0.001 + 1.0) / 2.0 + (0.25 + 0.5) / 2.0) / 2.0;
         assert!((early.areas[0].value - percentile).abs() < 1e-12);
@@ -112,10 +112,10 @@ mod tests {
 
     #[test]
     fn a_sketch_that_is_found_at_once_scores_one() {
-        let early = early_retrieval(&[with_ranks(&[1], 1), with_ranks(&[1], 1)], &Bootstrap::ORDINARY);
+        let early = early_retrieval(&[with_ranks(&[1], 1), with_ranks(&[1], 1)], &Bootstrap::default());
         assert!(early.unwrap().areas.iter().all(|area| area.value == 1.0));
-        assert!(early_retrieval(&[], &Bootstrap::ORDINARY).is_err());
+        assert!(early_retrieval(&[], &Bootstrap::default()).is_err());
         let other = [with_ranks(&[1], 1), with_ranks(&[1, 1], 1)];
-        assert!(early_retrieval(&other, &Bootstrap::ORDINARY).is_err());
+        assert!(early_retrieval(&other, &Bootstrap::default()).is_err());
     }
 }

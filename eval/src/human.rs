@@ -93,7 +93,7 @@ mod tests {
         let (sketches, photos) = spaces();
         let triplets =
             [triplet("s", "a", "d"), triplet("s", "b", "c"), triplet("t", "d", "a"), triplet("t", "a", "b")];
-        let found = agreement(&triplets, &sketches, &photos, Distance::Mse, &Bootstrap::ORDINARY).unwrap();
+        let found = agreement(&triplets, &sketches, &photos, Distance::Mse, &Bootstrap::default()).unwrap();
         assert_eq!((found.agreement.value, found.agreement.n, found.n_tied), (0.5, 4, 1));
         assert_eq!((found.agreement.n_resampled, found.agreement.resampled), (2, Resampled::Sketches));
     }
@@ -102,7 +102,7 @@ mod tests {
     fn what_is_not_there_is_named() {
         let (sketches, photos) = spaces();
         let run = |triplets: &[HumanTriplet]| {
-            agreement(triplets, &sketches, &photos, Distance::Mse, &Bootstrap::ORDINARY)
+            agreement(triplets, &sketches, &photos, Distance::Mse, &Bootstrap::default())
                 .unwrap_err()
                 .to_string()
         };

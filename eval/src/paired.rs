@@ -324,7 +324,7 @@ mod tests {
     fn a_difference_by_hand() {
         let a = with_ranks(&[1, 2, 2, 2], 1);
         let b = with_ranks(&[2, 1, 1, 2], 1);
-        let comparison = compare(&a, &b, &Bootstrap::ORDINARY).unwrap();
+        let comparison = compare(&a, &b, &Bootstrap::default()).unwrap();
         let acc1 = comparison.get("acc@1").unwrap();
         assert_eq!((acc1.estimate.value, acc1.estimate.n), (0.25, 4));
         assert!(acc1.estimate.low <= 0.25 && 0.25 <= acc1.estimate.high);
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(comparison.get("mrr").unwrap().estimate.value, 0.125);
         assert_eq!(comparison.get("acc@5").unwrap().estimate.value, 0.0);
         assert_eq!((comparison.mcnemar.n_only_a, comparison.mcnemar.n_only_b), (1, 2));
-        let same = compare(&a, &a, &Bootstrap::ORDINARY).unwrap();
+        let same = compare(&a, &a, &Bootstrap::default()).unwrap();
         let acc1 = same.get("acc@1").unwrap();
         assert_eq!((acc1.estimate.low, acc1.estimate.high, acc1.p_value), (0.0, 0.0, 1.0));
         assert_eq!(same.mcnemar.p_value, 1.0);
@@ -343,7 +343,7 @@ mod tests {
     fn several_models_are_corrected_for_their_pairs() {
         let n = 12;
         let (bad, good) = (with_ranks(&vec![2; n], 1), with_ranks(&vec![1; n], 1));
-        let all = compare_all(&[&bad, &good, &good], &Bootstrap::ORDINARY).unwrap();
+        let all = compare_all(&[&bad, &good, &good], &Bootstrap::default()).unwrap();
         assert_eq!(all.iter().map(|pair| (pair.a, pair.b)).collect::<Vec<_>>(), [(0, 1), (0, 2), (1, 2)]);
         // All 12 to one side: 2 of 2^12 patterns, in both tests; two of three pairs are that small.
         let p = 2.0 / 4096.0;
@@ -351,14 +351,14 @@ mod tests {
             assert!((pair.get("acc@1").unwrap().p_holm - expected).abs() < 1e-12, "{pair:?}");
             assert!((pair.mcnemar.p_holm - expected).abs() < 1e-9, "{pair:?}");
         }
-        assert!(compare_all(&[&bad], &Bootstrap::ORDINARY).is_err());
+        assert!(compare_all(&[&bad], &Bootstrap::default()).is_err());
     }
 
     /// Four sketches of one photo are one observation, and never significant.
     #[test]
     fn queries_of_one_photo_are_swapped_together() {
         let (a, b) = (with_ranks(&[2; 4], 4), with_ranks(&[1; 4], 4));
-        let comparison = compare(&a, &b, &Bootstrap::ORDINARY).unwrap();
+        let comparison = compare(&a, &b, &Bootstrap::default()).unwrap();
         assert!(comparison.is_clustered);
         assert_eq!(comparison.get("acc@1").unwrap().p_value, 1.0);
     }
@@ -387,13 +387,13 @@ mod tests {
     #[test]
     fn different_questions_are_refused_by_name() {
         let a = with_ranks(&[1, 2, 3], 1);
-        let fewer = compare(&a, &a[..2], &Bootstrap::ORDINARY).unwrap_err().to_string();
+        let fewer = compare(&a, &a[..2], &Bootstrap::default()).unwrap_err().to_string();
         assert!(fewer.contains("only in the first: 1 (q00002)"), "{fewer}");
         let mut moved = a.clone();
         moved[1].truth_id = "elsewhere".into();
-        assert!(compare(&a, &moved, &Bootstrap::ORDINARY).unwrap_err().to_string().contains("'elsewhere'"));
+        assert!(compare(&a, &moved, &Bootstrap::default()).unwrap_err().to_string().contains("'elsewhere'"));
         let mut larger = a.clone();
         larger[0].n_gallery = 7;
-        assert!(compare(&a, &larger, &Bootstrap::ORDINARY).unwrap_err().to_string().contains("7 photos"));
+        assert!(compare(&a, &larger, &Bootstrap::default()).unwrap_err().to_string().contains("7 photos"));
     }
 }

@@ -625,7 +625,7 @@ mod tests {
             split: "test".into(),
             distance: "mse".into(),
         };
-        Report::new(provenance, with_ranks(ranks, 1), &Bootstrap::ORDINARY).unwrap()
+        Report::new(provenance, with_ranks(ranks, 1), &Bootstrap::default()).unwrap()
     }
 
     #[test]
@@ -635,7 +635,7 @@ mod tests {
         let original = report(&[1, 3, 2, 500]);
         original.write(&folder).unwrap();
         original.write(&folder).unwrap();
-        assert_eq!(Report::read(&folder, &Bootstrap::ORDINARY).unwrap(), original);
+        assert_eq!(Report::read(&folder, &Bootstrap::default()).unwrap(), original);
         let summary = std::fs::read_to_string(folder.join(SUMMARY)).unwrap();
         assert!(summary.starts_with(
             "schema,metric,value,low,high,n,n_photos,n_gallery,interval,resampled,n_resampled,confidence,samples,seed,\
@@ -669,7 +669,7 @@ mod tests {
             whole.replacen(",bb,", ",cc,", 1),
         ] {
             std::fs::write(&path, damaged).unwrap();
-            let message = Report::read(&folder, &Bootstrap::ORDINARY).unwrap_err().to_string();
+            let message = Report::read(&folder, &Bootstrap::default()).unwrap_err().to_string();
             assert!(message.contains(QUERIES), "{message}");
         }
     }
@@ -691,9 +691,9 @@ mod tests {
         };
         let old = format!("{header}{}{}", row("q00000", "g00000", 1), row("q00001", "g00001", 3));
         std::fs::write(&path, &old).unwrap();
-        assert_eq!(Report::read(&folder, &Bootstrap::ORDINARY).unwrap(), original);
+        assert_eq!(Report::read(&folder, &Bootstrap::default()).unwrap(), original);
         std::fs::write(&path, old.replace("\n1,", "\n3,")).unwrap();
-        let message = Report::read(&folder, &Bootstrap::ORDINARY).unwrap_err().to_string();
+        let message = Report::read(&folder, &Bootstrap::default()).unwrap_err().to_string();
         assert!(message.contains("schema is '3', expected 1 to 2"), "{message}");
     }
 
@@ -713,13 +713,13 @@ mod tests {
         for result in &mut original.results {
             (result.n_gallery, result.top) = (n, ids[..10].to_vec());
         }
-        original = Report::new(original.provenance, original.results, &Bootstrap::ORDINARY).unwrap();
+        original = Report::new(original.provenance, original.results, &Bootstrap::default()).unwrap();
         let space = Embeddings::new(ids.clone(), 1, (0..n).map(|i| (1 << i) as f32).collect()).unwrap();
         let space = Space { photos: &space, distance: Distance::Mse };
         let reference = Reference { model: "resnet50".into(), model_sha256: "cc".into() };
         let original = original.with_gallery(&ids).unwrap().with_reference(reference, space).unwrap();
         assert!(original.clone().with_gallery(&ids[1..]).is_err());
-        let bootstrap = Bootstrap { samples: 50, ..Bootstrap::ORDINARY };
+        let bootstrap = Bootstrap { samples: 50, ..Bootstrap::default() };
         let steps = [original.results.clone()];
         let extras = Extras {
             neighbours: Some(
@@ -737,7 +737,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("report");
         original.write_with(&folder, &extras, |_| Ok(())).unwrap();
-        assert_eq!(Report::read(&folder, &Bootstrap::ORDINARY).unwrap(), original);
+        assert_eq!(Report::read(&folder, &Bootstrap::default()).unwrap(), original);
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
         assert!(read(NEIGHBOURS).contains("triplet_agreement,photo,1.0,1.0,1.0,12,0,12,660,660,0,"));
         assert_eq!(read(ANCHORS).lines().count(), 1 + n);
@@ -754,15 +754,15 @@ mod tests {
         let (a, b) = (report(&[1, 2]), report(&[1, 1]));
         let folder = tempfile::tempdir().unwrap();
         let reports = [a, b];
-        let comparisons = compare(&reports, &Bootstrap::ORDINARY).unwrap();
-        write_comparison(folder.path(), &reports, &comparisons, &Bootstrap::ORDINARY).unwrap();
+        let comparisons = compare(&reports, &Bootstrap::default()).unwrap();
+        write_comparison(folder.path(), &reports, &comparisons, &Bootstrap::default()).unwrap();
         let text = std::fs::read_to_string(folder.path().join(COMPARISON)).unwrap();
         assert!(text.contains("acc@1_difference,0.5,") && text.lines().count() == 5, "{text}");
         let [a, b] = reports;
         let refusal = |change: &dyn Fn(&mut Report), part: &str| {
             let mut other = b.clone();
             change(&mut other);
-            let message = compare(&[a.clone(), other], &Bootstrap::ORDINARY).unwrap_err().to_string();
+            let message = compare(&[a.clone(), other], &Bootstrap::default()).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         };
         refusal(&|report| report.provenance.split = "train".into(), "splits differ");
@@ -773,7 +773,7 @@ mod tests {
             ..report.clone()
         };
         let pair = [with_gallery(&a, "g1"), with_gallery(&b, "g2")];
-        let message = compare(&pair, &Bootstrap::ORDINARY).unwrap_err().to_string();
+        let message = compare(&pair, &Bootstrap::default()).unwrap_err().to_string();
         assert!(
             message.contains("gallery photos only in the first: 1 (g1); only in the second: 1 (g2)"),
             "{message}"

@@ -95,7 +95,7 @@ mod tests {
         let original = with_ranks(&[1, 1, 2, 1], 2);
         let versions = vec![with_ranks(&[1, 2, 2, 1], 2), with_ranks(&[2, 2, 1, 1], 2)];
         let changes = [Changed { change: "rotation".into(), versions }];
-        let found = robustness(&original, &changes, &Bootstrap::ORDINARY).unwrap();
+        let found = robustness(&original, &changes, &Bootstrap::default()).unwrap();
         // Of eight, four are right; of the four originals, three.
         assert_eq!((found[0].acc1.value, found[0].drop.value), (0.5, 0.25));
         assert_eq!((found[0].n_versions, found[0].drop.n, found[0].drop.n_resampled), (2, 4, 2));
@@ -106,10 +106,10 @@ mod tests {
     fn other_queries_are_refused() {
         let original = with_ranks(&[1, 1], 1);
         let run = |versions| {
-            robustness(&original, &[Changed { change: "x".into(), versions }], &Bootstrap::ORDINARY)
+            robustness(&original, &[Changed { change: "x".into(), versions }], &Bootstrap::default())
         };
         assert!(run(vec![with_ranks(&[1], 1)]).is_err());
         assert!(run(vec![]).is_err());
-        assert!(robustness(&[], &[], &Bootstrap::ORDINARY).is_err());
+        assert!(robustness(&[], &[], &Bootstrap::default()).is_err());
     }
 }

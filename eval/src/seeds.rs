@@ -202,7 +202,7 @@ mod tests {
     fn means_and_students_interval_by_hand() {
         // acc@1 of 0.5, 0.25 and 0.75: mean 0.5, deviation 0.25; t(0.975; 2) = 4.302653 (tabulated).
         let runs = [with_ranks(&[1, 1, 2, 3], 1), with_ranks(&[1, 2, 2, 3], 1), with_ranks(&[1, 1, 1, 3], 1)];
-        let summary = summarise_seeds(&runs, &Bootstrap::ORDINARY).unwrap();
+        let summary = summarise_seeds(&runs, &Bootstrap::default()).unwrap();
         assert_eq!((summary.n_seeds, summary.n_queries, summary.mean), (3, 4, 0.5));
         assert_eq!(summary.deviation, Some(0.25));
         let (low, high) = summary.over_seeds.unwrap();
@@ -210,7 +210,7 @@ mod tests {
         assert!((low - (0.5 - half)).abs() < 1e-6 && (high - (0.5 + half)).abs() < 1e-6);
         let (low, high) = summary.over_seeds_and_queries;
         assert!((0.0..0.5).contains(&low) && 0.5 < high && high <= 1.0);
-        let single = summarise_seeds(&runs[..1], &Bootstrap::ORDINARY).unwrap();
+        let single = summarise_seeds(&runs[..1], &Bootstrap::default()).unwrap();
         assert_eq!((single.deviation, single.over_seeds), (None, None));
     }
 
@@ -220,10 +220,10 @@ mod tests {
     fn the_permutation_test_by_hand() {
         let a = [with_ranks(&[2, 2, 2, 2, 2, 1], 1)];
         let b = [with_ranks(&[1, 1, 1, 1, 1, 1], 1)];
-        let comparison = compare_seeds(&a, &b, &Bootstrap::ORDINARY).unwrap();
+        let comparison = compare_seeds(&a, &b, &Bootstrap::default()).unwrap();
         assert!((comparison.difference - 5.0 / 6.0).abs() < 1e-12);
         assert!((comparison.p_value - 2.0 / 32.0).abs() < 0.01, "{}", comparison.p_value);
-        let same = compare_seeds(&a, &a, &Bootstrap::ORDINARY).unwrap();
+        let same = compare_seeds(&a, &a, &Bootstrap::default()).unwrap();
         assert_eq!((same.difference, same.p_value, same.over_seeds_and_queries), (0.0, 1.0, (0.0, 0.0)));
     }
 
@@ -234,17 +234,17 @@ mod tests {
         let small = ([with_ranks(&[2, 2], 1)], [with_ranks(&[1, 1], 1)]);
         let large = ([with_ranks(&[2, 2, 2, 1], 1)], [with_ranks(&[1, 1, 1, 1], 1)]);
         let pairs = [&small, &large].map(|(a, b)| SeedPair { a, b });
-        let comparison = compare_over_sets(&pairs, &Bootstrap::ORDINARY).unwrap();
+        let comparison = compare_over_sets(&pairs, &Bootstrap::default()).unwrap();
         assert!((comparison.difference - (1.0 + 0.75) / 2.0).abs() < 1e-12);
         assert!((comparison.p_value - 2.0 / 32.0).abs() < 0.01, "{}", comparison.p_value);
         let (low, high) = comparison.over_seeds_and_queries;
         // The small set is 1 in all resamples, the large one between 0 and 1.
         assert!((0.5..0.875).contains(&low) && high == 1.0, "{low} to {high}");
-        let one = compare_over_sets(&pairs[1..], &Bootstrap::ORDINARY).unwrap();
-        assert_eq!(one, compare_seeds(&large.0, &large.1, &Bootstrap::ORDINARY).unwrap());
-        let (low, high) = interval_over_sets(&[&small.1, &large.0], &Bootstrap::ORDINARY).unwrap();
+        let one = compare_over_sets(&pairs[1..], &Bootstrap::default()).unwrap();
+        assert_eq!(one, compare_seeds(&large.0, &large.1, &Bootstrap::default()).unwrap());
+        let (low, high) = interval_over_sets(&[&small.1, &large.0], &Bootstrap::default()).unwrap();
         assert!((0.5..0.6).contains(&low) && (0.7..=1.0).contains(&high), "{low} to {high}");
-        assert!(compare_over_sets(&[], &Bootstrap::ORDINARY).is_err());
+        assert!(compare_over_sets(&[], &Bootstrap::default()).is_err());
     }
 
     /// The queries of a photo are flipped together: four queries of one photo are one observation, and never
@@ -253,7 +253,7 @@ mod tests {
     fn queries_of_one_photo_count_as_one() {
         let a = [with_ranks(&[2, 2, 2, 2], 4)];
         let b = [with_ranks(&[1, 1, 1, 1], 4)];
-        assert_eq!(compare_seeds(&a, &b, &Bootstrap::ORDINARY).unwrap().p_value, 1.0);
+        assert_eq!(compare_seeds(&a, &b, &Bootstrap::default()).unwrap().p_value, 1.0);
     }
 
     /// The interval over seeds and queries covers the true difference about as often as it says. Simulated: each
@@ -283,10 +283,10 @@ mod tests {
     #[test]
     fn what_cannot_be_compared_is_refused() {
         let runs = [with_ranks(&[1, 2], 1)];
-        assert!(compare_seeds(&runs, &[], &Bootstrap::ORDINARY).is_err());
-        assert!(summarise_seeds(&[], &Bootstrap::ORDINARY).is_err());
+        assert!(compare_seeds(&runs, &[], &Bootstrap::default()).is_err());
+        assert!(summarise_seeds(&[], &Bootstrap::default()).is_err());
         assert!(
-            summarise_seeds(&[with_ranks(&[1, 2], 1), with_ranks(&[1], 1)], &Bootstrap::ORDINARY).is_err()
+            summarise_seeds(&[with_ranks(&[1, 2], 1), with_ranks(&[1], 1)], &Bootstrap::default()).is_err()
         );
     }
 }

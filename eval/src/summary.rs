@@ -17,10 +17,14 @@ pub struct Bootstrap {
     pub confidence: f64,
 }
 
-impl Bootstrap {
-    /// 10,000 resamples, seed 1, 95 %.
-    pub const ORDINARY: Bootstrap = Bootstrap { samples: 10_000, seed: 1, confidence: 0.95 };
+/// 10,000 resamples, seed 1, 95 %.
+impl Default for Bootstrap {
+    fn default() -> Self {
+        Bootstrap { samples: 10_000, seed: 1, confidence: 0.95 }
+    }
+}
 
+impl Bootstrap {
     /// Checks the settings.
     ///
     /// # Errors
@@ -308,7 +312,7 @@ pub(crate) mod tests {
 
     #[test]
     fn figures_by_hand() {
-        let summary = summarise(&with_ranks(&[1, 2, 4, 20], 1), &Bootstrap::ORDINARY).unwrap();
+        let summary = summarise(&with_ranks(&[1, 2, 4, 20], 1), &Bootstrap::default()).unwrap();
         let value = |metric| summary.get(metric).unwrap().value;
         assert_eq!([value("acc@1"), value("acc@5"), value("acc@10")], [0.25, 0.75, 0.75]);
         assert_eq!(value("mrr"), (1.0 + 0.5 + 0.25 + 0.05) / 4.0);
@@ -328,10 +332,10 @@ pub(crate) mod tests {
     fn several_matches_have_a_mean_average_precision() {
         let mut results = with_ranks(&[1, 2], 1);
         (results[0].n_matches, results[0].average_precision) = (2, 0.75);
-        let summary = summarise_at(&results, &[3], &Bootstrap::ORDINARY).unwrap();
+        let summary = summarise_at(&results, &[3], &Bootstrap::default()).unwrap();
         assert_eq!(summary.get("map").unwrap().value, 0.625);
         assert_eq!((summary.get("acc@3").unwrap().value, summary.get("acc@1")), (1.0, None));
-        assert!(summarise_at(&results, &[0], &Bootstrap::ORDINARY).is_err());
+        assert!(summarise_at(&results, &[0], &Bootstrap::default()).is_err());
     }
 
     #[test]
@@ -340,7 +344,7 @@ pub(crate) mod tests {
         let labels: BTreeMap<String, String> = [("q00000", "boot"), ("q00001", "boot"), ("q00002", "sandal")]
             .map(|(query, label)| (query.to_owned(), label.to_owned()))
             .into();
-        let by = |labels| summarise_by(&results, "category", labels, &[1], &Bootstrap::ORDINARY);
+        let by = |labels| summarise_by(&results, "category", labels, &[1], &Bootstrap::default());
         let parts = by(&labels).unwrap();
         let found: Vec<_> = parts
             .iter()
@@ -356,7 +360,7 @@ pub(crate) mod tests {
 
     #[test]
     fn no_success_is_not_certain_failure() {
-        let summary = summarise(&with_ranks(&[5; 50], 1), &Bootstrap::ORDINARY).unwrap();
+        let summary = summarise(&with_ranks(&[5; 50], 1), &Bootstrap::default()).unwrap();
         let estimate = summary.get("acc@1").unwrap();
         assert_eq!((estimate.value, estimate.low), (0.0, 0.0));
         // Wilson's upper end for 0 of 50 is z^2 / (n + z^2) = 3.8415 / 53.8415.
@@ -368,7 +372,7 @@ pub(crate) mod tests {
         // Three sketches of each photo, always right or wrong together: as sure as a third of the queries.
         let ranks: Vec<usize> = (0..300).map(|index| if index / 3 % 2 == 0 { 1 } else { 2 }).collect();
         let width = |n_sketches| {
-            let summary = summarise(&with_ranks(&ranks, n_sketches), &Bootstrap::ORDINARY).unwrap();
+            let summary = summarise(&with_ranks(&ranks, n_sketches), &Bootstrap::default()).unwrap();
             let estimate = summary.get("acc@1").unwrap().clone();
             estimate.high - estimate.low
         };
@@ -380,7 +384,7 @@ pub(crate) mod tests {
     fn intervals_cover_as_often_as_they_say() {
         // 300 trials of 60 photos with 3 sketches each, photo-wise success chances of 0.2 or 0.6 (mean 0.4).
         // A 95 % interval covers in 285 of 300 on average; 99.9 % of the time in at least 270 (binomial).
-        let bootstrap = Bootstrap { samples: 400, ..Bootstrap::ORDINARY };
+        let bootstrap = Bootstrap { samples: 400, ..Bootstrap::default() };
         let n_covered = (0..300)
             .filter(|&trial| {
                 let mut stream = Stream::new(9, "coverage", &[trial]);
@@ -400,8 +404,8 @@ pub(crate) mod tests {
     #[test]
     fn settings_are_checked() {
         let results = with_ranks(&[1], 1);
-        assert!(summarise(&[], &Bootstrap::ORDINARY).is_err());
-        assert!(summarise(&results, &Bootstrap { samples: 0, ..Bootstrap::ORDINARY }).is_err());
-        assert!(summarise(&results, &Bootstrap { confidence: 1.0, ..Bootstrap::ORDINARY }).is_err());
+        assert!(summarise(&[], &Bootstrap::default()).is_err());
+        assert!(summarise(&results, &Bootstrap { samples: 0, ..Bootstrap::default() }).is_err());
+        assert!(summarise(&results, &Bootstrap { confidence: 1.0, ..Bootstrap::default() }).is_err());
     }
 }

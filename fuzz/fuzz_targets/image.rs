@@ -2,11 +2,11 @@
 
 #![no_main]
 
-use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Preprocess, Image};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let limits = DecodeLimits { max_pixels: 1 << 16 };
-    if let Ok(image) = Rgb8Image::decode(bytes, "fuzzed", limits) {
+    if let Ok(image) = Image::decode(bytes, "fuzzed", limits) {
         assert!(u64::from(image.width()) * u64::from(image.height()) <= limits.max_pixels);
         let preprocess = Preprocess::imagenet(24, 16).expect("the sizes are in range");
         assert_eq!(

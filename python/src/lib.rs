@@ -1,4 +1,4 @@
-//! The runtime for Python. Each function turns arguments into values of `sketchfind-runtime`, releases Python's lock,
+//! The runtime for Python. Each function turns arguments into values of `sketchfind`, releases Python's lock,
 //! calls it, and turns the result back.
 // What pyo3's macros write is unsafe inside; nothing written here is.
 #![allow(unsafe_code)]
@@ -10,11 +10,11 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArra
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
+use sketchfind as runtime;
+use sketchfind::{EmbedderOptions, Filter, Framing, Gallery, GalleryOptions, IndexSpec, Photo};
 use sketchfind_core::card::Card;
 use sketchfind_core::frame::{decode_sketch, open_sketch};
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-use sketchfind_runtime as runtime;
-use sketchfind_runtime::{EmbedderOptions, Filter, Framing, Gallery, GalleryOptions, IndexSpec, Photo};
+use sketchfind_core::image::{DecodeLimits, Image};
 
 /// What is raised; each has its documentation in Python too.
 mod exceptions {
@@ -86,7 +86,7 @@ impl<'py> FromPyObject<'_, 'py> for Texts {
 enum Given {
     Path(PathBuf),
     Bytes(Vec<u8>),
-    Pixels(Rgb8Image),
+    Pixels(Image),
 }
 
 impl Given {
@@ -107,7 +107,7 @@ impl Given {
             }
             let size = |n: usize| u32::try_from(n).map_err(|e| PyValueError::new_err(e.to_string()));
             let (width, height) = (size(width)?, size(height)?);
-            let image = Rgb8Image::new(width, height, pixels.iter().copied().collect());
+            let image = Image::new(width, height, pixels.iter().copied().collect());
             return image.map(Given::Pixels).map_err(|e| raised(e.into()));
         }
         value.extract::<PathBuf>().map(Given::Path).map_err(|_other| {
@@ -121,16 +121,16 @@ impl Given {
         values.try_iter()?.map(|value| Given::of(&value?)).collect()
     }
 
-    fn decode(self, limits: DecodeLimits) -> runtime::Result<Rgb8Image> {
+    fn decode(self, limits: DecodeLimits) -> runtime::Result<Image> {
         Ok(match self {
-            Given::Path(path) => Rgb8Image::open(&path, limits)?,
-            Given::Bytes(bytes) => Rgb8Image::decode(&bytes, "given as bytes", limits)?,
+            Given::Path(path) => Image::open(&path, limits)?,
+            Given::Bytes(bytes) => Image::decode(&bytes, "given as bytes", limits)?,
             Given::Pixels(image) => image,
         })
     }
 
     /// A drawing: with a transparent ground it is laid over what shows it.
-    fn decode_sketch(self, limits: DecodeLimits) -> runtime::Result<Rgb8Image> {
+    fn decode_sketch(self, limits: DecodeLimits) -> runtime::Result<Image> {
         Ok(match self {
             Given::Path(path) => open_sketch(&path, limits)?,
             Given::Bytes(bytes) => decode_sketch(&bytes, "given as bytes", limits)?,
@@ -139,7 +139,7 @@ impl Given {
     }
 }
 
-fn decode_each(given: Vec<Given>, limits: DecodeLimits) -> runtime::Result<Vec<Rgb8Image>> {
+fn decode_each(given: Vec<Given>, limits: DecodeLimits) -> runtime::Result<Vec<Image>> {
     given.into_iter().map(|given| given.decode(limits)).collect()
 }
 

@@ -1,7 +1,7 @@
 //! Times models against each other, so that what the precisions of one network cost can be said:
 //!
 //! ```sh
-//! cargo run --release --package sketchfind-runtime --example precision -- MODEL...
+//! cargo run --release --package sketchfind --example precision -- MODEL...
 //! ```
 //!
 //! The images are those of each model's probe, decoded and resized beforehand. Models take turns batch by batch, so that a
@@ -11,9 +11,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use sketchfind::{Embedder, EmbedderOptions};
 use sketchfind_core::card::PROBE_IMAGES;
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-use sketchfind_runtime::{Embedder, EmbedderOptions};
+use sketchfind_core::image::{DecodeLimits, Image};
 
 /// Images of a batch.
 const BATCH: usize = 8;
@@ -41,13 +41,13 @@ fn main() -> Result<(), Failure> {
 }
 
 /// A model and a batch of its images.
-fn opened(folder: &Path) -> Result<(Embedder, Vec<Rgb8Image>), Failure> {
+fn opened(folder: &Path) -> Result<(Embedder, Vec<Image>), Failure> {
     let mut options = EmbedderOptions::cpu();
     options.batch = BATCH;
     let embedder = Embedder::open(folder, options)?;
     let mut images = Vec::new();
     for entry in std::fs::read_dir(folder.join(PROBE_IMAGES))? {
-        let image = Rgb8Image::open(&entry?.path(), DecodeLimits::ORDINARY)?;
+        let image = Image::open(entry?.path(), DecodeLimits::default())?;
         images.push(embedder.card().preprocess.resized(&image)?);
     }
     let images = images.iter().cycle().take(BATCH).cloned().collect();

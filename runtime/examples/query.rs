@@ -3,18 +3,16 @@
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
-use std::path::Path;
 
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-use sketchfind_runtime::{EmbedderOptions, Retriever};
+use sketchfind::{DecodeLimits, EmbedderOptions, Image, Retriever};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [gallery, sketch] = arguments.as_slice() else {
         return Err("usage: query GALLERY SKETCH".into());
     };
-    let retriever = Retriever::open(Path::new(gallery), EmbedderOptions::cpu())?;
-    let sketch = Rgb8Image::open(Path::new(sketch), DecodeLimits::ORDINARY)?;
+    let retriever = Retriever::open(gallery, EmbedderOptions::cpu())?;
+    let sketch = Image::open(sketch, DecodeLimits::default())?;
     for found in retriever.query(&sketch, 10)? {
         println!("{}\t{:.6}\t{}", found.rank, found.distance, found.id);
     }

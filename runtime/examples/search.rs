@@ -10,14 +10,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use sketchfind_core::distance::Distance;
-use sketchfind_core::embeddings::Embeddings;
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-use sketchfind_core::random::Stream;
-use sketchfind_runtime::{
+use sketchfind::{
     Embedder, EmbedderOptions, ExactIndex, Filter, Gallery, GalleryOptions, HnswIndex, HnswParameters, Index,
     Matrix, Retriever,
 };
+use sketchfind_core::distance::Distance;
+use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::image::{DecodeLimits, Image};
+use sketchfind_core::random::Stream;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -131,7 +131,7 @@ fn hnsw(folder: &Path, width: usize, threads: usize) -> Result<()> {
     let truth = all.install(|| exact.search_batch(&queries, K))?;
     let before = resident();
     let started = Instant::now();
-    let index = all.install(|| HnswIndex::build(matrix, Distance::Mse, HnswParameters::ORDINARY))?;
+    let index = all.install(|| HnswIndex::build(matrix, Distance::Mse, HnswParameters::default()))?;
     let build = started.elapsed().as_secs_f64();
     let memory = resident() - before;
     let recall = |ef: usize| -> Result<f64> {
@@ -186,12 +186,12 @@ fn gallery_of(model: &Path, gallery: &Path, photos: &Path, n: usize) -> Result<(
 }
 
 /// The first `n` images of a folder.
-fn images(folder: &Path, n: usize) -> Result<Vec<Rgb8Image>> {
+fn images(folder: &Path, n: usize) -> Result<Vec<Image>> {
     let mut paths: Vec<_> =
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     paths.sort();
     paths.truncate(n);
-    paths.iter().map(|path| Ok(Rgb8Image::open(path, DecodeLimits::ORDINARY)?)).collect()
+    paths.iter().map(|path| Ok(Image::open(path, DecodeLimits::default())?)).collect()
 }
 
 /// How long the embedding and the search of one sketch take, each sketch alone.
@@ -243,7 +243,7 @@ fn resident() -> f64 {
 }
 
 /// Queries a second, where `work` answers `n`: the best of three, each of at least a second.
-fn rate<T>(n: usize, mut work: impl FnMut() -> sketchfind_runtime::Result<T>) -> Result<f64> {
+fn rate<T>(n: usize, mut work: impl FnMut() -> sketchfind::Result<T>) -> Result<f64> {
     let mut best = 0.0_f64;
     for _ in 0..3 {
         let started = Instant::now();

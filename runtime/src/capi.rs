@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use sketchfind_core::card::Card;
 use sketchfind_core::frame::decode_sketch;
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 
 use crate::{
     Error, Filter, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Match, Photo, Retriever,
@@ -501,7 +501,7 @@ pub unsafe extern "C" fn skf_embed(
         if out.is_null() || n_out != width {
             return Err(bad(format!("there is room for {n_out} numbers, expected {width}")));
         }
-        let image = Rgb8Image::decode(bytes, "given as bytes", retriever.limits)?;
+        let image = Image::decode(bytes, "given as bytes", retriever.limits)?;
         let embedding = retriever.retriever.embed(&[image])?;
         // SAFETY: not null, and by this function's contract that many numbers; the embedding is a fresh vector of as
         // many.
@@ -543,7 +543,7 @@ pub unsafe extern "C" fn skf_add(
             // SAFETY: not null, and by this function's contract.
             photo = photo.with_source(PathBuf::from(unsafe { text(given.path, "path") }?));
         }
-        let image = Rgb8Image::decode(bytes, &format!("'{id}'"), retriever.limits)?;
+        let image = Image::decode(bytes, &format!("'{id}'"), retriever.limits)?;
         if replace {
             retriever.retriever.replace(photo, &image)?;
         } else {

@@ -11,12 +11,12 @@ use crate::{Error, Result};
 /// Where a model runs.
 ///
 /// ```
-/// use sketchfind_runtime::Device;
+/// use sketchfind::Device;
 /// assert_eq!("cuda:1".parse::<Device>()?, Device::Cuda(1));
 /// assert_eq!("cuda".parse::<Device>()?, Device::Cuda(0));
 /// assert_eq!(Device::Cpu.to_string(), "cpu");
 /// assert!("gpu".parse::<Device>().is_err());
-/// # Ok::<(), sketchfind_runtime::Error>(())
+/// # Ok::<(), sketchfind::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use sketchfind_core::card::{Card, InputKind, MODEL};
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 
 pub use files::{BrokenImage, Embedded, OnBroken};
 
@@ -43,7 +43,7 @@ impl EmbedderOptions {
             Device::Cpu => 4,
             Device::Cuda(_) => 64,
         };
-        EmbedderOptions { device, n_threads: None, batch, limits: DecodeLimits::ORDINARY }
+        EmbedderOptions { device, n_threads: None, batch, limits: DecodeLimits::default() }
     }
 
     /// Options for the processor.
@@ -100,16 +100,17 @@ impl Embedder {
     ///
     /// ```
     /// use std::path::Path;
-    /// use sketchfind_core::image::Rgb8Image;
-    /// use sketchfind_runtime::{Embedder, EmbedderOptions};
+    /// use sketchfind_core::image::Image;
+    /// use sketchfind::{Embedder, EmbedderOptions};
     ///
     /// // A tiny model, whose embedding is the mean of each colour channel, scaled to 0..1.
     /// let mut embedder = Embedder::open(Path::new("tests/fixtures/mean8"), EmbedderOptions::cpu())?;
-    /// let red = Rgb8Image::new(1, 1, vec![255, 0, 0])?;
+    /// let red = Image::new(1, 1, vec![255, 0, 0])?;
     /// assert_eq!(embedder.embed(&[red])?, [1.0, 0.0, 0.0]);
-    /// # Ok::<(), sketchfind_runtime::Error>(())
+    /// # Ok::<(), sketchfind::Error>(())
     /// ```
-    pub fn open(model_dir: &Path, options: EmbedderOptions) -> Result<Embedder> {
+    pub fn open(model_dir: impl AsRef<Path>, options: EmbedderOptions) -> Result<Embedder> {
+        let model_dir = model_dir.as_ref();
         options.check()?;
         let card = Card::load_with_model(model_dir)?;
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -140,7 +141,7 @@ impl Embedder {
     ///
     /// # Errors
     /// [`Error::Inference`]; [`Error::Core`] where an image cannot be resized or an embedding is not finite.
-    pub fn embed(&mut self, images: &[Rgb8Image]) -> Result<Vec<f32>> {
+    pub fn embed(&mut self, images: &[Image]) -> Result<Vec<f32>> {
         let mut embeddings = Vec::with_capacity(images.len() * self.card.embedding_width);
         for batch in images.chunks(self.options.batch) {
             let (kind, preprocess) = (self.card.onnx.input_kind, &self.card.preprocess);

@@ -10,7 +10,7 @@ use crate::Photo;
 /// it finds the nearest of all the photos that pass, however few they are. Labels and ids are the same in every form of Unicode.
 ///
 /// ```
-/// use sketchfind_runtime::{Filter, Photo};
+/// use sketchfind::{Filter, Photo};
 /// let filter = Filter::everything().any_label(["boots", "sandals"]).without_label(["sold out"]);
 /// assert!(filter.passes(&Photo::new("a").with_labels(["boots"])));
 /// assert!(!filter.passes(&Photo::new("b").with_labels(["boots", "sold out"])));

@@ -2,7 +2,7 @@
 
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::frame::{self, PhotoFrame, Region};
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::Image;
 
 /// How drawings are framed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -89,7 +89,7 @@ pub(crate) enum View {
 }
 
 impl View {
-    pub(crate) fn of(self, photo: Rgb8Image) -> sketchfind_core::Result<Rgb8Image> {
+    pub(crate) fn of(self, photo: Image) -> sketchfind_core::Result<Image> {
         match self {
             View::Whole => Ok(photo),
             View::Framed(frame) => frame::photo(&photo, &frame),

@@ -167,12 +167,13 @@ impl Gallery {
     /// has no embedding; [`Error::Locked`] where somebody writes the gallery that is there; [`Error::Core`] where the
     /// model cannot be read, a file not be written, or a path is not UTF-8.
     pub fn create(
-        path: &Path,
-        model_dir: &Path,
+        path: impl AsRef<Path>,
+        model_dir: impl AsRef<Path>,
         embeddings: &Embeddings,
         sources: Option<&BTreeMap<String, PathBuf>>,
         options: &GalleryOptions,
     ) -> Result<()> {
+        let (path, model_dir) = (path.as_ref(), model_dir.as_ref());
         let refused = |reason: String| Error::Gallery { path: path.to_owned(), reason };
         let empty = BTreeMap::new();
         let sources = sources.unwrap_or(&empty);
@@ -197,7 +198,12 @@ impl Gallery {
     ///
     /// # Errors
     /// Those of [`Gallery::create`].
-    pub fn create_empty(path: &Path, model_dir: &Path, options: &GalleryOptions) -> Result<()> {
+    pub fn create_empty(
+        path: impl AsRef<Path>,
+        model_dir: impl AsRef<Path>,
+        options: &GalleryOptions,
+    ) -> Result<()> {
+        let (path, model_dir) = (path.as_ref(), model_dir.as_ref());
         let width = Card::load(model_dir)?.embedding_width;
         Gallery::create_of(path, model_dir, 0, width, std::iter::empty(), options)
     }
@@ -263,7 +269,7 @@ impl Gallery {
     ///
     /// # Errors
     /// [`Error::Gallery`] with the file that is missing, damaged, or of a newer version; [`Error::Core`].
-    pub fn open(path: &Path) -> Result<Gallery> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Gallery> {
         Gallery::open_with(path, Access::Read)
     }
 
@@ -272,7 +278,8 @@ impl Gallery {
     ///
     /// # Errors
     /// Those of [`Gallery::open`]; [`Error::Locked`] where another writer has it.
-    pub fn open_with(path: &Path, access: Access) -> Result<Gallery> {
+    pub fn open_with(path: impl AsRef<Path>, access: Access) -> Result<Gallery> {
+        let path = path.as_ref();
         // Of anything but a gallery nothing is wanted, no lock either.
         manifest::load(path)?;
         let lock = match access {

@@ -141,7 +141,7 @@ impl IndexSpec {
     pub fn ordinary(kind: IndexKind) -> IndexSpec {
         match kind {
             IndexKind::Exact => IndexSpec::Exact,
-            IndexKind::Hnsw => IndexSpec::Hnsw(HnswParameters::ORDINARY),
+            IndexKind::Hnsw => IndexSpec::Hnsw(HnswParameters::default()),
         }
     }
 
@@ -166,7 +166,7 @@ impl IndexSpec {
     /// The parameters of a graph, should there be one.
     pub fn parameters(self) -> HnswParameters {
         match self {
-            IndexSpec::Auto | IndexSpec::Exact => HnswParameters::ORDINARY,
+            IndexSpec::Auto | IndexSpec::Exact => HnswParameters::default(),
             IndexSpec::Hnsw(parameters) => parameters,
         }
     }

@@ -495,7 +495,7 @@ fn content_of_file(path: &Path, max: u64) -> Option<([u8; 32], Option<Vec<u8>>)>
     }
     // One that grows, or is no ordinary file, may have more than it said.
     if length > KEPT_BYTES || bytes.len() as u64 > KEPT_BYTES {
-        return fingerprint::bytes_of_file(path).ok().map(|content| (content, None));
+        return fingerprint::sha256_of_file(path).ok().map(|content| (content, None));
     }
     Some((fingerprint::raw_of_bytes(&bytes), Some(bytes)))
 }

@@ -9,8 +9,9 @@
 //!
 //! ```
 //! use std::{collections::BTreeMap, path::Path};
-//! use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-//! use sketchfind_runtime::{Embedder, EmbedderOptions, Gallery, GalleryOptions, OnBroken, Retriever};
+//! use sketchfind::{
+//!     DecodeLimits, Embedder, EmbedderOptions, Gallery, GalleryOptions, Image, OnBroken, Retriever,
+//! };
 //!
 //! let model = Path::new("tests/fixtures/mean8"); // a tiny model: the mean of each colour channel
 //! let mut embedder = Embedder::open(model, EmbedderOptions::cpu())?;
@@ -25,7 +26,7 @@
 //! Gallery::create(&path, model, &embedded.embeddings, Some(&sources), &GalleryOptions::exact("docs 1.0"))?;
 //!
 //! let retriever = Retriever::open(&path, EmbedderOptions::cpu())?;
-//! let sketch = Rgb8Image::open(Path::new("tests/fixtures/photos/red.png"), DecodeLimits::ORDINARY)?;
+//! let sketch = Image::open(Path::new("tests/fixtures/photos/red.png"), DecodeLimits::default())?;
 //! let matches = retriever.query(&sketch, 1)?;
 //! assert_eq!(matches[0].id, "red");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -69,3 +70,9 @@ pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 pub use retriever::{Retriever, RetrieverOptions};
 pub use verify::{TOLERANCE, Verification, verify};
+
+pub use sketchfind_core::card::Card;
+pub use sketchfind_core::distance::Distance;
+pub use sketchfind_core::embeddings::Embeddings;
+pub use sketchfind_core::image::{DecodeLimits, Image};
+pub use sketchfind_core::ranking::{Hit, Ranking};

@@ -62,9 +62,9 @@ static LOADING: Mutex<()> = Mutex::new(());
 /// another call may try again.
 ///
 /// ```
-/// let library = sketchfind_runtime::native::init(None)?;
+/// let library = sketchfind::native::init(None)?;
 /// assert!(library.version.starts_with("1."));
-/// # Ok::<(), sketchfind_runtime::Error>(())
+/// # Ok::<(), sketchfind::Error>(())
 /// ```
 pub fn init(explicit: Option<&Path>) -> Result<&'static OrtInfo> {
     let info = &load(explicit)?.info;

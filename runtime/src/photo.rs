@@ -21,7 +21,7 @@ static NO_LABELS: BTreeSet<String> = BTreeSet::new();
 /// given. To give no labels is to give an empty list of them.
 ///
 /// ```
-/// use sketchfind_runtime::Photo;
+/// use sketchfind::Photo;
 /// let photo = Photo::new("shoe-17").with_labels(["boots", "in stock"]).with_source("shop/17.jpg");
 /// assert!(photo.labels().contains("boots"));
 /// // Every way in which Unicode writes a label is one label.

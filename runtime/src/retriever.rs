@@ -9,7 +9,7 @@ use std::time::Instant;
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::card::Card;
 use sketchfind_core::frame;
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
 
 use crate::pool::Pool;
@@ -83,8 +83,8 @@ impl From<EmbedderOptions> for RetrieverOptions {
 ///
 /// ```
 /// use std::path::Path;
-/// use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-/// use sketchfind_runtime::{Filter, Gallery, GalleryOptions, Photo, Retriever, RetrieverOptions};
+/// use sketchfind_core::image::{DecodeLimits, Image};
+/// use sketchfind::{Filter, Gallery, GalleryOptions, Photo, Retriever, RetrieverOptions};
 ///
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("gallery");
@@ -92,8 +92,8 @@ impl From<EmbedderOptions> for RetrieverOptions {
 /// Gallery::create_empty(&path, model, &GalleryOptions::exact("docs 1.0"))?;
 ///
 /// let retriever = Retriever::open(&path, RetrieverOptions::cpu().with_sessions(2).writable())?;
-/// let red = Rgb8Image::new(1, 1, vec![255, 0, 0])?;
-/// let blue = Rgb8Image::new(1, 1, vec![0, 0, 255])?;
+/// let red = Image::new(1, 1, vec![255, 0, 0])?;
+/// let blue = Image::new(1, 1, vec![0, 0, 255])?;
 /// retriever.add(Photo::new("red").with_labels(["warm"]), &red)?;
 /// retriever.add(Photo::new("blue").with_labels(["cold"]).with_source("shop/blue.jpg"), &blue)?;
 /// // From here on both survive a crash.
@@ -130,7 +130,7 @@ impl Retriever {
     /// # Errors
     /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::Core`](crate::Error::Core) where an option is
     /// out of range.
-    pub fn open(path: &Path, options: impl Into<RetrieverOptions>) -> Result<Retriever> {
+    pub fn open(path: impl AsRef<Path>, options: impl Into<RetrieverOptions>) -> Result<Retriever> {
         let options = options.into();
         if !(1..=256).contains(&options.sessions) {
             let (value, expected) = (options.sessions.to_string(), "1 to 256".to_owned());
@@ -199,7 +199,7 @@ impl Retriever {
     ///
     /// # Errors
     /// Those of [`Embedder::embed`].
-    pub fn embed(&self, images: &[Rgb8Image]) -> Result<Vec<f32>> {
+    pub fn embed(&self, images: &[Image]) -> Result<Vec<f32>> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
@@ -215,7 +215,7 @@ impl Retriever {
     ///
     /// # Errors
     /// [`CoreError::Blank`] where nothing is drawn; [`CoreError::Image`].
-    pub fn framed<'i>(&self, sketch: &'i Rgb8Image) -> Result<Cow<'i, Rgb8Image>> {
+    pub fn framed<'i>(&self, sketch: &'i Image) -> Result<Cow<'i, Image>> {
         Ok(match self.share {
             Some(share) => Cow::Owned(frame::sketch(sketch, share)?),
             None => Cow::Borrowed(sketch),
@@ -229,7 +229,7 @@ impl Retriever {
     ///
     /// # Errors
     /// Those of [`Retriever::framed`] and [`Embedder::embed`].
-    pub fn embed_sketches(&self, sketches: &[Rgb8Image]) -> Result<Vec<f32>> {
+    pub fn embed_sketches(&self, sketches: &[Image]) -> Result<Vec<f32>> {
         let Some(share) = self.share else { return self.embed(sketches) };
         let framed = sketches.iter().map(|sketch| frame::sketch(sketch, share));
         self.embed(&framed.collect::<sketchfind_core::Result<Vec<_>>>()?)
@@ -239,7 +239,7 @@ impl Retriever {
     ///
     /// # Errors
     /// Those of [`Retriever::embed_sketches`].
-    pub fn query(&self, sketch: &Rgb8Image, k: usize) -> Result<Vec<Match>> {
+    pub fn query(&self, sketch: &Image, k: usize) -> Result<Vec<Match>> {
         self.query_filtered(sketch, k, &Filter::everything())
     }
 
@@ -247,7 +247,7 @@ impl Retriever {
     ///
     /// # Errors
     /// Those of [`Retriever::embed_sketches`].
-    pub fn query_filtered(&self, sketch: &Rgb8Image, k: usize, filter: &Filter) -> Result<Vec<Match>> {
+    pub fn query_filtered(&self, sketch: &Image, k: usize, filter: &Filter) -> Result<Vec<Match>> {
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
         self.query_embedding(&embedding, k, filter)
     }
@@ -256,7 +256,7 @@ impl Retriever {
     ///
     /// # Errors
     /// Those of [`Retriever::embed_sketches`].
-    pub fn query_batch(&self, sketches: &[Rgb8Image], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
+    pub fn query_batch(&self, sketches: &[Image], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
         let embeddings = self.embed_sketches(sketches)?;
         self.snapshot().search_batch(&embeddings, k, filter)
     }
@@ -268,7 +268,7 @@ impl Retriever {
     ///
     /// # Errors
     /// [`CoreError::Image`]; those of [`Embedder::embed`].
-    pub fn embed_photos(&self, images: &[Rgb8Image]) -> Result<Vec<f32>> {
+    pub fn embed_photos(&self, images: &[Image]) -> Result<Vec<f32>> {
         match self.gallery.photo_frame() {
             None => self.embed(images),
             Some(of_photos) => {
@@ -293,7 +293,7 @@ impl Retriever {
     ///
     /// # Errors
     /// Those of [`Gallery::add`] and [`Embedder::embed`]; the gallery is then unchanged.
-    pub fn add(&self, photo: Photo, image: &Rgb8Image) -> Result<()> {
+    pub fn add(&self, photo: Photo, image: &Image) -> Result<()> {
         self.add_batch(vec![photo], std::slice::from_ref(image))
     }
 
@@ -301,7 +301,7 @@ impl Retriever {
     ///
     /// # Errors
     /// Those of [`Gallery::add`] and [`Embedder::embed`]; the gallery is then unchanged.
-    pub fn add_batch(&self, photos: Vec<Photo>, images: &[Rgb8Image]) -> Result<()> {
+    pub fn add_batch(&self, photos: Vec<Photo>, images: &[Image]) -> Result<()> {
         check_counts(&photos, images)?;
         // Looked up before the work; `Gallery::add` decides.
         let snapshot = self.snapshot();
@@ -317,7 +317,7 @@ impl Retriever {
     ///
     /// # Errors
     /// Those of [`Gallery::replace`] and [`Embedder::embed`]; the gallery is then unchanged.
-    pub fn replace(&self, photo: Photo, image: &Rgb8Image) -> Result<()> {
+    pub fn replace(&self, photo: Photo, image: &Image) -> Result<()> {
         photo.check()?;
         self.gallery.replace(vec![photo], self.embed_photos(std::slice::from_ref(image))?)
     }
@@ -336,7 +336,7 @@ impl Retriever {
     /// Those of [`Gallery::set_costs`] and [`Embedder::embed`].
     pub fn measure_costs(&self) -> Result<Costs> {
         let side = self.card().preprocess.crop;
-        let image = Rgb8Image::new(side, side, vec![127; side as usize * side as usize * 3])?;
+        let image = Image::new(side, side, vec![127; side as usize * side as usize * 3])?;
         let embedding_us = median_us(|| self.embed(std::slice::from_ref(&image)).map(drop))?;
         let width = self.snapshot().width();
         // Larger than what a processor keeps at hand, as a gallery is for which the choice matters.
@@ -377,7 +377,7 @@ fn median_us(mut work: impl FnMut() -> Result<()>) -> Result<u64> {
     Ok(times[times.len() / 2].max(1))
 }
 
-fn check_counts(photos: &[Photo], images: &[Rgb8Image]) -> Result<()> {
+fn check_counts(photos: &[Photo], images: &[Image]) -> Result<()> {
     if photos.len() == images.len() {
         return Ok(());
     }

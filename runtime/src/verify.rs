@@ -43,12 +43,13 @@ pub struct Verification {
 ///
 /// ```
 /// use std::path::Path;
-/// use sketchfind_runtime::{Device, verify};
+/// use sketchfind::{Device, verify};
 /// let verification = verify(Path::new("tests/fixtures/conv16"), Device::Cpu)?;
 /// assert!(verification.passed, "{verification:?}");
-/// # Ok::<(), sketchfind_runtime::Error>(())
+/// # Ok::<(), sketchfind::Error>(())
 /// ```
-pub fn verify(model_dir: &Path, device: Device) -> Result<Verification> {
+pub fn verify(model_dir: impl AsRef<Path>, device: Device) -> Result<Verification> {
+    let model_dir = model_dir.as_ref();
     let mut embedder = Embedder::open(model_dir, EmbedderOptions::on(device))?;
     let (folder, npy) = (model_dir.join(PROBE_IMAGES), model_dir.join(PROBE_EMBEDDINGS));
     let stored = Embeddings::load(&npy)?;

@@ -34,10 +34,10 @@ fn library() -> PathBuf {
     let profile = deps.parent().unwrap().parent().unwrap();
     let target = profile.parent().unwrap();
     let mut build = Command::new(cargo);
-    build.args(["rustc", "--package", "sketchfind-runtime", "--features", "capi", "--crate-type", "cdylib"]);
+    build.args(["rustc", "--package", "sketchfind", "--features", "capi", "--crate-type", "cdylib"]);
     let output = build.arg("--target-dir").arg(target).current_dir(manifest_dir()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let library = target.join("debug/libsketchfind_runtime.so");
+    let library = target.join("debug/libsketchfind.so");
     assert!(library.is_file(), "{}", library.display());
     library
 }
@@ -60,7 +60,7 @@ fn a_c_program_goes_the_whole_way_and_leaks_nothing() {
     compiler.arg(format!("-Wl,-rpath,{}", library.parent().unwrap().display()));
     let output = compiler.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let library_of_onnx_runtime = &sketchfind_runtime::native::init(None).unwrap().path;
+    let library_of_onnx_runtime = &sketchfind::native::init(None).unwrap().path;
     let run = |command: &mut Command| {
         let gallery = tempfile::tempdir().unwrap();
         // As a person has it: what a developer or a CI machine has set stays out.

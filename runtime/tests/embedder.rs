@@ -2,23 +2,21 @@
 
 use std::path::Path;
 
-use sketchfind_core::image::Rgb8Image;
+use sketchfind::{Embedder, EmbedderOptions, Error};
+use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
-use sketchfind_runtime::{Embedder, EmbedderOptions, Error};
 
 use crate::{assert_says, copy_folder, fixture};
 
-fn noise(n: usize, width: u32, height: u32) -> Vec<Rgb8Image> {
+fn noise(n: usize, width: u32, height: u32) -> Vec<Image> {
     let mut stream = Stream::new(3, "noise", &[]);
     let n_bytes = (width * height * 3) as usize;
     (0..n)
-        .map(|_| {
-            Rgb8Image::new(width, height, (0..n_bytes).map(|_| stream.below(256) as u8).collect()).unwrap()
-        })
+        .map(|_| Image::new(width, height, (0..n_bytes).map(|_| stream.below(256) as u8).collect()).unwrap())
         .collect()
 }
 
-fn open(model: &Path, batch: usize) -> sketchfind_runtime::Result<Embedder> {
+fn open(model: &Path, batch: usize) -> sketchfind::Result<Embedder> {
     Embedder::open(model, EmbedderOptions { batch, n_threads: Some(1), ..EmbedderOptions::cpu() })
 }
 
@@ -97,8 +95,8 @@ fn pixels_go_in_as_they_are() {
 #[test]
 fn an_output_that_is_not_finite_names_its_row() {
     let mut embedder = open(&fixture("nan-output"), 2).unwrap();
-    let bright = Rgb8Image::new(1, 1, vec![255; 3]).unwrap();
-    let dark = Rgb8Image::new(1, 1, vec![0; 3]).unwrap();
+    let bright = Image::new(1, 1, vec![255; 3]).unwrap();
+    let dark = Image::new(1, 1, vec![0; 3]).unwrap();
     assert_eq!(embedder.embed(std::slice::from_ref(&bright)).unwrap(), [0.5_f32.ln(); 3]);
     let error = embedder.embed(&[bright.clone(), bright.clone(), bright, dark]).unwrap_err();
     assert_says(error, &["the network's output", "NaN", "row 3"]);
@@ -163,6 +161,6 @@ fn options_out_of_range_are_refused() {
         (EmbedderOptions { n_threads: Some(0), ..EmbedderOptions::cpu() }, "n_threads is 0"),
     ];
     for (options, part) in options {
-        assert_says(Embedder::open(&fixture("mean8"), options).map(|_| ()).unwrap_err(), &[part]);
+        assert_says(Embedder::open(fixture("mean8"), options).map(|_| ()).unwrap_err(), &[part]);
     }
 }

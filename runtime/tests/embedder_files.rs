@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-use sketchfind_runtime::{Embedded, Embedder, EmbedderOptions, Error, OnBroken};
+use sketchfind::{Embedded, Embedder, EmbedderOptions, Error, OnBroken};
+use sketchfind_core::image::{DecodeLimits, Image};
 
 use crate::{assert_says, fixture};
 
 fn embedder(n_threads: usize, batch: usize) -> Embedder {
     let options = EmbedderOptions { batch, n_threads: Some(n_threads), ..EmbedderOptions::cpu() };
-    Embedder::open(&fixture("mean8"), options).unwrap()
+    Embedder::open(fixture("mean8"), options).unwrap()
 }
 
 fn embed(
@@ -25,7 +25,7 @@ fn photos(folder: &Path, n: u8) -> Vec<(String, PathBuf)> {
     (0..n)
         .map(|number| {
             let path = folder.join(format!("{number}.png"));
-            let image = Rgb8Image::new(2, 3, [number, 0, 255].repeat(6)).unwrap();
+            let image = Image::new(2, 3, [number, 0, 255].repeat(6)).unwrap();
             std::fs::write(&path, image.to_png().unwrap()).unwrap();
             (format!("photo-{number:03}"), path)
         })
@@ -147,7 +147,7 @@ fn an_image_over_the_limit_is_broken_and_not_decoded() {
     let folder = tempfile::tempdir().unwrap();
     let files = photos(folder.path(), 1);
     let options = EmbedderOptions { limits: DecodeLimits { max_pixels: 5 }, ..EmbedderOptions::cpu() };
-    let mut embedder = Embedder::open(&fixture("mean8"), options).unwrap();
+    let mut embedder = Embedder::open(fixture("mean8"), options).unwrap();
     assert_says(embed(&mut embedder, &files, OnBroken::Refuse).unwrap_err(), &["0.png", "2 x 3", "5 pixels"]);
 }
 

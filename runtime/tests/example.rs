@@ -10,7 +10,7 @@ fn the_example_finds_the_red_photo() {
     // Cargo builds examples with the tests, into a folder beside theirs.
     let deps = std::env::current_exe().unwrap();
     let example = deps.parent().unwrap().parent().unwrap().join("examples/query");
-    assert!(example.exists(), "build it with `cargo build -p sketchfind-runtime --examples`");
+    assert!(example.exists(), "build it with `cargo build -p sketchfind --examples`");
     let run = |sketch: &str, library: Option<&str>| {
         let mut command = Command::new(&example);
         command.args([fixture("gallery-v1"), fixture(sketch)]);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sketchfind_core::distance::Distance;
-use sketchfind_core::embeddings::Embeddings;
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
-use sketchfind_runtime::{
+use sketchfind::{
     Access, EmbedderOptions, Error, Filter, Gallery, GalleryOptions, HnswParameters, IndexSpec, Photo,
     Retriever, verify,
 };
+use sketchfind_core::distance::Distance;
+use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::image::{DecodeLimits, Image};
 
 use crate::{assert_says, copy_folder, fixture};
 
@@ -27,7 +27,7 @@ pub(crate) fn create(path: &Path) {
     let (embeddings, sources) = colours();
     let index = IndexSpec::Hnsw(HnswParameters { m: 8, ef_construction: 32, ef_search: 16 });
     let options = GalleryOptions::with_index(index, "sketchfind 0.1.0");
-    Gallery::create(path, &fixture("mean8"), &embeddings, Some(&sources), &options).unwrap();
+    Gallery::create(path, fixture("mean8"), &embeddings, Some(&sources), &options).unwrap();
 }
 
 #[track_caller]
@@ -44,7 +44,7 @@ fn assert_holds_colours(path: &Path, format: u32) {
     assert_eq!((manifest.distance, manifest.tool.as_str()), (Distance::Mse, "sketchfind 0.1.0"));
     assert_eq!(manifest.model_sha256, gallery.card().onnx.sha256);
     assert_eq!(manifest.index.name(), "hnsw");
-    assert!(verify(&gallery.model_dir(), sketchfind_runtime::Device::Cpu).unwrap().passed);
+    assert!(verify(gallery.model_dir(), sketchfind::Device::Cpu).unwrap().passed);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_gallery_comes_back_as_it_was() {
     assert_holds_colours(&path, 4);
     // Again, in its place, and from the copy of the model inside it.
     let (embeddings, _) = colours();
-    Gallery::create(&path, &path.join("model"), &embeddings, None, &GalleryOptions::exact("test")).unwrap();
+    Gallery::create(&path, path.join("model"), &embeddings, None, &GalleryOptions::exact("test")).unwrap();
     let gallery = Gallery::open(&path).unwrap();
     assert_eq!(gallery.snapshot().photo("blue").unwrap().source(), None);
     assert_eq!((gallery.manifest().index, gallery.manifest().tool.as_str()), (IndexSpec::Exact, "test"));
@@ -67,7 +67,7 @@ fn the_first_format_is_read_for_good() {
     let path = fixture("gallery-v1");
     assert_holds_colours(&path, 1);
     let retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
-    let sketch = Rgb8Image::open(&fixture("photos/red.png"), DecodeLimits::ORDINARY).unwrap();
+    let sketch = Image::open(fixture("photos/red.png"), DecodeLimits::default()).unwrap();
     assert_eq!(retriever.query(&sketch, 1).unwrap()[0].id, "red, bright");
     assert!(!path.join("lock").exists() && !path.join("log").exists());
 }
@@ -135,7 +135,7 @@ fn a_retriever_finds_photos() {
     let path = folder.path().join("gallery");
     create(&path);
     let retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
-    let sketch = Rgb8Image::new(2, 2, [0, 51, 255].repeat(4)).unwrap();
+    let sketch = Image::new(2, 2, [0, 51, 255].repeat(4)).unwrap();
     let matches = retriever.query(&sketch, 10).unwrap();
     let ids: Vec<&str> = matches.iter().map(|found| found.id.as_str()).collect();
     assert_eq!(ids, ["blue", "green", "red, bright"]);
@@ -158,9 +158,9 @@ fn an_empty_gallery_is_a_gallery() {
     for options in [GalleryOptions::auto("test"), GalleryOptions::exact("test"), GalleryOptions::hnsw("test")]
     {
         let path = folder.path().join(options.index.name());
-        Gallery::create(&path, &fixture("mean8"), &nothing, None, &options).unwrap();
+        Gallery::create(&path, fixture("mean8"), &nothing, None, &options).unwrap();
         let retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
-        let sketch = Rgb8Image::new(1, 1, vec![0; 3]).unwrap();
+        let sketch = Image::new(1, 1, vec![0; 3]).unwrap();
         assert!(retriever.query(&sketch, 5).unwrap().is_empty() && retriever.is_empty());
     }
 }
@@ -170,8 +170,7 @@ fn a_model_without_a_probe_makes_a_gallery() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     let (embeddings, _) = colours();
-    Gallery::create(&path, &fixture("nan-output"), &embeddings, None, &GalleryOptions::exact("test"))
-        .unwrap();
+    Gallery::create(&path, fixture("nan-output"), &embeddings, None, &GalleryOptions::exact("test")).unwrap();
     assert_eq!(std::fs::read_dir(Gallery::open(&path).unwrap().model_dir()).unwrap().count(), 2);
 }
 
@@ -180,7 +179,7 @@ fn nothing_but_a_gallery_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let (embeddings, _) = colours();
     let create = |path: &Path| {
-        Gallery::create(path, &fixture("mean8"), &embeddings, None, &GalleryOptions::exact("test"))
+        Gallery::create(path, fixture("mean8"), &embeddings, None, &GalleryOptions::exact("test"))
     };
     let file = folder.path().join("file");
     std::fs::write(&file, b"mine").unwrap();
@@ -219,7 +218,7 @@ fn what_does_not_fit_is_not_written() {
     let mut more = sources.clone();
     more.insert("yellow".into(), "photos/yellow.png".into());
     check(&mean8, &embeddings, Some(&more), &options, &["'yellow'", "no embedding"]);
-    let tiny = HnswParameters { m: 1, ..HnswParameters::ORDINARY };
+    let tiny = HnswParameters { m: 1, ..HnswParameters::default() };
     let bad = GalleryOptions::with_index(IndexSpec::Hnsw(tiny), "test");
     check(&mean8, &embeddings, None, &bad, &["m is 1"]);
     check(Path::new("/nowhere"), &embeddings, None, &options, &["/nowhere/card.json"]);
@@ -234,14 +233,14 @@ fn a_path_that_is_no_text_is_kept() {
     use std::os::unix::ffi::OsStringExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
-    Gallery::create_empty(&path, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
     let source = PathBuf::from(std::ffi::OsString::from_vec(b"caf\xe9.png".to_vec()));
-    let gallery = Gallery::open_with(&path, sketchfind_runtime::Access::Write).unwrap();
-    let photo = sketchfind_runtime::Photo::new("caf%E9.png").with_source(&source);
+    let gallery = Gallery::open_with(&path, sketchfind::Access::Write).unwrap();
+    let photo = sketchfind::Photo::new("caf%E9.png").with_source(&source);
     gallery.add(vec![photo.clone()], vec![0.5; 3]).unwrap();
     drop(gallery);
     for _ in 0..2 {
-        let gallery = Gallery::open_with(&path, sketchfind_runtime::Access::Write).unwrap();
+        let gallery = Gallery::open_with(&path, sketchfind::Access::Write).unwrap();
         assert_eq!(gallery.snapshot().photo("caf%E9.png"), Some(&photo));
         gallery.checkpoint().unwrap();
     }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use sketchfind::Gallery;
 use sketchfind_core::fingerprint;
 use sketchfind_core::random::Stream;
-use sketchfind_runtime::Gallery;
 
 use crate::gallery::create;
 use crate::{assert_says, fixture};
@@ -105,7 +105,7 @@ fn forge(gallery: &Path, change: impl Fn(&mut serde_json::Value)) {
     let mut document: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     change(&mut document["gallery"]);
     // Through the type, which keeps the order of fields.
-    let manifest: sketchfind_runtime::gallery::Manifest =
+    let manifest: sketchfind::gallery::Manifest =
         serde_json::from_value(document["gallery"].clone()).unwrap();
     document["sha256"] = fingerprint::of_bytes(&serde_json::to_vec(&manifest).unwrap()).into();
     std::fs::write(path, document.to_string()).unwrap();

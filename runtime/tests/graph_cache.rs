@@ -3,12 +3,12 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use sketchfind::{
+    Costs, Filter, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec, Match, Photo,
+};
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::fingerprint;
 use sketchfind_core::random::Stream;
-use sketchfind_runtime::{
-    Costs, Filter, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec, Match, Photo,
-};
 
 use crate::store::{embedding, id, write};
 use crate::{copy_folder, fixture};
@@ -21,7 +21,7 @@ fn create(path: &Path, seed: usize, parameters: HnswParameters) {
     let values = (0..N).flat_map(|number| embedding(seed + number)).collect();
     let embeddings = Embeddings::new((0..N).map(id).collect(), 3, values).unwrap();
     let options = GalleryOptions::with_index(IndexSpec::Hnsw(parameters), "test");
-    Gallery::create(path, &fixture("mean8"), &embeddings, None, &options).unwrap();
+    Gallery::create(path, fixture("mean8"), &embeddings, None, &options).unwrap();
 }
 
 fn cache_of(gallery: &Path) -> PathBuf {

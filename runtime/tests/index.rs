@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use sketchfind::{ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, recall_at_k};
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::random::Stream;
 use sketchfind_core::ranking::Ranking;
-use sketchfind_runtime::{ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, recall_at_k};
 
 use crate::assert_says;
 
@@ -334,7 +334,7 @@ fn magnitudes_from_the_smallest_to_the_largest_are_searched_exactly() {
 fn check_recall(rows: &Arc<Embeddings>, queries: &Embeddings, floor: f64) {
     for distance in DISTANCES {
         let exact = ExactIndex::new(Arc::clone(rows), distance);
-        let hnsw = HnswIndex::build(Arc::clone(rows), distance, HnswParameters::ORDINARY).unwrap();
+        let hnsw = HnswIndex::build(Arc::clone(rows), distance, HnswParameters::default()).unwrap();
         let recall = recall_at_k(&hnsw, &exact, queries, 10).unwrap();
         assert!(recall >= floor, "{distance}: recall@10 is {recall}, {} apart", hnsw.n_apart());
         assert!(
@@ -427,7 +427,7 @@ fn recall_counts_what_is_found() {
 
 #[test]
 fn parameters_that_hnsw_rs_would_exit_on_are_refused() {
-    let ordinary = HnswParameters::ORDINARY;
+    let ordinary = HnswParameters::default();
     let bad = [
         (HnswParameters { m: 0, ..ordinary }, "m is 0"),
         (HnswParameters { m: 1, ..ordinary }, "m is 1"),

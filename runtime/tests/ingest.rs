@@ -3,18 +3,18 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use sketchfind_core::image::Rgb8Image;
-use sketchfind_runtime::{
+use sketchfind::{
     EmbedderOptions, Error, Gallery, GalleryOptions, IngestOptions, Ingested, OnBroken, OnOtherSource, Photo,
     PhotoFile, Retriever, RetrieverOptions,
 };
+use sketchfind_core::image::Image;
 
 use crate::{assert_says, fixture};
 
 /// An empty gallery, open for writing, on some threads and with some batch.
 fn open(path: &Path, n_threads: usize, batch: usize) -> Retriever {
     if !path.exists() {
-        Gallery::create_empty(path, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+        Gallery::create_empty(path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
     }
     let options = EmbedderOptions { batch, n_threads: Some(n_threads), ..EmbedderOptions::cpu() };
     Retriever::open(path, RetrieverOptions::new(options).writable()).unwrap()
@@ -22,7 +22,7 @@ fn open(path: &Path, n_threads: usize, batch: usize) -> Retriever {
 
 /// A file of one colour under its name.
 fn file(folder: &Path, name: &str, red: u8, green: u8) -> PhotoFile {
-    let image = Rgb8Image::new(2, 2, [red, green, 7].repeat(4)).unwrap();
+    let image = Image::new(2, 2, [red, green, 7].repeat(4)).unwrap();
     of_bytes(folder, name, &image.to_png().unwrap())
 }
 
@@ -148,7 +148,7 @@ fn two_sources_do_not_collide_in_silence() {
     // Nor the same picture elsewhere: its folder was moved.
     assert_eq!(ingest(&retriever, &[file(b.path(), "other", 6, 6)], OnBroken::Refuse).unwrap().n_known, 1);
     // A photo that somebody has added without a file is another source too.
-    retriever.add(Photo::new("drawn"), &Rgb8Image::new(1, 1, vec![1; 3]).unwrap()).unwrap();
+    retriever.add(Photo::new("drawn"), &Image::new(1, 1, vec![1; 3]).unwrap()).unwrap();
     let error = ingest(&retriever, &[file(b.path(), "drawn", 7, 7)], OnBroken::Refuse).unwrap_err();
     assert_says(&error, &["'drawn'", "from elsewhere"]);
     // Who means it says so.
@@ -237,7 +237,7 @@ fn files_that_are_too_long_or_too_large_are_broken_ones() {
     options.limits.max_pixels = 5;
     let retriever = Retriever::open(&path, RetrieverOptions::new(options).writable()).unwrap();
     let small = file(folder.path(), "small", 1, 2);
-    let large = Rgb8Image::new(3, 2, vec![9; 18]).unwrap();
+    let large = Image::new(3, 2, vec![9; 18]).unwrap();
     let large = of_bytes(folder.path(), "large", &large.to_png().unwrap());
     // A hole in a file: it takes no room on the disk.
     let long: PathBuf = folder.path().join("long");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sketchfind_runtime::{Device, Embedder, EmbedderOptions, Error, native};
+use sketchfind::{Device, Embedder, EmbedderOptions, Error, native};
 
 use crate::{assert_says, fixture};
 
@@ -19,7 +19,7 @@ fn loading_twice_is_loading_once() {
 
 #[test]
 fn a_gpu_that_is_not_there_is_an_error_and_never_the_processor() {
-    let result = Embedder::open(&fixture("mean8"), EmbedderOptions::on(Device::Cuda(99)));
+    let result = Embedder::open(fixture("mean8"), EmbedderOptions::on(Device::Cuda(99)));
     // On a machine with onnxruntime-gpu there is still no hundredth GPU.
     let error = result.map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::Device { .. }), "{error}");
@@ -29,7 +29,7 @@ fn a_gpu_that_is_not_there_is_an_error_and_never_the_processor() {
 #[test]
 fn a_processor_build_says_what_to_install_for_cuda() {
     let library = native::init(None).unwrap();
-    let error = match Embedder::open(&fixture("mean8"), EmbedderOptions::on(Device::Cuda(0))) {
+    let error = match Embedder::open(fixture("mean8"), EmbedderOptions::on(Device::Cuda(0))) {
         // A machine with a GPU and onnxruntime-gpu.
         Ok(_) => return,
         Err(error) => error,
@@ -41,7 +41,7 @@ fn a_processor_build_says_what_to_install_for_cuda() {
 fn a_retriever_may_move_to_another_thread() {
     fn is_send<T: Send>() {}
     is_send::<Embedder>();
-    is_send::<sketchfind_runtime::Retriever>();
+    is_send::<sketchfind::Retriever>();
 }
 
 #[test]

@@ -2,22 +2,22 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sketchfind_core::image::Rgb8Image;
-use sketchfind_runtime::{
+use sketchfind::{
     EmbedderOptions, Error, Filter, Gallery, GalleryOptions, Photo, Retriever, RetrieverOptions,
 };
+use sketchfind_core::image::Image;
 
 use crate::{assert_says, fixture};
 
-fn grey(value: u8) -> Rgb8Image {
-    Rgb8Image::new(2, 2, vec![value; 12]).unwrap()
+fn grey(value: u8) -> Image {
+    Image::new(2, 2, vec![value; 12]).unwrap()
 }
 
 #[test]
 fn many_threads_query_while_one_adds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
-    Gallery::create_empty(&path, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
     let retriever = Retriever::open(&path, RetrieverOptions::cpu().with_sessions(2).writable()).unwrap();
     retriever.add(Photo::new("0"), &grey(0)).unwrap();
     let n_queries = AtomicUsize::new(0);
@@ -54,7 +54,7 @@ fn many_threads_query_while_one_adds() {
 fn what_cannot_be_added_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
-    Gallery::create_empty(&path, &fixture("nan-output"), &GalleryOptions::exact("test")).unwrap();
+    Gallery::create_empty(&path, fixture("nan-output"), &GalleryOptions::exact("test")).unwrap();
     let retriever = Retriever::open(&path, RetrieverOptions::cpu().writable()).unwrap();
     // The logarithm of black.
     assert_says(retriever.add(Photo::new("black"), &grey(0)).unwrap_err(), &["the network's output"]);
@@ -88,7 +88,7 @@ fn a_retriever_is_for_any_thread() {
 fn what_is_not_given_is_not_empty() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
-    Gallery::create_empty(&path, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
     let retriever = Retriever::open(&path, RetrieverOptions::cpu().writable()).unwrap();
     let first = Photo::new("a").with_labels(["red", "sale"]).with_source("shop/a.png").with_content([7; 32]);
     retriever.add(first.clone(), &grey(1)).unwrap();
@@ -115,7 +115,7 @@ fn filters_match_in_every_form_of_unicode() {
     let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
-    Gallery::create_empty(&path, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
     let retriever = Retriever::open(&path, RetrieverOptions::cpu().writable()).unwrap();
     retriever.add(Photo::new(composed).with_labels([decomposed]), &grey(10)).unwrap();
     retriever.add(Photo::new(decomposed).with_labels([composed]), &grey(20)).unwrap();

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use sketchfind::{Access, Error, Filter, Gallery, GalleryOptions, HnswParameters, IndexSpec, Photo};
 use sketchfind_core::random::Stream;
-use sketchfind_runtime::{Access, Error, Filter, Gallery, GalleryOptions, HnswParameters, IndexSpec, Photo};
 
 use crate::{assert_says, fixture};
 
 /// Makes an empty gallery of mean8, whose embeddings are 3 wide, and opens it for writing.
 pub(crate) fn empty(path: &Path) -> Gallery {
-    Gallery::create_empty(path, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    Gallery::create_empty(path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
     write(path)
 }
 
@@ -252,7 +252,7 @@ fn files_of_another_gallery_are_refused() {
     gallery.checkpoint().unwrap();
     drop(gallery);
     // Another model of the same width.
-    Gallery::create_empty(&b, &fixture("nan-output"), &GalleryOptions::exact("test")).unwrap();
+    Gallery::create_empty(&b, fixture("nan-output"), &GalleryOptions::exact("test")).unwrap();
     let gallery = write(&b);
     gallery.add(vec![Photo::new(id(1))], embedding(1)).unwrap();
     gallery.checkpoint().unwrap();
@@ -296,7 +296,7 @@ fn a_second_writer_is_refused_and_readers_are_not() {
     assert!(matches!(error, Error::Locked { .. }), "{error}");
     assert_says(error, &["gallery", "another writer", &std::process::id().to_string()]);
     // Nor may it be replaced.
-    let replaced = Gallery::create_empty(&path, &fixture("mean8"), &GalleryOptions::exact("test"));
+    let replaced = Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test"));
     assert!(matches!(replaced, Err(Error::Locked { .. })));
     let reader = Gallery::open(&path).unwrap();
     for result in [reader.add(vec![Photo::new("x")], embedding(0)), reader.compact(), reader.checkpoint()] {
@@ -350,7 +350,7 @@ fn a_filter_gives_what_looking_at_every_photo_gives() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gallery");
         let options = GalleryOptions::with_index(index, "test");
-        Gallery::create_empty(&path, &fixture("mean8"), &options).unwrap();
+        Gallery::create_empty(&path, fixture("mean8"), &options).unwrap();
         let gallery = write(&path);
         let mut stream = Stream::new(1, "filters", &[]);
         let n = 3_000;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use sketchfind::{Gallery, Photo};
 use sketchfind_core::random::Stream;
-use sketchfind_runtime::{Gallery, Photo};
 
 use crate::store::{embedding, empty, id, write};
 

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sketchfind_core::embeddings::Embeddings;
-use sketchfind_core::random::Stream;
-use sketchfind_runtime::{
+use sketchfind::{
     Access, Error, Filter, Gallery, GalleryOptions, Nothing, Photo, Retriever, RetrieverOptions,
 };
+use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::random::Stream;
 
 use crate::store::{Model, embedding, empty, id, write};
 use crate::{assert_says, copy_folder, fixture};
@@ -126,7 +126,7 @@ fn create(path: &Path, model: &str, first: usize, n: usize) {
     let ids = (0..n).map(id).collect();
     let values = (0..n).flat_map(|number| embedding(first + number)).collect();
     let embeddings = Embeddings::new(ids, 3, values).unwrap();
-    Gallery::create(path, &fixture(model), &embeddings, None, &GalleryOptions::exact("test")).unwrap();
+    Gallery::create(path, fixture(model), &embeddings, None, &GalleryOptions::exact("test")).unwrap();
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_retriever_follows_and_changes_by_turns() {
     drop(empty(&path));
     let turns = Retriever::open(&path, RetrieverOptions::cpu().by_turns()).unwrap();
     let follows = Retriever::open(&path, RetrieverOptions::cpu()).unwrap();
-    let red = sketchfind_core::image::Rgb8Image::new(1, 1, vec![255, 0, 0]).unwrap();
+    let red = sketchfind_core::image::Image::new(1, 1, vec![255, 0, 0]).unwrap();
     turns.add(Photo::new("red"), &red).unwrap();
     assert!(follows.query(&red, 1).unwrap().is_empty());
     assert!(follows.refresh().unwrap() && !turns.refresh().unwrap());

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use sketchfind::{Device, TOLERANCE, verify};
 use sketchfind_core::embeddings::Embeddings;
-use sketchfind_runtime::{Device, TOLERANCE, verify};
 
 use crate::{assert_says, copy_folder, fixture};
 
 #[test]
 fn models_give_the_embeddings_of_their_probe() {
     for (model, n_images) in [("mean8", 3), ("conv16", 4)] {
-        let verification = verify(&fixture(model), Device::Cpu).unwrap();
+        let verification = verify(fixture(model), Device::Cpu).unwrap();
         assert_eq!(verification.n_images, n_images);
         assert!(verification.passed && verification.relative < 1e-6, "{verification:?}");
         assert!(verification.largest_component > 0.4);

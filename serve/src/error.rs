@@ -12,7 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The gallery or its model cannot be opened.
     #[error(transparent)]
-    Runtime(#[from] sketchfind_runtime::Error),
+    Runtime(#[from] sketchfind::Error),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {reason}")]
     Listen {

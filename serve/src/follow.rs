@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sketchfind_runtime::{Error, RetrieverOptions};
+use sketchfind::{Error, RetrieverOptions};
 
 use crate::retrieval::Retrieval;
 use crate::state::App;

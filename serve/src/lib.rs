@@ -4,7 +4,7 @@
 //!
 //! ```no_run
 //! use std::path::PathBuf;
-//! use sketchfind_runtime::EmbedderOptions;
+//! use sketchfind::EmbedderOptions;
 //! use sketchfind_serve::{Options, serve};
 //!
 //! let options = Options::new(PathBuf::from("shop.gallery"), EmbedderOptions::cpu());

@@ -13,7 +13,7 @@ use image::{ExtendedColorType, ImageEncoder, ImageFormat};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sketchfind_core::fingerprint;
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 
 use crate::Limits;
 use crate::gate::{Gate, on_thread};
@@ -131,7 +131,7 @@ fn whole(path: &Path, largest_file: u64) -> Result<PhotoFile, Problem> {
 
 /// A JPEG of the file with its longer side at most `size` pixels.
 fn smaller(path: &Path, size: u32) -> Result<PhotoFile, Problem> {
-    let photo = Rgb8Image::open(path, DecodeLimits::ORDINARY).map_err(|error| {
+    let photo = Image::open(path, DecodeLimits::default()).map_err(|error| {
         tracing::warn!(error = %error, "a photo cannot be made small");
         no_image()
     })?;

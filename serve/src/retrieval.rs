@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sketchfind_core::image::Rgb8Image;
+use sketchfind::{Access, Error, Filter, Match, Nothing, Photo, Retriever, RetrieverOptions};
+use sketchfind_core::image::Image;
 use sketchfind_core::{atomic, fingerprint};
-use sketchfind_runtime::{Access, Error, Filter, Match, Nothing, Photo, Retriever, RetrieverOptions};
 
 use crate::gate::Abandoned;
 use crate::problem::Problem;
@@ -35,9 +35,9 @@ pub(crate) struct Found {
 impl Retrieval {
     /// Opens the gallery at `path`, for changes too where `access` says so, and embeds a white picture, so that the first
     /// client does not wait for what a model does once.
-    pub(crate) fn open(path: &Path, options: RetrieverOptions) -> sketchfind_runtime::Result<Retrieval> {
+    pub(crate) fn open(path: &Path, options: RetrieverOptions) -> sketchfind::Result<Retrieval> {
         let retriever = Retriever::open(path, options)?;
-        let white = Rgb8Image::new(1, 1, vec![255; 3])?;
+        let white = Image::new(1, 1, vec![255; 3])?;
         retriever.embed(&[white])?;
         // Absolute, since the gallery will hold the paths of its photos, and be opened from elsewhere.
         let whole = std::path::absolute(path).map_err(sketchfind_core::Error::io("read", path))?;
@@ -50,7 +50,7 @@ impl Retrieval {
     ///
     /// # Errors
     /// Those of [`Retriever::refresh`].
-    pub(crate) fn refresh(&self) -> sketchfind_runtime::Result<bool> {
+    pub(crate) fn refresh(&self) -> sketchfind::Result<bool> {
         self.retriever.refresh()
     }
 
@@ -98,7 +98,7 @@ impl Retrieval {
     /// The `k` photos that match `image` best among those that pass `filter`.
     pub(crate) fn find(
         &self,
-        image: &Rgb8Image,
+        image: &Image,
         k: usize,
         filter: &Filter,
         abandoned: &Abandoned,
@@ -106,7 +106,7 @@ impl Retrieval {
         let failed = |error: Error| Problem::internal(&error);
         let started = Instant::now();
         let framed = self.retriever.framed(image).map_err(|error| match error {
-            sketchfind_runtime::Error::Core(blank @ sketchfind_core::Error::Blank { .. }) => {
+            sketchfind::Error::Core(blank @ sketchfind_core::Error::Blank { .. }) => {
                 Problem::unusable("blank", blank.to_string())
             }
             error => failed(error),
@@ -141,7 +141,7 @@ impl Retrieval {
         &self,
         id: &str,
         labels: Option<&[String]>,
-        image: &Rgb8Image,
+        image: &Image,
         bytes: &[u8],
     ) -> Result<bool, Problem> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -203,7 +203,7 @@ impl Retrieval {
 const LONGEST_TURN: Duration = Duration::from_secs(2);
 
 /// Makes a change once it is its turn.
-fn in_turn<T>(change: impl Fn() -> sketchfind_runtime::Result<T>) -> sketchfind_runtime::Result<T> {
+fn in_turn<T>(change: impl Fn() -> sketchfind::Result<T>) -> sketchfind::Result<T> {
     let started = Instant::now();
     loop {
         match change() {

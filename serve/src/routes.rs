@@ -57,7 +57,7 @@ impl Modify for WithToken {
 /// The API's description (OpenAPI 3.1), as `/api/v1/openapi.json` has it.
 pub fn openapi() -> String {
     let app =
-        std::sync::Arc::new(crate::state::State::new(Limits::for_cores(1), Raster::ORDINARY, None, None));
+        std::sync::Arc::new(crate::state::State::new(Limits::for_cores(1), Raster::default(), None, None));
     let (_, description) = router(app);
     // Strings and numbers only: there is nothing in it that could not be written.
     description.to_pretty_json().unwrap_or_default() + "\n"

@@ -10,8 +10,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use sketchfind::{EmbedderOptions, Framing, RetrieverOptions};
 use sketchfind_data::strokes::Raster;
-use sketchfind_runtime::{EmbedderOptions, Framing, RetrieverOptions};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -53,7 +53,7 @@ impl Options {
             gallery,
             embedder,
             sessions: 1,
-            raster: Raster::ORDINARY,
+            raster: Raster::default(),
             framing: Framing::Card,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7878)),
             token: None,

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_core::random::Stream;
 use sketchfind_eval::Bootstrap;
 use sketchfind_eval::report::Report;
@@ -169,7 +169,7 @@ fn a_run_scores_as_the_report_does_with_several_matches() {
     let mut eval = scene.eval("several");
     let said = succeed(eval.arg("--qrels").arg(scene.path("several.qrels")).arg("--trec"));
     assert!(said.contains("\nmap "), "{said}");
-    let report = Report::read(&scene.path("several"), &Bootstrap::ORDINARY).unwrap();
+    let report = Report::read(&scene.path("several"), &Bootstrap::default()).unwrap();
     let truth = read_qrels(&scene.path("several/qrels.trec")).unwrap();
     let run = std::fs::read_to_string(scene.path("several/run.trec")).unwrap();
     for result in report.results() {
@@ -212,7 +212,7 @@ fn three_reports_are_compared_and_different_ones_refused() {
     succeed(compare(&["a", "b"]).arg("--out").arg(scene.path("out")));
     assert_eq!(rows(&scene.path("out/comparison.csv")).len(), 4);
     let blamed = rows(&scene.path("out/attribution.csv"));
-    let report = Report::read(&scene.path("b"), &Bootstrap::ORDINARY).unwrap();
+    let report = Report::read(&scene.path("b"), &Bootstrap::default()).unwrap();
     assert_eq!(blamed.len(), report.results().iter().filter(|result| result.rank > 1).count());
     assert_eq!(run(&mut compare(&["a"])).code, Some(2));
     // Another gallery, other queries.
@@ -317,7 +317,7 @@ fn in_a_browser(page: &Path) {
     assert!(text.contains("Best, typical and worst queries") && text.contains("✓ true"), "{text:.300}");
     for (width, height) in [(1000, 1400), (500, 1400)] {
         let picture = pictures.path().join(format!("{width}.png"));
-        let image = Rgb8Image::open(&picture, DecodeLimits::ORDINARY).unwrap();
+        let image = Image::open(&picture, DecodeLimits::default()).unwrap();
         assert_eq!((image.width(), image.height()), (width, height));
         // Something is drawn, on the left and in the middle, from top to bottom; nothing runs over the right edge, where
         // the page has its margin.

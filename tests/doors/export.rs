@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use sketchfind::{Embedder, EmbedderOptions};
 use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provenance};
 use sketchfind_core::fingerprint;
 use sketchfind_core::image::Preprocess;
@@ -12,7 +13,6 @@ use sketchfind_models::network::builder::Builder;
 use sketchfind_models::network::{Head, Network, Op, Padding};
 use sketchfind_models::onnx::{self, Arithmetic, ExportOptions};
 use sketchfind_models::weights::{Tensor, Weights};
-use sketchfind_runtime::{Embedder, EmbedderOptions};
 use sketchfind_tests::programs::succeed;
 use sketchfind_tests::{naive, reference, surroundings};
 

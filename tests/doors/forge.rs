@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
+use sketchfind::Gallery;
+use sketchfind::gallery::Manifest;
 use sketchfind_core::fingerprint;
-use sketchfind_runtime::Gallery;
-use sketchfind_runtime::gallery::Manifest;
 
 /// Where a log's records begin, and where its tip stands.
 const RECORDS: usize = 4096;

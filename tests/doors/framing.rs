@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sketchfind::{Embedder, EmbedderOptions};
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::frame;
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_core::random::Stream;
 use sketchfind_data::pages::Page;
-use sketchfind_runtime::{Embedder, EmbedderOptions};
 use sketchfind_tests::http::Server;
 use sketchfind_tests::programs::{fail, program, run, succeed};
 use sketchfind_tests::surroundings;
@@ -20,15 +20,15 @@ fn model() -> PathBuf {
     surroundings::checkout().join("models/zoo/general-mobilenet_v2")
 }
 
-fn probe(name: &str) -> Rgb8Image {
-    Rgb8Image::open(&model().join("probe").join(name), DecodeLimits::ORDINARY).unwrap()
+fn probe(name: &str) -> Image {
+    Image::open(model().join("probe").join(name), DecodeLimits::default()).unwrap()
 }
 
-fn on(page: Page, image: &Rgb8Image) -> Rgb8Image {
+fn on(page: Page, image: &Image) -> Image {
     page.of(image, &mut Stream::new(1, "framing", &[])).unwrap()
 }
 
-fn write(image: &Rgb8Image, path: &Path) {
+fn write(image: &Image, path: &Path) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, image.to_png().unwrap()).unwrap();
 }
@@ -107,10 +107,10 @@ fn a_drawing_is_found_wherever_it_lies_on_its_page() {
 fn a_blank_drawing_is_refused_by_every_door() {
     let folder = tempfile::tempdir().unwrap();
     let gallery = gallery(folder.path(), None, &[]);
-    let flat = |value: u8| Rgb8Image::new(200, 100, vec![value; 200 * 100 * 3]).unwrap();
+    let flat = |value: u8| Image::new(200, 100, vec![value; 200 * 100 * 3]).unwrap();
     let mut dot = vec![255; 200 * 200 * 3];
     dot[3 * (100 * 200 + 100)..][..9].fill(0);
-    let pages = [flat(255), flat(0), flat(128), Rgb8Image::new(200, 200, dot).unwrap()];
+    let pages = [flat(255), flat(0), flat(128), Image::new(200, 200, dot).unwrap()];
     let server = Server::start(&mut serve(&gallery));
     for (number, page) in pages.iter().enumerate() {
         let path = folder.path().join(format!("blank-{number}.png"));
@@ -159,7 +159,7 @@ fn a_file_of_labels_says_where_the_product_is() {
             [if (x / 4 + y / 4) % 2 == 0 { 20 } else { 230 }; 3]
         }
     });
-    write(&Rgb8Image::new(2 * side, 2 * side, pixels.collect()).unwrap(), &photos.join("1.png"));
+    write(&Image::new(2 * side, 2 * side, pixels.collect()).unwrap(), &photos.join("1.png"));
     let sketch = model().join("probe/sketch-1.png");
     let of = |rows: &str| {
         std::fs::write(&boxes, rows).unwrap();
@@ -262,12 +262,12 @@ fn measurements_frame_where_it_is_asked_for() {
     assert_eq!(as_they_are, off);
     let framed = embed("framed.npy", &["--frame", "card"]);
     assert_ne!(as_they_are, framed);
-    let mut embedder = Embedder::open(&model(), EmbedderOptions::cpu()).unwrap();
+    let mut embedder = Embedder::open(model(), EmbedderOptions::cpu()).unwrap();
     let share = embedder.card().frame.unwrap().sketch;
-    let pictures: Vec<Rgb8Image> = (1..=4)
+    let pictures: Vec<Image> = (1..=4)
         .map(|number| {
             let file = data.join(format!("sketch/{number}.png"));
-            frame::sketch(&frame::open_sketch(&file, DecodeLimits::ORDINARY).unwrap(), share).unwrap()
+            frame::sketch(&frame::open_sketch(&file, DecodeLimits::default()).unwrap(), share).unwrap()
         })
         .collect();
     assert_eq!(framed, embedder.embed(&pictures).unwrap());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sketchfind_runtime::Gallery;
+use sketchfind::Gallery;
 use sketchfind_tests::programs::{fail, program, run, succeed};
 use sketchfind_tests::surroundings;
 
@@ -21,7 +21,7 @@ fn mean8() -> std::path::PathBuf {
 /// A photo of one grey level.
 fn grey(path: &Path, value: u8) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let image = sketchfind_core::image::Rgb8Image::new(16, 16, vec![value; 16 * 16 * 3]).unwrap();
+    let image = sketchfind_core::image::Image::new(16, 16, vec![value; 16 * 16 * 3]).unwrap();
     std::fs::write(path, image.to_png().unwrap()).unwrap();
 }
 
@@ -109,7 +109,7 @@ fn a_gallery_is_built_changed_and_asked() {
     assert!(succeed(sketchfind(&["info"]).arg(&gallery)).contains("hnsw"));
 
     // Somebody else writes.
-    let held = Gallery::open_with(&gallery, sketchfind_runtime::Access::Write).unwrap();
+    let held = Gallery::open_with(&gallery, sketchfind::Access::Write).unwrap();
     fail(index("remove").arg("dark/20.png"), 1, &["another writer"]);
     fail(&mut intake("build", &photos), 1, &["another writer"]);
     drop(held);
@@ -127,7 +127,7 @@ fn an_interrupted_build_goes_on_where_it_was() {
     // Enough that the first few hundred are in long before the last, and 2,000 different contents.
     for number in 0..2_000_u32 {
         let image = (0..32 * 32).flat_map(|_| [(number % 251) as u8, (number / 251) as u8, 7]).collect();
-        let image = sketchfind_core::image::Rgb8Image::new(32, 32, image).unwrap();
+        let image = sketchfind_core::image::Image::new(32, 32, image).unwrap();
         std::fs::create_dir_all(&photos).unwrap();
         std::fs::write(photos.join(format!("{number:04}.png")), image.to_png().unwrap()).unwrap();
     }

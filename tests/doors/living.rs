@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use sketchfind_runtime::{Access, Gallery};
+use sketchfind::{Access, Gallery};
 use sketchfind_tests::http::{Answer, Connection, Server};
 use sketchfind_tests::programs::{fail, program, succeed};
 use sketchfind_tests::surroundings;
@@ -162,7 +162,7 @@ fn clients_and_programs_write_by_turns() {
     };
     assert_eq!(put("first", 1).status, 201);
     // While a program writes, clients are told so, and nothing of theirs is left behind.
-    let kept = Gallery::open_with(&scene.path("gallery"), Access::Write).unwrap();
+    let kept = Gallery::open_with(scene.path("gallery"), Access::Write).unwrap();
     refused(&put("second", 2), 503, "locked");
     refused(&server.ask("DELETE", "/api/v1/photos/red.png", &[&right], &[]), 503, "locked");
     assert_eq!(ids(&server.ask("POST", "/api/v1/query?k=1", &[PNG], &png(2, 2, [255, 0, 0]))), ["red.png"]);
@@ -218,7 +218,7 @@ fn clients_and_programs_write_by_turns() {
     });
     let n = 5 + n_added.load(Ordering::Relaxed) as u64;
     until("all of them", &server, || n_photos(&server) == n);
-    assert_eq!(Gallery::open(&scene.path("gallery")).unwrap().len() as u64, n);
+    assert_eq!(Gallery::open(scene.path("gallery")).unwrap().len() as u64, n);
     assert!(!server.log().contains("ERROR"), "{}", server.log());
 }
 

@@ -10,13 +10,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use sketchfind::{Embedder, EmbedderOptions, Gallery, GalleryOptions, OnBroken};
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::Preprocess;
 use sketchfind_core::random::Stream;
 use sketchfind_models::network::{Head, Network};
 use sketchfind_models::weights::Weights;
-use sketchfind_runtime::{Embedder, EmbedderOptions, Gallery, GalleryOptions, OnBroken};
 use sketchfind_tests::http::{Connection, Server};
 use sketchfind_tests::programs::succeed;
 use sketchfind_tests::surroundings::{self, provisioned};

@@ -1,9 +1,9 @@
 //! Real ImageNet weights name what is on a photograph: the proof that packages are converted rightly.
 
-use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
+use sketchfind::{Embedder, EmbedderOptions};
+use sketchfind_core::image::{DecodeLimits, Image, Preprocess};
 use sketchfind_models::network::{Head, Network};
 use sketchfind_models::weights::Weights;
-use sketchfind_runtime::{Embedder, EmbedderOptions};
 use sketchfind_tests::surroundings;
 
 use crate::export::write_model;
@@ -30,7 +30,7 @@ fn check(network_name: &str) {
     let mut embedder = Embedder::open(folder.path(), EmbedderOptions::cpu()).unwrap();
     for (file, classes) in PHOTOGRAPHS {
         let Some(path) = surroundings::provisioned(file) else { return };
-        let image = Rgb8Image::open(&path, DecodeLimits::ORDINARY).unwrap();
+        let image = Image::open(&path, DecodeLimits::default()).unwrap();
         let scores = embedder.embed(&[image]).unwrap();
         let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap();
         assert!(classes.contains(&best), "{network_name} takes {file} for class {best}");

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use sketchfind::{Device, Embedder, EmbedderOptions, verify};
 use sketchfind_core::card::{Card, InputKind, MODEL, Precision};
 use sketchfind_core::distance::Distance;
-use sketchfind_core::image::{Preprocess, Rgb8Image};
+use sketchfind_core::image::{Image, Preprocess};
 use sketchfind_core::random::Stream;
 use sketchfind_models::equalise::{Channels, Factors};
 use sketchfind_models::fold::folded;
@@ -13,17 +14,16 @@ use sketchfind_models::network::{Head, Network, Op};
 use sketchfind_models::onnx::Arithmetic;
 use sketchfind_models::quantise::{Histogram, Quantisation, points};
 use sketchfind_models::weights::Weights;
-use sketchfind_runtime::{Device, Embedder, EmbedderOptions, verify};
 use sketchfind_tests::programs::{program, succeed};
 use sketchfind_tests::surroundings;
 
 use crate::export::{every_operation, write_model, write_model_as};
 use crate::training::{CONFIG, Scene};
 
-fn noise(n: usize, side: u32) -> Vec<Rgb8Image> {
+fn noise(n: usize, side: u32) -> Vec<Image> {
     let mut stream = Stream::new(3, "noise", &[]);
     let mut pixels = || (0..side * side * 3).map(|_| stream.below(256) as u8).collect();
-    (0..n).map(|_| Rgb8Image::new(side, side, pixels()).unwrap()).collect()
+    (0..n).map(|_| Image::new(side, side, pixels()).unwrap()).collect()
 }
 
 /// Scales for every map without looking at one: values within 4 of 0.

@@ -118,9 +118,9 @@ fn c_program(folder: &Path, source: &str, is_linked: bool) -> (PathBuf, PathBuf)
     let target = built.ancestors().nth(2).unwrap();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["rustc", "--package", "sketchfind-runtime", "--features", "capi", "--crate-type", "cdylib"]);
+    build.args(["rustc", "--package", "sketchfind", "--features", "capi", "--crate-type", "cdylib"]);
     succeed(build.arg("--target-dir").arg(target).current_dir(&root));
-    let library = target.join("debug/libsketchfind_runtime.so");
+    let library = target.join("debug/libsketchfind.so");
     let compiled = folder.join("program");
     let mut compiler = Command::new("gcc");
     compiler.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"]).arg(root.join("runtime/include"));
@@ -143,7 +143,7 @@ fn a_c_program_leaves_what_was_asked_for_and_talks_to_nobody() {
     std::fs::create_dir(witness.work().join("made")).unwrap();
     let mut command = Command::new(compiled);
     // Neither program lies in the checkout, where ONNX Runtime is found.
-    let onnx_runtime = &sketchfind_runtime::native::init(None).unwrap().path;
+    let onnx_runtime = &sketchfind::native::init(None).unwrap().path;
     as_a_person_has_it(&mut command).env("ORT_DYLIB_PATH", onnx_runtime).arg(fixtures()).arg("made");
     assert_eq!(quietly(&witness, &command, Some("made")), "all is well\n");
 

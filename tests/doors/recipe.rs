@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::process::Command;
 
+use sketchfind::{Device, verify};
 use sketchfind_core::card::Card;
 use sketchfind_core::distance::Distance;
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::Image;
 use sketchfind_models::weights::Weights;
-use sketchfind_runtime::{Device, verify};
 use sketchfind_tests::programs::{fail, program, run, succeed};
 use sketchfind_tests::surroundings;
 
@@ -64,7 +64,7 @@ fn fit_photos(scene: &Scene, photos: &Path, out: &str) -> Command {
 fn a_recipe_is_repeatable_and_resumes_with_its_average() {
     let scene = resuming_equals_never_having_stopped(&with_parts(CONFIG));
     let sheet = scene.path("straight/contact-sheet.png");
-    let sheet = Rgb8Image::open(&sheet, sketchfind_core::image::DecodeLimits::ORDINARY).unwrap();
+    let sheet = Image::open(&sheet, sketchfind_core::image::DecodeLimits::default()).unwrap();
     // Four pairs of two images of 32 pixels beside each other, six rows, with gaps of 8.
     assert_eq!((sheet.width(), sheet.height()), (4 * (64 + 8) + 8, 6 * (32 + 8) + 8));
     let model = scene.path("model");
@@ -183,7 +183,7 @@ fn photos_alone_train_a_model_that_verifies() {
 
 fn image(side: u32, of: impl Fn(u32, u32) -> u8) -> Vec<u8> {
     let pixels = (0..side * side).flat_map(|at| [of(at % side, at / side); 3]).collect();
-    Rgb8Image::new(side, side, pixels).unwrap().to_png().unwrap()
+    Image::new(side, side, pixels).unwrap().to_png().unwrap()
 }
 
 /// What cannot be trained on is said before training begins.

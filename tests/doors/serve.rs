@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
 use sketchfind_data::strokes::{Raster, Strokes};
 use sketchfind_tests::http::{Answer, Connection, Server};
@@ -57,7 +57,7 @@ pub(crate) fn with_token(mut command: Command) -> Command {
 
 pub(crate) fn png(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
     let pixels = colour.repeat((width * height) as usize);
-    Rgb8Image::new(width, height, pixels).unwrap().to_png().unwrap()
+    Image::new(width, height, pixels).unwrap().to_png().unwrap()
 }
 
 pub(crate) fn json(answer: &Answer) -> serde_json::Value {
@@ -122,7 +122,7 @@ fn an_image_and_a_drawing_are_ranked_as_by_the_command_line() {
         (0..n).map(|_| [stream.below(512) as f32, stream.below(512) as f32]).collect()
     };
     let strokes = Strokes { canvas: [512.0, 512.0], polylines: vec![polyline(9), polyline(1), polyline(4)] };
-    let drawn = strokes.draw(&Raster::ORDINARY, 1.0).unwrap().to_png().unwrap();
+    let drawn = strokes.draw(&Raster::default(), 1.0).unwrap().to_png().unwrap();
     let body = serde_json::json!({"strokes": {"canvas": strokes.canvas, "polylines": strokes.polylines}});
     let answer = server.ask("POST", "/api/v1/query?k=4", &[JSON], body.to_string().as_bytes());
     assert_eq!(by_server(&answer), by_command_line(&drawn));

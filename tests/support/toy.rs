@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sketchfind_core::dataset::{Dataset, MANIFEST, ManifestRow, Modality, Split, write_manifest};
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
 use sketchfind_core::{Result, atomic};
 
@@ -19,7 +19,7 @@ pub fn dataset(folder: &Path, n_train: usize, n_test: usize, seed: u64) -> Resul
     for number in 0..n_train + n_test {
         let instance = format!("{number:03}");
         let split = if number < n_train { Split::Train } else { Split::Test };
-        let mut add = |modality, id: String, image: &Rgb8Image| {
+        let mut add = |modality, id: String, image: &Image| {
             let path = format!("{id}.png");
             let row = ManifestRow {
                 id,
@@ -71,7 +71,7 @@ impl Shape {
         radius - dx.hypot(dy)
     }
 
-    fn photo(&self, seed: u64) -> Result<Rgb8Image> {
+    fn photo(&self, seed: u64) -> Result<Image> {
         let mut noise = Stream::new(seed, "noise", &[]);
         let mut pixels = Vec::with_capacity(SIDE * SIDE * 3);
         for position in 0..SIDE * SIDE {
@@ -79,15 +79,15 @@ impl Shape {
             let grain = noise.below(20) as u8;
             pixels.extend(self.colour.map(|c| if is_inside { c + grain } else { 235 - grain }));
         }
-        Rgb8Image::new(SIDE as u32, SIDE as u32, pixels)
+        Image::new(SIDE as u32, SIDE as u32, pixels)
     }
 
-    fn sketch(&self, shift: f64) -> Result<Rgb8Image> {
+    fn sketch(&self, shift: f64) -> Result<Image> {
         let mut pixels = Vec::with_capacity(SIDE * SIDE * 3);
         for position in 0..SIDE * SIDE {
             let is_line = self.inside(position % SIDE, position / SIDE, shift).abs() < 1.0;
             pixels.extend([if is_line { 0 } else { 255 }; 3]);
         }
-        Rgb8Image::new(SIDE as u32, SIDE as u32, pixels)
+        Image::new(SIDE as u32, SIDE as u32, pixels)
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! Colours. Photos lose them, have their channels exchanged and their range changed, or are replaced by their lines.
 
-use sketchfind_core::image::{Crop, Preprocess, Rgb8Image, luma};
+use sketchfind_core::image::{Crop, Image, Preprocess, luma};
 use sketchfind_core::random::Stream;
 
 use crate::Result;
@@ -117,10 +117,10 @@ pub fn photo(
 ///
 /// # Errors
 /// [`crate::Error::Core`] never, for the size is the picture's.
-pub fn drawn(picture: &Picture, stream: &mut Stream) -> Result<Rgb8Image> {
+pub fn drawn(picture: &Picture, stream: &mut Stream) -> Result<Image> {
     let lines = lines::draw(&picture.image, picture.alpha.as_ref(), stream);
     let pixels = lines.into_iter().flat_map(|value| [value; 3]).collect();
-    Ok(Rgb8Image::new(picture.image.width(), picture.image.height(), pixels)?)
+    Ok(Image::new(picture.image.width(), picture.image.height(), pixels)?)
 }
 
 /// A smooth displacement: normal numbers at 6 x 6 places, a cubic (Catmull-Rom) between them.
@@ -174,7 +174,7 @@ fn taps(place: f64) -> [(usize, f64); 4] {
 
 /// The crop's pixels, `[crop, crop, 3]`.
 fn warped(
-    image: &Rgb8Image,
+    image: &Image,
     geometry: Geometry,
     bend: Option<&Bend>,
     preprocess: &Preprocess,
@@ -284,7 +284,7 @@ fn recolour(view: &mut [u8], stream: &mut Stream) {
 }
 
 fn write(view: Vec<u8>, preprocess: &Preprocess, out: &mut [f32]) -> Result<()> {
-    let view = Rgb8Image::new(preprocess.crop, preprocess.crop, view)?;
+    let view = Image::new(preprocess.crop, preprocess.crop, view)?;
     let whole = Preprocess { resize: preprocess.crop, ..preprocess.clone() };
     Ok(whole.write_tensor(&view, Crop { left: 0, top: 0, flip: false }, out)?)
 }
@@ -311,7 +311,7 @@ mod tests {
         let pixels = (0..side * side)
             .flat_map(|at| [(at % side * 5) as u8, (at / side * 5) as u8, 255 - (at % side * 3) as u8])
             .collect();
-        Picture { id: "x".into(), image: Rgb8Image::new(side, side, pixels).unwrap(), alpha: None }
+        Picture { id: "x".into(), image: Image::new(side, side, pixels).unwrap(), alpha: None }
     }
 
     fn of_photo(settings: &Augmentation, may_flip: bool, seed: u64) -> Vec<f32> {
@@ -396,7 +396,7 @@ mod tests {
         let preprocess = Preprocess::imagenet(64, 64).unwrap();
         let mut pixels = vec![255_u8; 64 * 64 * 3];
         (0..64).for_each(|y| pixels[(y * 64 + 32) * 3..(y * 64 + 33) * 3].fill(0));
-        let line = Picture { id: "x".into(), image: Rgb8Image::new(64, 64, pixels).unwrap(), alpha: None };
+        let line = Picture { id: "x".into(), image: Image::new(64, 64, pixels).unwrap(), alpha: None };
         let ink = |settings: &Augmentation, seed: u64| -> f32 {
             let mut stream = Stream::new(seed, "augmentation", &[]);
             let geometry = Geometry::draw(settings, false, &mut stream);

@@ -309,7 +309,7 @@ mod tests {
     use super::*;
     use crate::config::{self, Loss, Negatives};
     use crate::data::Picture;
-    use sketchfind_core::image::Rgb8Image;
+    use sketchfind_core::image::Image;
     use std::path::Path;
 
     fn config(edit: impl Fn(&mut Config)) -> Config {
@@ -325,7 +325,7 @@ mod tests {
     fn pairs() -> Arc<Pairs> {
         let picture = |id: String, grey: u8| Picture {
             id,
-            image: Rgb8Image::new(10, 10, vec![grey; 300]).unwrap(),
+            image: Image::new(10, 10, vec![grey; 300]).unwrap(),
             alpha: None,
         };
         let photos = (0..5).map(|i| picture(format!("p{i}"), 100 + i)).collect();

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use sketchfind_core::atomic;
-use sketchfind_core::image::{Preprocess, Rgb8Image};
+use sketchfind_core::image::{Image, Preprocess};
 
 use crate::Result;
 use crate::batches::Sampler;
@@ -45,7 +45,7 @@ pub fn write(run: &Path, sampler: &Sampler, preprocess: &Preprocess) -> Result<P
         }
     }
     let path = run.join(CONTACT_SHEET);
-    let image = Rgb8Image::new(width as u32, height as u32, pixels)?;
+    let image = Image::new(width as u32, height as u32, pixels)?;
     atomic::write_bytes(&path, &image.to_png()?)?;
     Ok(path)
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use sketchfind_core::dataset::{Dataset, Split};
-use sketchfind_core::image::{Alpha, DecodeLimits, Preprocess, Rgb8Image};
+use sketchfind_core::image::{Alpha, DecodeLimits, Image, Preprocess};
 use sketchfind_core::random::Stream;
 
 use crate::config::Config;
@@ -19,7 +19,7 @@ pub struct Picture {
     /// The id in the data set.
     pub id: String,
     /// The pixels, resized as the configuration says.
-    pub image: Rgb8Image,
+    pub image: Image,
     /// How opaque they are, where lines are to be drawn from a photo that is transparent somewhere.
     pub alpha: Option<Alpha>,
 }
@@ -191,7 +191,7 @@ fn decode_looking(
 ) -> Result<Vec<Picture>> {
     let n_done = AtomicUsize::new(0);
     let one = |index: usize, id: &String, path: &Path| -> sketchfind_core::Result<Picture> {
-        let (image, alpha) = Rgb8Image::open_with_alpha(path, DecodeLimits::ORDINARY)?;
+        let (image, alpha) = Image::open_with_alpha(path, DecodeLimits::default())?;
         let alpha = alpha.map(|alpha| alpha.resized(preprocess)).transpose()?;
         let mut picture = Picture { id: id.clone(), image: preprocess.resized(&image)?, alpha };
         look(index, (image.width(), image.height()), &mut picture);

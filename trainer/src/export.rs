@@ -9,7 +9,7 @@ use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provena
 use sketchfind_core::dataset::Split;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::frame::{self, Frame};
-use sketchfind_core::image::{DecodeLimits, Preprocess, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image, Preprocess};
 use sketchfind_core::random::Stream;
 use sketchfind_core::{atomic, fingerprint};
 use sketchfind_models::onnx;
@@ -193,10 +193,10 @@ fn training_pairs(run: &Run, source: Option<&ImageSource>) -> Result<Vec<Pair>> 
 }
 
 /// A pair's images: the photo, and the sketch or lines that are drawn from the photo in its place.
-fn images_of((photo, sketch): &Pair, number: usize, preprocess: &Preprocess) -> Result<[Rgb8Image; 2]> {
-    let (image, alpha) = Rgb8Image::open_with_alpha(photo, DecodeLimits::ORDINARY)?;
+fn images_of((photo, sketch): &Pair, number: usize, preprocess: &Preprocess) -> Result<[Image; 2]> {
+    let (image, alpha) = Image::open_with_alpha(photo, DecodeLimits::default())?;
     let sketch = match sketch {
-        Some(path) => Rgb8Image::open(path, DecodeLimits::ORDINARY)?,
+        Some(path) => Image::open(path, DecodeLimits::default())?,
         None => {
             // At the size at which lines are drawn in training: filters are so many pixels wide.
             let alpha = alpha.map(|alpha| alpha.resized(preprocess)).transpose()?;
@@ -215,9 +215,9 @@ fn frame_of(pairs: &[Pair]) -> Result<Option<Frame>> {
         .into_par_iter()
         .map(|number| {
             let (photo, sketch) = &pairs[number * pairs.len() / n];
-            let of_photo = frame::share_of_photo(&Rgb8Image::open(photo, DecodeLimits::ORDINARY)?)?;
+            let of_photo = frame::share_of_photo(&Image::open(photo, DecodeLimits::default())?)?;
             let of_sketch = match sketch {
-                Some(path) => frame::share_of_sketch(&frame::open_sketch(path, DecodeLimits::ORDINARY)?)?,
+                Some(path) => frame::share_of_sketch(&frame::open_sketch(path, DecodeLimits::default())?)?,
                 None => of_photo,
             };
             Ok((of_sketch, of_photo))
@@ -244,7 +244,7 @@ fn calibration_pictures(pairs: &[Pair], preprocess: &Preprocess) -> Result<Vec<P
 }
 
 /// The probe's images, `photo-1`, `sketch-1`, ...: the first training photos and their sketches.
-fn probe_images(pairs: &[Pair], preprocess: &Preprocess) -> Result<Vec<(String, Rgb8Image)>> {
+fn probe_images(pairs: &[Pair], preprocess: &Preprocess) -> Result<Vec<(String, Image)>> {
     let mut images = Vec::new();
     for (number, pair) in pairs.iter().take(N_PROBE_PAIRS).enumerate() {
         for (kind, image) in ["photo", "sketch"].into_iter().zip(images_of(pair, number, preprocess)?) {

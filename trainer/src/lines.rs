@@ -12,7 +12,7 @@
 //! over white, or over grey where the product's border is bright. Not over black: the difference of Gaussians would take a
 //! black ground for ink.
 
-use sketchfind_core::image::{Alpha, Rgb8Image};
+use sketchfind_core::image::{Alpha, Image};
 use sketchfind_core::random::Stream;
 
 /// The second Gaussian's width against the first's: the source's value.
@@ -34,7 +34,7 @@ struct Plane {
 }
 
 /// Lines of `photo`, dark on white, as an image of the same size. A function of the photo and of what `stream` draws.
-pub fn draw(photo: &Rgb8Image, alpha: Option<&Alpha>, stream: &mut Stream) -> Vec<u8> {
+pub fn draw(photo: &Image, alpha: Option<&Alpha>, stream: &mut Stream) -> Vec<u8> {
     let plane = luminance(photo, alpha);
     let mut between = |low: f64, high: f64| low + (high - low) * stream.unit();
     if between(0.0, 1.0) < 0.5 {
@@ -49,7 +49,7 @@ pub fn draw(photo: &Rgb8Image, alpha: Option<&Alpha>, stream: &mut Stream) -> Ve
 }
 
 /// Why no lines can be drawn from a photo; nothing where they can.
-pub fn refusal(original: (u32, u32), photo: &Rgb8Image, alpha: Option<&Alpha>) -> Option<String> {
+pub fn refusal(original: (u32, u32), photo: &Image, alpha: Option<&Alpha>) -> Option<String> {
     let (width, height) = original;
     if width.min(height) < MIN_SIDE {
         return Some(format!("too small: {width} x {height} pixels, expected at least {MIN_SIDE}"));
@@ -63,7 +63,7 @@ pub fn refusal(original: (u32, u32), photo: &Rgb8Image, alpha: Option<&Alpha>) -
 }
 
 /// The photo's luminance over the ground that the module describes.
-fn luminance(photo: &Rgb8Image, alpha: Option<&Alpha>) -> Plane {
+fn luminance(photo: &Image, alpha: Option<&Alpha>) -> Plane {
     let mut values = photo.luminance();
     if let Some(alpha) = alpha {
         // The pixels lie over white: what is half transparent is the border, brighter than the product itself.
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     /// A dark square on a light ground.
-    fn square(side: u32, ground: u8, product: u8) -> Rgb8Image {
+    fn square(side: u32, ground: u8, product: u8) -> Image {
         let inside = side / 4..side * 3 / 4;
         let pixels = (0..side * side)
             .flat_map(|at| {
@@ -181,7 +181,7 @@ mod tests {
                 [if inside.contains(&x) && inside.contains(&y) { product } else { ground }; 3]
             })
             .collect();
-        Rgb8Image::new(side, side, pixels).unwrap()
+        Image::new(side, side, pixels).unwrap()
     }
 
     fn darkness(lines: &[u8], side: usize, of: impl Fn(usize, usize) -> bool) -> f64 {

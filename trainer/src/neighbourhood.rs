@@ -258,7 +258,7 @@ impl<'a> Source<'a> {
 mod tests {
     use super::*;
     use crate::network::tests::small_network;
-    use sketchfind_core::image::Rgb8Image;
+    use sketchfind_core::image::Image;
     use sketchfind_core::random::Stream;
     use sketchfind_models::network::Network;
 
@@ -307,7 +307,7 @@ mod tests {
                 let pixels = (0..side * side * 3).map(|_| stream.below(256) as u8).collect();
                 Picture {
                     id: format!("p{index:02}"),
-                    image: Rgb8Image::new(side, side, pixels).unwrap(),
+                    image: Image::new(side, side, pixels).unwrap(),
                     alpha: None,
                 }
             })

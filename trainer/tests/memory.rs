@@ -1,7 +1,7 @@
 //! The neighbourhood topology of many photos stays within its memory. Alone in its process, whose peak it measures.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps says what it expected by failing there")]
 
-use sketchfind_core::image::{Preprocess, Rgb8Image};
+use sketchfind_core::image::{Image, Preprocess};
 use sketchfind_core::random::Stream;
 use sketchfind_models::network::Network;
 use sketchfind_models::network::builder::Builder;
@@ -31,7 +31,7 @@ fn ten_thousand_photos_fit_in_a_gibibyte() {
     let photos: Vec<Picture> = (0..n_photos)
         .map(|index| {
             let pixels = (0..8 * 8 * 3).map(|_| stream.below(256) as u8).collect();
-            Picture { id: format!("{index:05}"), image: Rgb8Image::new(8, 8, pixels).unwrap(), alpha: None }
+            Picture { id: format!("{index:05}"), image: Image::new(8, 8, pixels).unwrap(), alpha: None }
         })
         .collect();
     let preprocess = Preprocess::imagenet(8, 8).unwrap();

@@ -28,7 +28,7 @@ pub(crate) fn train() -> Result<()> {
         "--package",
         "sketchfind-trainer",
         "--package",
-        "sketchfind",
+        "sketchfind-cli",
     ]))?;
     let weights = weights::provide(Known::MobilenetV2, Profile::Release)?;
     let data = emoji::provide()?;

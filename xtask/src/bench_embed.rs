@@ -71,7 +71,7 @@ struct Case<'a> {
 pub(crate) fn run() -> Result<()> {
     fetch::check_machine()?;
     provision::onnxruntime()?;
-    let build = ["build", "--release", "--package", "sketchfind"];
+    let build = ["build", "--release", "--package", "sketchfind-cli"];
     checkout::run(checkout::cargo().args(build))?;
     let python = provision::embed_python()?;
     let scratch = provisioned("bench/embed");

@@ -49,9 +49,9 @@ pub(crate) fn run(data: Option<&Path>) -> Result<()> {
     fetch::check_machine()?;
     provision::libtorch()?;
     provision::onnxruntime()?;
-    let programs = ["--package", "sketchfind-trainer", "--package", "sketchfind"];
+    let programs = ["--package", "sketchfind-trainer", "--package", "sketchfind-cli"];
     checkout::run(checkout::cargo().args(["build", "--release"]).args(programs))?;
-    let example = ["--release", "--package", "sketchfind-runtime", "--example", "precision"];
+    let example = ["--release", "--package", "sketchfind", "--example", "precision"];
     checkout::run(checkout::cargo().arg("build").args(example))?;
     let python = provision::onnxruntime_python()?;
     let data = match data {

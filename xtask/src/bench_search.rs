@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<()> {
         Ok(rows) => rows.parse().with_context(|| format!("SKETCHFIND_SEARCH_ROWS is '{rows}'"))?,
         Err(_) => N_ROWS,
     };
-    let example = ["build", "--release", "--package", "sketchfind-runtime", "--example", "search"];
+    let example = ["build", "--release", "--package", "sketchfind", "--example", "search"];
     checkout::run(checkout::cargo().args(example))?;
     let bench = Bench {
         ours: checkout::target("release").join("examples/search"),
@@ -161,7 +161,7 @@ impl Bench {
 
     /// How long one sketch takes: in a process that runs, and in one that has to start.
     fn latency(&self) -> Result<String> {
-        checkout::run(checkout::cargo().args(["build", "--release", "--package", "sketchfind"]))?;
+        checkout::run(checkout::cargo().args(["build", "--release", "--package", "sketchfind-cli"]))?;
         provision::onnxruntime()?;
         let mut table = vec![
             "| model | embedding, p50 | p99 | search, p50 | p99 | search / embedding, p50 | a process, median | longest |"

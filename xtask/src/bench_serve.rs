@@ -13,7 +13,7 @@ pub(crate) fn run() -> Result<()> {
     provision::onnxruntime()?;
     weights::provide(Known::MobilenetV2, Profile::Release)?;
     emoji::provide()?;
-    checkout::run(checkout::cargo().args(["build", "--release", "--package", "sketchfind"]))?;
+    checkout::run(checkout::cargo().args(["build", "--release", "--package", "sketchfind-cli"]))?;
     let mut tests = checkout::cargo();
     tests.envs(web::surroundings(false)).env("SKETCHFIND_MEASURE", "1");
     tests.env("SKETCHFIND_BIN_DIR", checkout::target("release"));

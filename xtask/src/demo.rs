@@ -26,7 +26,7 @@ pub(crate) fn run(fresh: bool) -> Result<()> {
     provision::onnxruntime()?;
 
     say::line("== 2 of 8: building (a first build takes minutes)");
-    let programs = ["build", "--release", "--package", "sketchfind", "--package", "sketchfind-trainer"];
+    let programs = ["build", "--release", "--package", "sketchfind-cli", "--package", "sketchfind-trainer"];
     checkout::run(checkout::cargo().args(programs))?;
     let programs = Programs::new()?;
 

@@ -11,30 +11,16 @@ use crate::{checkout, say};
 const FORBIDDEN: [(&str, &[&str]); 9] = [
     (
         "sketchfind-core",
-        &[
-            "tch",
-            "ort",
-            "hnsw_rs",
-            "sketchfind-data",
-            "sketchfind-models",
-            "sketchfind-eval",
-            "sketchfind-runtime",
-        ],
+        &["tch", "ort", "hnsw_rs", "sketchfind-data", "sketchfind-models", "sketchfind-eval", "sketchfind"],
     ),
-    (
-        "sketchfind-data",
-        &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-eval", "sketchfind-runtime"],
-    ),
-    ("sketchfind-models", &["tch", "ort", "hnsw_rs", "sketchfind-eval", "sketchfind-runtime"]),
-    ("sketchfind-eval", &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-runtime"]),
-    ("sketchfind-runtime", &["tch", "sketchfind-data", "sketchfind-models", "sketchfind-eval"]),
+    ("sketchfind-data", &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-eval", "sketchfind"]),
+    ("sketchfind-models", &["tch", "ort", "hnsw_rs", "sketchfind-eval", "sketchfind"]),
+    ("sketchfind-eval", &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind"]),
+    ("sketchfind", &["tch", "sketchfind-data", "sketchfind-models", "sketchfind-eval"]),
     ("sketchfind-serve", &["tch", "sketchfind-trainer", "sketchfind-models", "sketchfind-eval"]),
-    ("sketchfind-trainer", &["ort", "hnsw_rs", "sketchfind-runtime"]),
-    ("sketchfind", &["tch", "sketchfind-trainer"]),
-    (
-        "xtask",
-        &["tch", "ort", "sketchfind-core", "sketchfind-models", "sketchfind-eval", "sketchfind-runtime"],
-    ),
+    ("sketchfind-trainer", &["ort", "hnsw_rs", "sketchfind"]),
+    ("sketchfind-cli", &["tch", "sketchfind-trainer"]),
+    ("xtask", &["tch", "ort", "sketchfind-core", "sketchfind-models", "sketchfind-eval", "sketchfind"]),
 ];
 
 /// The largest file that may be tracked, in bytes.
@@ -85,7 +71,7 @@ fn dependency_edges() -> Result<Vec<String>> {
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
-            if dependency["name"] == "sketchfind" {
+            if dependency["name"] == "sketchfind-cli" {
                 wrong.push(format!("{name} depends on the command line, on which nothing may"));
             }
         }

@@ -95,7 +95,7 @@ pub(crate) fn provide(known: Known, profile: Profile) -> Result<PathBuf> {
     };
     // The tests' programs are built already, with the features of the whole workspace.
     if profile == Profile::Release {
-        checkout::run(checkout::cargo().args(["build", "--package", "sketchfind", "--release"]))?;
+        checkout::run(checkout::cargo().args(["build", "--package", "sketchfind-cli", "--release"]))?;
     }
     let source = format!("{source}, ImageNet-1k, from {}", package.described());
     checkout::run(

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
+use sketchfind::Embedder;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::frame::{self, Frame};
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_core::random::Stream;
 use sketchfind_core::{Error, atomic};
 use sketchfind_data::pages::Page;
 use sketchfind_eval::summary::summarise_at;
 use sketchfind_eval::{Bootstrap, rank_queries_of_several};
-use sketchfind_runtime::Embedder;
 
 use crate::embed::embed_pictures;
 use crate::frames::framed_sketch;
@@ -63,7 +63,7 @@ impl Retrieval<'_> {
         let mut n_done = 0;
         let mut told = |n: usize| {
             if interrupt.is_set() {
-                return Err(sketchfind_runtime::Error::Cancelled.into());
+                return Err(sketchfind::Error::Cancelled.into());
             }
             n_done += n;
             bar.set(n_done);
@@ -80,9 +80,15 @@ impl Retrieval<'_> {
         if let Some(of_photos) = frame.photo {
             self.figures("photo", None, false, self.queries, self.gallery, &mut rows)?;
             for (page, framed) in others(&Page::PLACES) {
-                let gallery = self.embed(self.photos, Rgb8Image::open, page, &mut told, &|picture| {
-                    if framed { frame::photo(&picture, &of_photos) } else { Ok(picture) }
-                })?;
+                let gallery = self.embed(
+                    self.photos,
+                    |path, limits| Image::open(path, limits),
+                    page,
+                    &mut told,
+                    &|picture| {
+                        if framed { frame::photo(&picture, &of_photos) } else { Ok(picture) }
+                    },
+                )?;
                 self.figures("photo", page, framed, self.queries, &gallery, &mut rows)?;
             }
         }
@@ -93,10 +99,10 @@ impl Retrieval<'_> {
     fn embed(
         &mut self,
         files: &[(String, PathBuf)],
-        open: fn(&Path, DecodeLimits) -> sketchfind_core::Result<Rgb8Image>,
+        open: fn(&Path, DecodeLimits) -> sketchfind_core::Result<Image>,
         page: Option<Page>,
         told: &mut dyn FnMut(usize) -> Result<()>,
-        framed: &dyn Fn(Rgb8Image) -> sketchfind_core::Result<Rgb8Image>,
+        framed: &dyn Fn(Image) -> sketchfind_core::Result<Image>,
     ) -> Result<Embeddings> {
         let ids: Vec<String> = files.iter().map(|(id, _)| id.clone()).collect();
         let (limits, seed) = (self.embedder.options().limits, self.bootstrap.seed);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use sketchfind_core::dataset::Dataset;
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_eval::report::{Picture, Report, pictured};
 
 /// The longer side of a picture, in pixels, and its quality as JPEG: a few kilobytes each.
@@ -24,7 +24,7 @@ pub(super) fn small(
     let mut pictures = BTreeMap::new();
     for id in pictured(report, against) {
         let Some(path) = paths.get(id.as_str()) else { continue };
-        let image = Rgb8Image::open(path, DecodeLimits::ORDINARY)?.thumbnail(SIDE)?;
+        let image = Image::open(path, DecodeLimits::default())?.thumbnail(SIDE)?;
         let size = [image.width(), image.height()];
         pictures.insert(id, Picture { jpeg: image.to_jpeg(QUALITY)?, size });
     }

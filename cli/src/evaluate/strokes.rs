@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use sketchfind::Embedder;
 use sketchfind_core::Error;
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::embeddings::Embeddings;
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
 use sketchfind_data::deform::Change;
 use sketchfind_data::strokes::{Raster, Strokes};
@@ -15,7 +16,6 @@ use sketchfind_data::vector::read_sketches;
 use sketchfind_eval::early::{EarlyRetrieval, early_retrieval};
 use sketchfind_eval::robustness::{Changed, Robustness, robustness};
 use sketchfind_eval::{Bootstrap, QueryResult, rank_queries_of_several};
-use sketchfind_runtime::Embedder;
 
 use crate::embed::embed_pictures;
 use crate::interrupt::Interrupt;
@@ -88,7 +88,7 @@ impl Retrieval<'_> {
         let steps = (1..=n_steps)
             .map(|step| {
                 let share = step as f64 / n_steps as f64;
-                self.rank(&mut work, &|strokes, _| Ok(strokes.draw(&Raster::ORDINARY, share)?))
+                self.rank(&mut work, &|strokes, _| Ok(strokes.draw(&Raster::default(), share)?))
             })
             .collect::<Result<Vec<_>>>()?;
         work.bar.finish();
@@ -101,7 +101,7 @@ impl Retrieval<'_> {
         let n_pictures = (1 + changes.len() * n_versions) * self.drawn.ids.len();
         let bar = Bar::new(n_pictures, "embedding changed sketches");
         let mut work = Work { bar, interrupt: Interrupt::listen()?, n_done: 0 };
-        let original = self.rank(&mut work, &|strokes, _| Ok(strokes.draw(&Raster::ORDINARY, 1.0)?))?;
+        let original = self.rank(&mut work, &|strokes, _| Ok(strokes.draw(&Raster::default(), 1.0)?))?;
         let seed = self.bootstrap.seed;
         let changed = changes
             .iter()
@@ -113,7 +113,7 @@ impl Retrieval<'_> {
                             // A version is a function of the sketch's name, not of its place in the list.
                             let stream =
                                 &mut Stream::new(seed, &format!("{name} of {id}"), &[version as u64]);
-                            let (strokes, raster) = change.apply(strokes, &Raster::ORDINARY, stream);
+                            let (strokes, raster) = change.apply(strokes, &Raster::default(), stream);
                             Ok(strokes.draw(&raster, 1.0)?)
                         })
                     })
@@ -128,13 +128,13 @@ impl Retrieval<'_> {
     fn rank(
         &mut self,
         work: &mut Work,
-        draw: &dyn Fn(&Strokes, &str) -> Result<Rgb8Image>,
+        draw: &dyn Fn(&Strokes, &str) -> Result<Image>,
     ) -> Result<Vec<QueryResult>> {
         let Drawn { ids, strokes } = self.drawn;
         let queries =
             embed_pictures(self.embedder, ids, &mut |index| draw(&strokes[index], &ids[index]), &mut |n| {
                 if work.interrupt.is_set() {
-                    return Err(sketchfind_runtime::Error::Cancelled.into());
+                    return Err(sketchfind::Error::Cancelled.into());
                 }
                 work.n_done += n;
                 work.bar.set(work.n_done);

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use sketchfind_core::dataset::{Modality, Split};
-use sketchfind_core::image::Rgb8Image;
+use sketchfind_core::image::Image;
 
 use super::qmul_v1::{annotation, human_triplets};
 use super::{Layout, Options, broken, children, found, name_of, photo};
@@ -82,7 +82,7 @@ pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
 }
 
 /// The images of an array `[n, h, w]` of grey or `[n, h, w, 3]` of colour.
-fn pictures(path: &Path) -> Result<Vec<Rgb8Image>> {
+fn pictures(path: &Path) -> Result<Vec<Image>> {
     let array = ByteArray::read(path, "data")?;
     let (n, height, width, channels) = match array.shape[..] {
         [n, height, width] => (n, height, width, 1),
@@ -105,7 +105,7 @@ fn pictures(path: &Path) -> Result<Vec<Rgb8Image>> {
                     }
                 }
             }
-            Rgb8Image::new(width as u32, height as u32, pixels)
+            Image::new(width as u32, height as u32, pixels)
         })
         .collect()
 }

@@ -7,7 +7,7 @@ use sketchfind_core::random::Stream;
 
 use super::*;
 
-const QUICK: Bootstrap = Bootstrap { samples: 20, ..Bootstrap::ORDINARY };
+const QUICK: Bootstrap = Bootstrap { samples: 20, seed: 1, confidence: 0.95 };
 
 fn embeddings(prefix: &str, width: usize, values: Vec<f32>) -> Embeddings {
     let ids = (0..values.len() / width).map(|row| format!("{prefix}{row:05}")).collect();

@@ -473,7 +473,7 @@ mod tests {
         let (one, other) = (report(&[1, 3, 2, 500]), report(&[2, 1, 2, 1]));
         let labels = one.results().iter().map(|r| (r.query_id.clone(), "x<y".to_owned())).collect();
         let steps = [one.results().to_vec(), other.results().to_vec()];
-        let bootstrap = Bootstrap { samples: 20, ..Bootstrap::ORDINARY };
+        let bootstrap = Bootstrap { samples: 20, ..Bootstrap::default() };
         let point = |id: &str, is_sketch| crate::map::MapPoint {
             id: id.into(),
             photo: "g00000".into(),
@@ -503,7 +503,7 @@ mod tests {
         let mut results = crate::summary::tests::with_ranks(&[1], 1);
         results[0].n_gallery = 1;
         let provenance = report(&[1]).provenance().clone();
-        let one = Report::new(provenance, results, &Bootstrap::ORDINARY).unwrap();
+        let one = Report::new(provenance, results, &Bootstrap::default()).unwrap();
         check(&page(&one, &Extras::default()));
     }
 }

@@ -1,7 +1,7 @@
 //! What goes into a model: floats that were normalised here, or pixels that its graph normalises.
 
 use sketchfind_core::card::{Card, InputKind};
-use sketchfind_core::image::{Preprocess, Rgb8Image};
+use sketchfind_core::image::{Image, Preprocess};
 
 /// Values of one image or of a batch, as the card's input kind has them.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +25,7 @@ impl Input {
     pub(super) fn of(
         kind: InputKind,
         preprocess: &Preprocess,
-        image: &Rgb8Image,
+        image: &Image,
     ) -> sketchfind_core::Result<Input> {
         Ok(match kind {
             InputKind::Float32Nchw => Input::Floats(preprocess.tensor(image)?),

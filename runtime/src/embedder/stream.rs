@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use sketchfind_core::card::Card;
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 
 use super::Embedder;
 use super::input::Input;
@@ -273,8 +273,8 @@ impl Work<'_> {
         // A decoder that panics on some damaged file must cost that file and not the gallery.
         std::panic::catch_unwind(AssertUnwindSafe(|| {
             let image = match bytes {
-                Some(bytes) => Rgb8Image::decode(&bytes, &format!("'{name}'"), self.limits)?,
-                None => Rgb8Image::open(&path, self.limits)?,
+                Some(bytes) => Image::decode(&bytes, &format!("'{name}'"), self.limits)?,
+                None => Image::open(&path, self.limits)?,
             };
             Input::of(self.card.onnx.input_kind, &self.card.preprocess, &view.of(image)?)
         }))

@@ -65,7 +65,7 @@ impl Snapshot {
     ///
     /// ```
     /// # use std::path::Path;
-    /// # use sketchfind_runtime::{Filter, Gallery, GalleryOptions, Nothing};
+    /// # use sketchfind::{Filter, Gallery, GalleryOptions, Nothing};
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("gallery");
     /// # Gallery::create_empty(&path, Path::new("tests/fixtures/mean8"), &GalleryOptions::exact("docs 1.0"))?;

@@ -28,7 +28,7 @@ impl Costs {
 /// What `auto` chooses for a matrix of `n_numbers`, rows times width.
 ///
 /// ```
-/// use sketchfind_runtime::{Costs, IndexKind, index::choose};
+/// use sketchfind::{Costs, IndexKind, index::choose};
 /// // 10 ms for an embedding and 4 numbers a nanosecond: exact up to 40 million numbers.
 /// let costs = Costs { embedding_us: 10_000, exact_numbers_per_us: 4_000 };
 /// assert_eq!(choose(Some(costs), 40_000_000), IndexKind::Exact);

@@ -37,13 +37,13 @@ const LARGEST_BATCH: usize = 1024;
 /// ```
 /// use std::sync::Arc;
 /// use sketchfind_core::{distance::Distance, embeddings::Embeddings};
-/// use sketchfind_runtime::{ExactIndex, Index};
+/// use sketchfind::{ExactIndex, Index};
 ///
 /// let photos = Embeddings::new(vec!["a".into(), "b".into()], 1, vec![5.0, 1.0])?;
 /// let index = ExactIndex::new(Arc::new(photos), Distance::Mse);
 /// let nearest = index.search(&[2.0], 1)?;
 /// assert_eq!((nearest.hits()[0].row, nearest.hits()[0].distance), (1, 1.0)); // (2 - 1)^2
-/// # Ok::<(), sketchfind_runtime::Error>(())
+/// # Ok::<(), sketchfind::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ExactIndex {

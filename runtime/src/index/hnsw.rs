@@ -53,10 +53,14 @@ pub struct HnswParameters {
     pub ef_search: usize,
 }
 
-impl HnswParameters {
-    /// What users of such graphs take for embeddings of some hundred to some thousand components.
-    pub const ORDINARY: HnswParameters = HnswParameters { m: 16, ef_construction: 200, ef_search: 64 };
+/// What users of such graphs take for embeddings of some hundred to some thousand components.
+impl Default for HnswParameters {
+    fn default() -> Self {
+        HnswParameters { m: 16, ef_construction: 200, ef_search: 64 }
+    }
+}
 
+impl HnswParameters {
     /// Checks the parameters.
     ///
     /// # Errors
@@ -98,12 +102,12 @@ impl GraphDistance<u32> for BetweenPoints<'_> {
 /// ```
 /// use std::sync::Arc;
 /// use sketchfind_core::{distance::Distance, embeddings::Embeddings};
-/// use sketchfind_runtime::{HnswIndex, HnswParameters, Index};
+/// use sketchfind::{HnswIndex, HnswParameters, Index};
 ///
 /// let photos = Embeddings::new(vec!["a".into(), "b".into()], 1, vec![5.0, 1.0])?;
-/// let index = HnswIndex::build(Arc::new(photos), Distance::Mse, HnswParameters::ORDINARY)?;
+/// let index = HnswIndex::build(Arc::new(photos), Distance::Mse, HnswParameters::default())?;
 /// assert_eq!(index.search(&[2.0], 1)?.hits()[0].row, 1);
-/// # Ok::<(), sketchfind_runtime::Error>(())
+/// # Ok::<(), sketchfind::Error>(())
 /// ```
 pub struct HnswIndex {
     matrix: Matrix,

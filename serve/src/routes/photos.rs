@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
-use sketchfind_runtime::Photo;
+use sketchfind::Photo;
 use utoipa::{IntoParams, ToSchema};
 
 use super::query::{IDS, ImageFile, LABELS, Refusals, decoded, is_image, other_type};

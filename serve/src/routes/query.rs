@@ -8,10 +8,10 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
+use sketchfind::Filter;
 use sketchfind_core::frame;
-use sketchfind_core::image::{DecodeLimits, Rgb8Image};
+use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_data::strokes::{Raster, Strokes};
-use sketchfind_runtime::Filter;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
@@ -22,7 +22,7 @@ use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
 
 /// How many photos an answer has, where the client does not say.
-const ORDINARY_K: u32 = 12;
+const DEFAULT_K: u32 = 12;
 /// The largest number that a canvas or a point may have. Larger ones would only lose digits.
 const LARGEST: f64 = 100_000.0;
 
@@ -289,7 +289,7 @@ pub(super) async fn query(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Answer>, Problem> {
     let parameters: Parameters = parameters(&uri)?;
-    let k = parameters.k.unwrap_or(ORDINARY_K);
+    let k = parameters.k.unwrap_or(DEFAULT_K);
     if !(1..=app.limits.k).contains(&k) {
         return Err(Problem::malformed(format!("the parameter 'k' is {k}, expected 1 to {}", app.limits.k)));
     }
@@ -371,7 +371,7 @@ impl Sketch {
         share: Option<f32>,
         most_points: usize,
         most_pixels: u64,
-    ) -> Result<Rgb8Image, Problem> {
+    ) -> Result<Image, Problem> {
         match self {
             Sketch::Image(bytes) => {
                 frame::decode_sketch(bytes, "in the body", DecodeLimits { max_pixels: most_pixels })
@@ -406,8 +406,8 @@ pub(super) fn other_type(media_type: &str, also: &str) -> Problem {
 }
 
 /// The image in a body.
-pub(super) fn decoded(bytes: &[u8], most_pixels: u64) -> Result<Rgb8Image, Problem> {
-    Rgb8Image::decode(bytes, "in the body", DecodeLimits { max_pixels: most_pixels })
+pub(super) fn decoded(bytes: &[u8], most_pixels: u64) -> Result<Image, Problem> {
+    Image::decode(bytes, "in the body", DecodeLimits { max_pixels: most_pixels })
         .map_err(|error| Problem::unusable("image", error.to_string()))
 }
 
@@ -488,7 +488,7 @@ mod tests {
             (0..5000).map(|i| [if i % 2 == 0 { -1e5 } else { 1e5 }, i as f32 * 40.0 - 1e5]).collect();
         let scribble = Strokes { canvas: [1.0, 1.0], polylines: vec![far] };
         let started = Instant::now();
-        Sketch::Strokes(scribble).image(&Raster::ORDINARY, None, 50_000, 1).unwrap();
+        Sketch::Strokes(scribble).image(&Raster::default(), None, 50_000, 1).unwrap();
         assert!(started.elapsed().as_secs_f64() < 5.0, "{:?}", started.elapsed());
     }
 }
