@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 use sketchfind_core::dataset::{Checked, Dataset, Split};
 use sketchfind_core::image::{DecodeLimits, Image};
+use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_data::Layout;
 
 use crate::exit::Exit;
@@ -39,7 +40,8 @@ pub(crate) fn import(
     say(&format!("layout {}: {}", found.layout, found.counts()));
     found.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let bar = Bar::new(found.entries.len(), "writing images");
-    let dataset = found.write(out, &|n_done| bar.set(n_done), &|| interrupt.is_set())?;
+    let dataset =
+        found.write(out, Progress::new(&|n_done| bar.set(n_done)), Cancel::new(&|| interrupt.is_set()))?;
     let Some(dataset) = dataset else {
         say("interrupted: nothing was written");
         return Ok(Exit::Interrupted);
@@ -137,8 +139,11 @@ pub(crate) fn check(data: &Path) -> Result<Exit> {
     }
     let interrupt = Interrupt::listen()?;
     let bar = Bar::new(dataset.photos().len() + dataset.sketches().len(), "checking images");
-    let broken =
-        dataset.check_images(DecodeLimits::default(), &|n_done| bar.set(n_done), &|| interrupt.is_set());
+    let broken = dataset.check_images(
+        DecodeLimits::default(),
+        Progress::new(&|n_done| bar.set(n_done)),
+        Cancel::new(&|| interrupt.is_set()),
+    );
     if interrupt.is_set() {
         return Ok(Exit::Interrupted);
     }

@@ -7,6 +7,7 @@ use sketchfind::{Embedded, Embedder, OnBroken};
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::Image;
+use sketchfind_core::work::{Cancel, Progress};
 
 use crate::exit::Exit;
 use crate::frames::{MeasuredFrame, embed_framed};
@@ -72,8 +73,12 @@ pub(crate) fn embed_files(
 ) -> Result<Embedded> {
     let interrupt = Interrupt::listen()?;
     let bar = Bar::new(files.len(), what);
-    let embedded =
-        embedder.embed_files(files, on_broken, &mut |n_done| bar.set(n_done), &|| interrupt.is_set())?;
+    let embedded = embedder.embed_files(
+        files,
+        on_broken,
+        Progress::new(&|n_done| bar.set(n_done)),
+        Cancel::new(&|| interrupt.is_set()),
+    )?;
     bar.finish();
     Ok(embedded)
 }

@@ -11,6 +11,7 @@ use sketchfind::{
 };
 use sketchfind_core::card::Card;
 use sketchfind_core::unicode::{Meant, Names};
+use sketchfind_core::work::{Cancel, Progress};
 
 use crate::exit::Exit;
 use crate::intake::{Gathered, Intake};
@@ -285,7 +286,7 @@ fn build_index(gallery: &Gallery) -> Result<()> {
     if gallery.kind() == IndexKind::Hnsw {
         let interrupt = Interrupt::listen()?;
         let bar = Bar::new(gallery.len(), "building the graph");
-        gallery.build_index(&|n_done| bar.set(n_done), &|| interrupt.is_set())?;
+        gallery.build_index(Progress::new(&|n_done| bar.set(n_done)), Cancel::new(&|| interrupt.is_set()))?;
         bar.finish();
     }
     let recall = gallery.measure_recall()?;

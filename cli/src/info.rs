@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use sketchfind::index::LARGEST_EXACT;
+use sketchfind::LARGEST_EXACT;
 use sketchfind::{Costs, Gallery, IndexSpec, Recall, gallery, native};
 use sketchfind_core::card::{CARD, Card};
 use sketchfind_models::network::Network;

@@ -12,6 +12,7 @@ use sketchfind::{
 use sketchfind_core::dataset::Split;
 use sketchfind_core::frame::Region;
 use sketchfind_core::unicode::{Meant, Names};
+use sketchfind_core::work::{Cancel, Progress};
 
 use crate::Embedding;
 use crate::interrupt::Interrupt;
@@ -158,7 +159,12 @@ impl Intake {
         let bar = Bar::new(files.len(), "embedding photos");
         let on_broken = if self.skip_broken { OnBroken::Skip } else { OnBroken::Refuse };
         let options = IngestOptions { on_broken, on_other_source };
-        let done = retriever.ingest(files, options, &mut |n_done| bar.set(n_done), &|| interrupt.is_set());
+        let done = retriever.ingest(
+            files,
+            options,
+            Progress::new(&|n_done| bar.set(n_done)),
+            Cancel::new(&|| interrupt.is_set()),
+        );
         let mut done = match done {
             Ok(done) => done,
             Err(Error::BrokenImage { id, path, reason }) => {

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::{DecodeLimits, Image};
 use crate::photo_files::{Exclude, PhotoFiles, id_of};
 use crate::unicode::nfc;
+use crate::work::{Cancel, Progress};
 use crate::{Error, Result};
 
 mod files;
@@ -258,12 +259,12 @@ impl Dataset {
     }
 
     /// Decodes every image, on all cores, and returns those that are broken, photos first, each sorted by id.
-    /// `progress` is told how many images are done; `cancelled` is asked before each and ends the check early.
+    /// `progress` is told how many images are done; `cancel` is asked before each and ends the check early.
     pub fn check_images(
         &self,
         limits: DecodeLimits,
-        progress: &(dyn Fn(usize) + Sync),
-        cancelled: &(dyn Fn() -> bool + Sync),
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
     ) -> Vec<BrokenFile> {
         let photos = self.photos.iter().map(|photo| (&photo.id, &photo.path));
         let files: Vec<(&String, &PathBuf)> =
@@ -275,7 +276,7 @@ impl Dataset {
             for _ in 0..n_threads {
                 scope.spawn(|| {
                     while let Some(&(id, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if cancelled() {
+                        if cancel.is_cancelled() {
                             return;
                         }
                         if let Err(error) = Image::open(path, limits) {
@@ -283,7 +284,7 @@ impl Dataset {
                                 BrokenFile { id: id.clone(), path: path.clone(), reason: error.to_string() };
                             broken.lock().unwrap_or_else(PoisonError::into_inner).push(file);
                         }
-                        progress(1 + n_done.fetch_add(1, Ordering::Relaxed));
+                        progress.tell(1 + n_done.fetch_add(1, Ordering::Relaxed));
                     }
                 });
             }

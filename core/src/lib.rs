@@ -23,5 +23,6 @@ pub mod random;
 pub mod ranking;
 pub mod terminal;
 pub mod unicode;
+pub mod work;
 
 pub use error::{Error, Result};

@@ -8,6 +8,7 @@ use sketchfind_core::dataset::{
 };
 use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_core::photo_files::{Exclude, PhotoFiles};
+use sketchfind_core::work::{Cancel, Progress};
 
 const HEADER: &str = "id,modality,instance,split,path\n";
 
@@ -101,11 +102,13 @@ fn broken_images_are_listed_with_their_paths() {
     let count = |_| {
         n_done.fetch_add(1, Ordering::Relaxed);
     };
-    let broken = dataset.check_images(DecodeLimits::default(), &count, &|| false);
+    let broken = dataset.check_images(DecodeLimits::default(), Progress::new(&count), Cancel::default());
     assert_eq!(broken.iter().map(|file| file.id.as_str()).collect::<Vec<_>>(), ["q", "s"]);
     assert!(broken[0].reason.contains("b.png"));
     assert_eq!(n_done.into_inner(), 3);
-    assert!(dataset.check_images(DecodeLimits::default(), &|_| (), &|| true).is_empty());
+    assert!(
+        dataset.check_images(DecodeLimits::default(), Progress::default(), Cancel::new(&|| true)).is_empty()
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sketchfind_core::dataset::{Dataset, MANIFEST, ManifestRow, Modality, Split, write_manifest};
 use sketchfind_core::image::Image;
 use sketchfind_core::unicode::{Meant, Names};
+use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_core::{atomic, dataset};
 
 use crate::counts::Counts;
@@ -108,18 +109,13 @@ impl Found {
     }
 
     /// Writes a data set's folder: whole or not at all. A data set that is there is replaced, unless the folder holds
-    /// other files too, or files that are being read. `progress` is told how many images are done; `cancelled` is
+    /// other files too, or files that are being read. `progress` is told how many images are done; `cancel` is
     /// asked before each, and then nothing is written and nothing returned.
     ///
     /// # Errors
     /// [`Error::Dataset`] where `out` holds something else, a name would lead out of it, or what was found breaks a law
     /// of data sets; [`Error::Io`].
-    pub fn write(
-        &self,
-        out: &Path,
-        progress: &(dyn Fn(usize) + Sync),
-        cancelled: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Option<Dataset>> {
+    pub fn write(&self, out: &Path, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<Option<Dataset>> {
         if !atomic::is_free_for(out, MANIFEST)? {
             let reason = "the folder is not empty and holds no data set; it is left as it is".into();
             return Err(Error::Dataset { path: out.to_owned(), reason });
@@ -130,7 +126,7 @@ impl Found {
         let n_done = AtomicUsize::new(0);
         let written = atomic::write_folder(out, |new| -> std::result::Result<(), Stop> {
             for (row, entry) in rows.iter().zip(&self.entries) {
-                if cancelled() {
+                if cancel.is_cancelled() {
                     return Err(Stop::Cancelled);
                 }
                 let path = new.join(&row.path);
@@ -143,7 +139,7 @@ impl Found {
                     Source::Pixels(image) => write_png(&path, image)?,
                     Source::Strokes(strokes) => write_png(&path, &strokes.draw(&self.raster, 1.0)?)?,
                 }
-                progress(1 + n_done.fetch_add(1, Ordering::Relaxed));
+                progress.tell(1 + n_done.fetch_add(1, Ordering::Relaxed));
             }
             write_manifest(&new.join(MANIFEST), &rows)?;
             if !self.triplets.is_empty() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::image::{DecodeLimits, Image};
+use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_data::strokes::{Raster, read_coordinates};
 use sketchfind_data::{Found, Layout, Options, find};
 
@@ -44,11 +45,12 @@ fn import(dir: &Path, expected: Layout, options: &Options) -> (Found, Dataset, t
     let found = find(dir, None, options).unwrap();
     assert_eq!(found.layout, expected);
     let out = tempfile::tempdir().unwrap();
-    let dataset = found.write(&out.path().join("set"), &|_| {}, &|| false).unwrap().unwrap();
+    let dataset =
+        found.write(&out.path().join("set"), Progress::default(), Cancel::default()).unwrap().unwrap();
     let counts = found.counts();
     assert_eq!(dataset.photos().len(), counts.train_photos + counts.test_photos);
     assert_eq!(dataset.sketches().len(), counts.train_sketches + counts.test_sketches);
-    assert!(dataset.check_images(DecodeLimits::default(), &|_| {}, &|| false).is_empty());
+    assert!(dataset.check_images(DecodeLimits::default(), Progress::default(), Cancel::default()).is_empty());
     (found, dataset, out)
 }
 
@@ -258,11 +260,12 @@ fn what_is_no_download_or_several_is_refused_and_nothing_is_overwritten() {
     let download = Download::new(&["photo/1.png", "sketch/1.png"]);
     let found = find(download.path(), None, &drawn).unwrap();
     let thesis = Download::new(&[]).text("thesis/chapter.tex", "years of work");
-    let error = found.write(&thesis.path().join("thesis"), &|_| {}, &|| false).unwrap_err();
+    let error =
+        found.write(&thesis.path().join("thesis"), Progress::default(), Cancel::default()).unwrap_err();
     assert!(error.to_string().contains("not empty"));
     // Cancelled in the middle: nothing is there.
     let out = thesis.path().join("out");
-    assert!(found.write(&out, &|_| {}, &|| true).unwrap().is_none());
+    assert!(found.write(&out, Progress::default(), Cancel::new(&|| true)).unwrap().is_none());
     assert!(!out.exists());
 }
 
@@ -348,7 +351,7 @@ fn a_name_that_leads_out_of_the_folder_is_refused_before_anything_is_written() {
         let found = find(download.path(), None, &Options::default()).unwrap();
         let parent = tempfile::tempdir().unwrap();
         let out = parent.path().join("deep/set");
-        let written = found.write(&out, &|_| {}, &|| false);
+        let written = found.write(&out, Progress::default(), Cancel::default());
         if name.contains("..") {
             let message = written.unwrap_err().to_string();
             assert!(message.contains("victim") && message.contains("'..'"), "{message}");
@@ -365,19 +368,19 @@ fn an_import_never_costs_what_it_reads_or_what_is_no_data_set() {
     let download = manifest_of("photo/1");
     // Into itself.
     let found = find(download.path(), None, &Options::default()).unwrap();
-    assert!(found.write(download.path(), &|_| {}, &|| false).is_err());
+    assert!(found.write(download.path(), Progress::default(), Cancel::default()).is_err());
     assert!(download.path().join("a.png").is_file());
     // Over a data set with a file of somebody's.
     let (_, dataset, _out) = import(download.path(), Layout::Manifest, &Options::default());
     let set = dataset.manifest().parent().unwrap();
     std::fs::write(set.join("notes.txt"), "years of work").unwrap();
-    let message = found.write(set, &|_| {}, &|| false).unwrap_err().to_string();
+    let message = found.write(set, Progress::default(), Cancel::default()).unwrap_err().to_string();
     assert!(message.contains("notes.txt"), "{message}");
     // A data set alone is replaced, but not by itself.
     std::fs::remove_file(set.join("notes.txt")).unwrap();
-    assert!(found.write(set, &|_| {}, &|| false).unwrap().is_some());
+    assert!(found.write(set, Progress::default(), Cancel::default()).unwrap().is_some());
     let again = find(set, None, &Options::default()).unwrap();
-    let message = again.write(set, &|_| {}, &|| false).unwrap_err().to_string();
+    let message = again.write(set, Progress::default(), Cancel::default()).unwrap_err().to_string();
     assert!(message.contains("is read from it"), "{message}");
     assert!(set.join("photo/1.png").is_file());
 }

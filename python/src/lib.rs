@@ -459,7 +459,7 @@ impl Retriever {
 #[pyfunction]
 #[pyo3(signature = (gallery, model, index="auto", *, frame="card"))]
 fn create(py: Python<'_>, gallery: PathBuf, model: PathBuf, index: &str, frame: &str) -> PyResult<()> {
-    let index: IndexSpec = index.parse().map_err(raised)?;
+    let index = index.parse::<IndexSpec>().map_err(|error| raised(error.into()))?;
     let tool = concat!("sketchfind for Python ", env!("CARGO_PKG_VERSION"));
     let framing: Framing = frame.parse().map_err(raised)?;
     py.detach(|| {

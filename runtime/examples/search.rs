@@ -10,14 +10,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use sketchfind::{
-    Embedder, EmbedderOptions, ExactIndex, Filter, Gallery, GalleryOptions, HnswIndex, HnswParameters, Index,
-    Matrix, Retriever,
-};
+use sketchfind::{Embedder, EmbedderOptions, Filter, Gallery, GalleryOptions, Retriever};
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_core::random::Stream;
+use sketchfind_index::{ExactIndex, HnswIndex, HnswParameters, Index, Matrix};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -243,7 +241,7 @@ fn resident() -> f64 {
 }
 
 /// Queries a second, where `work` answers `n`: the best of three, each of at least a second.
-fn rate<T>(n: usize, mut work: impl FnMut() -> sketchfind::Result<T>) -> Result<f64> {
+fn rate<T>(n: usize, mut work: impl FnMut() -> sketchfind_index::Result<T>) -> Result<f64> {
     let mut best = 0.0_f64;
     for _ in 0..3 {
         let started = Instant::now();

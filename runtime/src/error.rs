@@ -12,6 +12,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 const PROVISION: &str = "run `cargo xtask provision onnxruntime` in a checkout, or set ORT_DYLIB_PATH to the \
                          path of libonnxruntime (the PyPI package onnxruntime holds one under onnxruntime/capi)";
 
+impl From<sketchfind_index::Error> for Error {
+    fn from(error: sketchfind_index::Error) -> Error {
+        match error {
+            sketchfind_index::Error::Core(error) => Error::Core(error),
+            sketchfind_index::Error::Cancelled => Error::Cancelled,
+            // The kinds of that crate may grow; each says in words what is wrong.
+            other => Error::Index(other),
+        }
+    }
+}
+
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -140,6 +151,9 @@ pub enum Error {
     /// The caller cancelled the work.
     #[error("cancelled")]
     Cancelled,
+    /// Another error of search.
+    #[error(transparent)]
+    Index(sketchfind_index::Error),
     /// A gallery cannot be written or read.
     #[error("gallery '{}': {reason}", path.display())]
     Gallery {

@@ -29,18 +29,17 @@
 //! changes; a reader in another process sees the gallery as it was opened or [refreshed](Gallery::refresh).
 
 mod codec;
-mod format1;
 mod graph_file;
+mod identity;
+mod known;
 mod lock;
 mod log;
 mod manifest;
 mod map;
 mod nothing;
-mod seen;
 mod segment;
 mod segment_file;
 mod snapshot;
-mod sources;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -54,19 +53,18 @@ use sketchfind_core::random::Stream;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 pub use manifest::{FORMAT, MAGIC, MANIFEST, Manifest};
-pub(crate) use map::MappedRows;
 pub use nothing::Nothing;
 pub use snapshot::{Match, Snapshot};
 
+use sketchfind_index::{HnswIndex, Query};
+
+use self::known::{HeldFiles, Known};
 use self::lock::Lock;
 use self::log::Log;
-use self::manifest::AnyManifest;
-use self::seen::{Look, Seen};
-use self::segment::Part;
+use self::segment::LiveSegment;
 use self::segment_file::Expected;
 use self::writer::Writer;
-use crate::index::HnswIndex;
-use crate::{Costs, Error, Filter, IndexKind, IndexSpec, Photo, Recall, Result};
+use crate::{Cancel, Costs, Error, Filter, IndexKind, IndexSpec, Photo, Progress, Recall, Result};
 
 /// The model's folder in a gallery's folder.
 pub const MODEL_DIR: &str = "model";
@@ -84,7 +82,7 @@ pub struct GalleryOptions {
 }
 
 impl GalleryOptions {
-    /// The index that the size calls for, see [`choose`](crate::index::choose); made by `tool`.
+    /// The index that the size calls for, see [`choose`](crate::choose); made by `tool`.
     pub fn auto(tool: &str) -> GalleryOptions {
         GalleryOptions::with_index(IndexSpec::Auto, tool)
     }
@@ -133,7 +131,7 @@ pub struct Gallery {
     /// Replaced by each change; readers clone the `Arc` and hold no lock while they search.
     snapshot: RwLock<Arc<Snapshot>>,
     /// What of the disk the snapshot shows; nothing where that is not known. Held by the one who looks for what is new.
-    seen: Mutex<Option<Seen>>,
+    known: Mutex<Option<Known>>,
     writer: Option<Mutex<Writer>>,
 }
 
@@ -151,10 +149,10 @@ impl std::fmt::Debug for Gallery {
 struct State {
     manifest: Manifest,
     snapshot: Snapshot,
-    /// The length of the log up to its last whole record, and the sequence of the next; nothing in the first format.
-    log_end: Option<(u64, u64)>,
+    /// The length of the log up to its last whole record, and the sequence of the next.
+    log_end: (u64, u64),
     /// The files that it was read from.
-    look: Option<Look>,
+    held: Option<HeldFiles>,
 }
 
 impl Gallery {
@@ -265,7 +263,7 @@ impl Gallery {
     /// Opens the gallery in the folder `path` for reading and checks it: every file against its checksums, the matrix
     /// and its model against each other. Nothing is changed, and a writer may be at work.
     ///
-    /// Galleries of every earlier format are read.
+    /// Galleries of every earlier format that was released are read.
     ///
     /// # Errors
     /// [`Error::Gallery`] with the file that is missing, damaged, or of a newer version; [`Error::Core`].
@@ -273,8 +271,8 @@ impl Gallery {
         Gallery::open_with(path, Access::Read)
     }
 
-    /// Opens the gallery as [`Gallery::open`] does, for reading or for writing. To write a gallery of an earlier format
-    /// is to turn it into one of the present format, which happens here and in one step.
+    /// Opens the gallery as [`Gallery::open`] does, for reading or for writing. A gallery of an earlier format becomes one of
+    /// the present format when its `gallery.json` is next written.
     ///
     /// # Errors
     /// Those of [`Gallery::open`]; [`Error::Locked`] where another writer has it.
@@ -289,28 +287,19 @@ impl Gallery {
         let state = read_consistent(path, None)?;
         let card = read_model(path, &state.manifest)?;
         let model = model_fingerprint(path, &card)?;
-        let (manifest, mut snapshot) = (state.manifest, state.snapshot);
-        let writer = match lock {
-            None => None,
-            Some(lock) => {
-                let opened = writer::open(path, &manifest, &model, &snapshot, state.log_end, lock)?;
-                if let Some(upgraded) = opened.snapshot {
-                    snapshot = upgraded;
-                }
-                Some(opened.writer)
-            }
-        };
-        let manifest = Arc::new(writer.as_ref().map_or(manifest, |writer| writer.manifest().clone()));
+        let manifest = Arc::new(state.manifest);
+        let writer =
+            lock.map(|lock| Writer::open(path, &manifest, &model, state.log_end, lock)).transpose()?;
         // Who keeps the lock has nothing to look for.
-        let look = state.look.filter(|_| access != Access::Write);
-        let seen = look.map(|look| Seen::new(look, Arc::clone(&manifest), state.log_end));
+        let held = state.held.filter(|_| access != Access::Write);
+        let known = held.map(|held| Known::new(held, Arc::clone(&manifest), state.log_end));
         let gallery = Gallery {
             path: path.to_owned(),
             card,
             access,
             manifest: RwLock::new(manifest),
-            snapshot: RwLock::new(Arc::new(snapshot)),
-            seen: Mutex::new(seen),
+            snapshot: RwLock::new(Arc::new(state.snapshot)),
+            known: Mutex::new(known),
             writer: writer.map(Mutex::new),
         };
         gallery.build_graphs()?;
@@ -373,7 +362,7 @@ impl Gallery {
         if self.access == Access::Write {
             return Ok(false);
         }
-        let is_new = self.catch_up(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let is_new = self.catch_up(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))?;
         if is_new {
             self.build_graphs()?;
         }
@@ -381,12 +370,12 @@ impl Gallery {
     }
 
     /// Publishes what is new on the disk; whether there was anything.
-    fn catch_up(&self, seen: &mut Option<Seen>) -> Result<bool> {
-        if seen.as_ref().is_some_and(|seen| seen.is_all(&self.path)) {
+    fn catch_up(&self, known: &mut Option<Known>) -> Result<bool> {
+        if known.as_ref().is_some_and(|known| known.is_all(&self.path)) {
             return Ok(false);
         }
         let snapshot = self.snapshot();
-        let before = Before { seen: seen.as_ref(), snapshot: &snapshot };
+        let before = Before { known: known.as_ref(), snapshot: &snapshot };
         let state = read_consistent(&self.path, Some(before))?;
         let own = self.manifest();
         let model_files = |manifest: &Manifest| {
@@ -398,7 +387,7 @@ impl Gallery {
             return Err(Error::OtherModel { path: self.path.clone() });
         }
         let manifest = Arc::new(state.manifest);
-        *seen = state.look.map(|look| Seen::new(look, Arc::clone(&manifest), state.log_end));
+        *known = state.held.map(|held| Known::new(held, Arc::clone(&manifest), state.log_end));
         *self.manifest.write().unwrap_or_else(PoisonError::into_inner) = manifest;
         self.publish(state.snapshot);
         Ok(true)
@@ -450,20 +439,16 @@ impl Gallery {
 
     /// Reads or builds the graphs that the gallery asks for and does not have.
     fn build_graphs(&self) -> Result<()> {
-        self.build_index(&|_| (), &|| false)
+        self.build_index(Progress::default(), Cancel::default())
     }
 
     /// Reads or builds the graphs that the gallery asks for and does not have, as opening and compacting it does, but with
-    /// progress and a way to stop: `on_progress` is told how many rows of a graph are done, on any thread. Graphs that are
+    /// progress, in rows of a graph, and a way to stop. Graphs that are
     /// done are kept beside the matrix where that is possible.
     ///
     /// # Errors
     /// Those of [`HnswIndex::build_with`].
-    pub fn build_index(
-        &self,
-        on_progress: &(dyn Fn(usize) + Sync),
-        is_cancelled: &(dyn Fn() -> bool + Sync),
-    ) -> Result<()> {
+    pub fn build_index(&self, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<()> {
         if self.kind() == IndexKind::Exact {
             return Ok(());
         }
@@ -475,12 +460,11 @@ impl Gallery {
             }
             let matrix = segment.matrix().clone();
             let index = match graph_file::load(&self.path, segment, distance, parameters) {
-                Some(shape) => HnswIndex::of_cache(matrix, distance, parameters, shape),
+                Some(built) => HnswIndex::of_built_graph(matrix, distance, parameters, built),
                 None => {
-                    let index =
-                        HnswIndex::build_with(matrix, distance, parameters, on_progress, is_cancelled)?;
+                    let index = HnswIndex::build_with(matrix, distance, parameters, progress, cancel)?;
                     // A cache that cannot be written is no loss but of time.
-                    let _ = graph_file::save(&self.path, segment, distance, parameters, index.shape());
+                    let _ = graph_file::save(&self.path, segment, distance, parameters, index.built());
                     index
                 }
             };
@@ -505,7 +489,8 @@ impl Gallery {
             snapshot.photos().map(|(photo, row)| (photo.id(), row)).collect();
         Stream::new(0, "sample of recall", &[]).shuffle(&mut photos);
         photos.truncate(N_SAMPLE);
-        let queries: Vec<f32> = photos.iter().flat_map(|(_, row)| row.iter().copied()).collect();
+        let queries = photos.iter().map(|(_, row)| Query::new(row, snapshot.width()));
+        let queries = queries.collect::<std::result::Result<Vec<_>, _>>()?;
         let search = |exactly| snapshot.search_each(&queries, K + 1, &Filter::everything(), exactly);
         let (expected, found) = (search(true)?, search(false)?);
         let (mut n_nearest, mut n_found) = (0, 0);
@@ -536,7 +521,7 @@ const LEAST_FOR_GRAPH: usize = 1024;
 /// What is known of a gallery already.
 #[derive(Clone, Copy)]
 struct Before<'s> {
-    seen: Option<&'s Seen>,
+    known: Option<&'s Known>,
     snapshot: &'s Snapshot,
 }
 
@@ -548,59 +533,29 @@ fn read_consistent(path: &Path, before: Option<Before<'_>>) -> Result<State> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let look = Look::at(path);
+        let held = HeldFiles::at(path);
         let manifest = manifest::load(path)?;
-        let result = match &manifest {
-            AnyManifest::First(first) => read_first(path, first, look),
-            AnyManifest::Second(manifest) => read_second(path, manifest, look, before),
-        };
+        let result = read(path, &manifest, held, before);
         let Err(error) = result else {
             return result;
         };
-        let same = match (&manifest, manifest::load(path)?) {
-            (AnyManifest::First(before), AnyManifest::First(after)) => *before == after,
-            (AnyManifest::Second(before), AnyManifest::Second(after)) => *before == after,
-            _ => false,
-        };
-        if same || tries == N_TRIES {
+        if manifest == manifest::load(path)? || tries == N_TRIES {
             return Err(error);
         }
     }
 }
 
-fn read_first(path: &Path, first: &format1::Manifest, look: Option<Look>) -> Result<State> {
-    let segment = format1::read(path, first)?;
-    let parts = if segment.len() == 0 { vec![] } else { vec![Part::new(segment)] };
-    let manifest = Manifest {
-        format: first.format,
-        tool: first.tool.clone(),
-        model_sha256: first.model_sha256.clone(),
-        distance: first.distance,
-        width: first.width,
-        index: first.index,
-        files: first.files.clone(),
-        segments: vec![],
-        log: 0,
-        sequence: 1,
-        photo_frame: None,
-        costs: None,
-        recall: None,
-    };
-    let snapshot = Snapshot::new(first.distance, first.width, parts);
-    Ok(State { manifest, snapshot, log_end: None, look })
-}
-
-fn read_second(
+fn read(
     path: &Path,
     manifest: &Manifest,
-    look: Option<Look>,
+    held: Option<HeldFiles>,
     before: Option<Before<'_>>,
 ) -> Result<State> {
-    let look = look.and_then(|look| look.with_log(path, manifest.log));
+    let held = held.and_then(|held| held.with_log(path, manifest.log));
     let model = fingerprint_bytes(path, &manifest.model_sha256)?;
     let expected = Expected { model: &model, width: manifest.width };
     let first_new = before
-        .and_then(|before| Some((before, before.seen?.first_new_record(path, manifest)?)))
+        .and_then(|before| Some((before, before.known?.first_new_record(path, manifest)?)))
         .filter(|&(_, first)| first >= manifest.sequence);
     let (mut snapshot, first) = match first_new {
         Some((before, first)) => {
@@ -610,10 +565,10 @@ fn read_second(
         None => {
             let mut parts = Vec::with_capacity(manifest.segments.len());
             for &number in &manifest.segments {
-                let known = before.and_then(|before| seen::segment_in(before.snapshot, path, number));
+                let known = before.and_then(|before| known::segment_in(before.snapshot, path, number));
                 parts.push(match known.filter(|segment| segment.number() == Some(number)) {
-                    Some(segment) => Part::new(segment),
-                    None => Part::new(segment_file::open(path, number, expected)?),
+                    Some(segment) => LiveSegment::new(segment),
+                    None => LiveSegment::new(segment_file::open(path, number, expected)?),
                 });
             }
             (Snapshot::new(manifest.distance, manifest.width, parts), manifest.sequence)
@@ -623,7 +578,7 @@ fn read_second(
     let next = manifest.sequence + replay.batches.len() as u64;
     if first > next {
         // Records that were read are gone, as after a power failure of the machine that has the disk: what is there counts.
-        return read_second(path, manifest, look, before.map(|before| Before { seen: None, ..before }));
+        return read(path, manifest, held, before.map(|before| Before { known: None, ..before }));
     }
     for batch in replay.batches.into_iter().skip((first - manifest.sequence) as usize) {
         snapshot = snapshot.after(batch).map_err(|reason| Error::Gallery {
@@ -631,7 +586,7 @@ fn read_second(
             reason: format!("its log {:08} does not fit its segments: {reason}", manifest.log),
         })?;
     }
-    Ok(State { manifest: manifest.clone(), snapshot, log_end: Some((replay.n_good, next)), look })
+    Ok(State { manifest: manifest.clone(), snapshot, log_end: (replay.n_good, next), held })
 }
 
 /// Checks the model's files and reads its card.
@@ -644,7 +599,7 @@ fn read_model(path: &Path, manifest: &Manifest) -> Result<Card> {
         }
     }
     for name in manifest.files.keys().filter(|name| name.starts_with(MODEL_DIR) && **name != model) {
-        format1::check_file(path, name, &manifest.files)?;
+        check_file(path, name, &manifest.files)?;
     }
     // The network is the one large file: reading its card checks it, against a card that was checked above.
     let card = Card::load_with_model(&path.join(MODEL_DIR))?;
@@ -661,6 +616,18 @@ fn read_model(path: &Path, manifest: &Manifest) -> Result<Card> {
         )));
     }
     Ok(card)
+}
+
+/// Checks the file `name` against its fingerprint.
+fn check_file(folder: &Path, name: &str, files: &BTreeMap<String, String>) -> Result<()> {
+    let damaged = |reason: String| Error::Gallery { path: folder.to_owned(), reason };
+    let expected =
+        files.get(name).ok_or_else(|| damaged(format!("its {MANIFEST} does not list '{name}'")))?;
+    let sha256 = fingerprint::of_file(&folder.join(name))?;
+    if sha256 == *expected {
+        return Ok(());
+    }
+    Err(damaged(format!("'{name}' is damaged or was changed: its sha256 is {sha256}, expected {expected}")))
 }
 
 fn model_fingerprint(path: &Path, card: &Card) -> Result<[u8; 32]> {

@@ -12,7 +12,7 @@ use sketchfind_core::{Error as CoreError, fingerprint};
 
 use crate::embedder::{Batch, Done, Job};
 use crate::framing::View;
-use crate::{BrokenImage, Error, OnBroken, Photo, Result, Retriever, Snapshot};
+use crate::{BrokenImage, Cancel, Error, OnBroken, Photo, Progress, Result, Retriever, Snapshot};
 
 /// A photo that is to be in a gallery, and the file to read it from.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ impl Retriever {
     /// id is not embedded again. Every few hundred photos the gallery keeps what was done, and also when this ends with an
     /// error, so that the same call goes on where it was. `options` may be an [`OnBroken`] alone.
     ///
-    /// `progress` is told how many files are done so far; `cancelled` is asked between batches.
+    /// `progress` is told how many files are done so far; `cancel` is asked between batches.
     ///
     /// # Errors
     /// [`Error::RepeatedId`] before any file is opened; [`Error::OtherSource`] before anything is changed; [`Error::Core`] where a region is
@@ -110,8 +110,8 @@ impl Retriever {
         &self,
         files: &[PhotoFile],
         options: impl Into<IngestOptions>,
-        progress: &mut dyn FnMut(usize),
-        cancelled: &dyn Fn() -> bool,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
     ) -> Result<Ingested> {
         let IngestOptions { on_broken, on_other_source } = options.into();
         check_ids(files)?;
@@ -133,7 +133,7 @@ impl Retriever {
         };
         let mut todo: Vec<usize> = (0..files.len()).collect();
         while !todo.is_empty() {
-            if cancelled() {
+            if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let n_files = todo.len();
@@ -144,8 +144,12 @@ impl Retriever {
                 let mut planner = Planner::new(files, todo, snapshot, max_bytes, photo_frame);
                 embedder.stream(n_files, &mut |n| planner.next(n), &mut |done| {
                     intake.take(done)?;
-                    progress(intake.n_done);
-                    if intake.n_done < files.len() && cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+                    progress.tell(intake.n_done);
+                    if intake.n_done < files.len() && cancel.is_cancelled() {
+                        Err(Error::Cancelled)
+                    } else {
+                        Ok(())
+                    }
                 })
             });
             // What is done is kept, however it ended.

@@ -10,7 +10,7 @@
 //! ```
 //! use std::{collections::BTreeMap, path::Path};
 //! use sketchfind::{
-//!     DecodeLimits, Embedder, EmbedderOptions, Gallery, GalleryOptions, Image, OnBroken, Retriever,
+//!     Cancel, DecodeLimits, Embedder, EmbedderOptions, Gallery, GalleryOptions, Image, OnBroken, Progress, Retriever,
 //! };
 //!
 //! let model = Path::new("tests/fixtures/mean8"); // a tiny model: the mean of each colour channel
@@ -18,7 +18,7 @@
 //! let photos: Vec<_> = ["blue", "red"]
 //!     .map(|id| (id.to_owned(), Path::new("tests/fixtures/photos").join(format!("{id}.png"))))
 //!     .to_vec();
-//! let embedded = embedder.embed_files(&photos, OnBroken::Refuse, &mut |_| (), &|| false)?;
+//! let embedded = embedder.embed_files(&photos, OnBroken::Refuse, Progress::default(), Cancel::default())?;
 //!
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("gallery");
@@ -49,7 +49,6 @@ mod error;
 mod filter;
 mod framing;
 pub mod gallery;
-pub mod index;
 mod ingest;
 pub mod native;
 mod photo;
@@ -63,9 +62,6 @@ pub use error::{Error, Result};
 pub use filter::Filter;
 pub use framing::Framing;
 pub use gallery::{Access, Gallery, GalleryOptions, Match, Nothing, Snapshot};
-pub use index::{
-    Costs, ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, Matrix, Recall, recall_at_k,
-};
 pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 pub use retriever::{Retriever, RetrieverOptions};
@@ -76,3 +72,5 @@ pub use sketchfind_core::distance::Distance;
 pub use sketchfind_core::embeddings::Embeddings;
 pub use sketchfind_core::image::{DecodeLimits, Image};
 pub use sketchfind_core::ranking::{Hit, Ranking};
+pub use sketchfind_core::work::{Cancel, Progress};
+pub use sketchfind_index::{Costs, HnswParameters, IndexKind, IndexSpec, LARGEST_EXACT, Recall, choose};

@@ -11,11 +11,11 @@ use sketchfind_core::card::Card;
 use sketchfind_core::frame;
 use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
+use sketchfind_index::{ExactIndex, Index, Matrix};
 
 use crate::pool::Pool;
 use crate::{
-    Access, Costs, Embedder, EmbedderOptions, ExactIndex, Filter, Framing, Gallery, Index, Match, Matrix,
-    Photo, Result, Snapshot,
+    Access, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Photo, Result, Snapshot,
 };
 
 /// How a gallery is opened together with its model.
@@ -346,10 +346,9 @@ impl Retriever {
         let matrix = Matrix::new(width, values.collect())?;
         let n_numbers = matrix.values().len() as u64;
         let query = matrix.row(0).unwrap_or_default().to_vec();
-        // Random rows have no principal components, which `prepare` would look for.
-        matrix.codes(self.card().distance);
         let index = ExactIndex::new(matrix, self.card().distance);
-        let search_us = median_us(|| index.search(&query, 10).map(drop))?;
+        index.prepare();
+        let search_us = median_us(|| Ok(index.search(&query, 10).map(drop)?))?;
         let costs = Costs { embedding_us, exact_numbers_per_us: (n_numbers / search_us).max(1) };
         self.gallery.set_costs(costs)?;
         Ok(costs)

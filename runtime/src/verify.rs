@@ -7,7 +7,7 @@ use sketchfind_core::Error as CoreError;
 use sketchfind_core::card::{PROBE_EMBEDDINGS, PROBE_IMAGES};
 use sketchfind_core::embeddings::Embeddings;
 
-use crate::{Device, Embedder, EmbedderOptions, OnBroken, Result};
+use crate::{Cancel, Device, Embedder, EmbedderOptions, OnBroken, Progress, Result};
 
 /// The largest difference that passes for a graph in float32, as a share of the largest component: float32 holds 7
 /// digits, and networks of a hundred layers, summed in another order by another library, agree to 5. A graph of lower
@@ -74,7 +74,7 @@ pub fn verify(model_dir: impl AsRef<Path>, device: Device) -> Result<Verificatio
         return Err(CoreError::malformed(&folder, reason).into());
     }
     let files: Vec<_> = images.into_iter().map(|id| (id.clone(), folder.join(format!("{id}.png")))).collect();
-    let embedded = embedder.embed_files(&files, OnBroken::Refuse, &mut |_| (), &|| false)?;
+    let embedded = embedder.embed_files(&files, OnBroken::Refuse, Progress::default(), Cancel::default())?;
     // Both are sorted by the same ids, so that rows correspond.
     let largest_difference = embedded
         .embeddings

@@ -1,8 +1,10 @@
 //! Lists of files: order, broken files, cancelling.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sketchfind::{Embedded, Embedder, EmbedderOptions, Error, OnBroken};
+use sketchfind::{Cancel, Embedded, Embedder, EmbedderOptions, Error, OnBroken, Progress};
 use sketchfind_core::image::{DecodeLimits, Image};
 
 use crate::{assert_says, fixture};
@@ -17,7 +19,7 @@ fn embed(
     files: &[(String, PathBuf)],
     on_broken: OnBroken,
 ) -> Result<Embedded, Error> {
-    embedder.embed_files(files, on_broken, &mut |_| (), &|| false)
+    embedder.embed_files(files, on_broken, Progress::default(), Cancel::default())
 }
 
 /// `n` photos of one colour each, whose red is their number.
@@ -77,10 +79,16 @@ fn every_file_gets_its_own_embedding_on_any_number_of_threads() {
     files.reverse();
     let mut first: Option<Embedded> = None;
     for (n_threads, batch) in [(1, 7), (2, 7), (5, 7), (2, 1), (2, 64)] {
-        let mut done = Vec::new();
+        let done = Mutex::new(Vec::new());
         let embedded = embedder(n_threads, batch)
-            .embed_files(&files, OnBroken::Refuse, &mut |n| done.push(n), &|| false)
+            .embed_files(
+                &files,
+                OnBroken::Refuse,
+                Progress::new(&|n| done.lock().unwrap().push(n)),
+                Cancel::default(),
+            )
             .unwrap();
+        let done = done.into_inner().unwrap();
         assert_eq!(done.last(), Some(&50));
         assert!(done.is_sorted() && done.len() == 50_usize.div_ceil(batch));
         for (number, row) in embedded.embeddings.rows().enumerate() {
@@ -101,11 +109,16 @@ fn broken_files_are_skipped_and_reported_by_path() {
         files.insert(number * 3, (format!("broken-{number}"), path.clone()));
     }
     for (n_threads, batch) in [(1, 1), (2, 4), (4, 100)] {
-        let mut done = 0;
+        let done = AtomicUsize::new(0);
         let embedded = embedder(n_threads, batch)
-            .embed_files(&files, OnBroken::Skip, &mut |n| done = n, &|| false)
+            .embed_files(
+                &files,
+                OnBroken::Skip,
+                Progress::new(&|n| done.store(n, Ordering::Relaxed)),
+                Cancel::default(),
+            )
             .unwrap();
-        assert_eq!(done, files.len());
+        assert_eq!(done.into_inner(), files.len());
         assert_eq!(embedded.embeddings.len(), 20);
         assert_eq!(embedded.broken.len(), broken.len());
         for (number, (found, (path, words))) in embedded.broken.iter().zip(&broken).enumerate() {
@@ -167,14 +180,19 @@ fn ids_stand_once() {
 fn cancelling_stops_between_batches() {
     let folder = tempfile::tempdir().unwrap();
     let files = photos(folder.path(), 200);
-    let done = std::cell::Cell::new(0);
+    let done = AtomicUsize::new(0);
     let mut embedder = embedder(2, 10);
     let error = embedder
-        .embed_files(&files, OnBroken::Refuse, &mut |n| done.set(n), &|| done.get() >= 30)
+        .embed_files(
+            &files,
+            OnBroken::Refuse,
+            Progress::new(&|n| done.store(n, Ordering::Relaxed)),
+            Cancel::new(&|| done.load(Ordering::Relaxed) >= 30),
+        )
         .map(|_| ())
         .unwrap_err();
     assert!(matches!(error, Error::Cancelled));
-    assert_eq!(done.get(), 30);
+    assert_eq!(done.load(Ordering::Relaxed), 30);
     // The embedder is as good as new.
     assert_eq!(embed(&mut embedder, &files, OnBroken::Refuse).unwrap().embeddings.len(), 200);
 }

@@ -1,11 +1,12 @@
 //! Files into a gallery: what is in already, what is there twice, what is broken, and what is left after an interruption.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sketchfind::{
-    EmbedderOptions, Error, Gallery, GalleryOptions, IngestOptions, Ingested, OnBroken, OnOtherSource, Photo,
-    PhotoFile, Retriever, RetrieverOptions,
+    Cancel, EmbedderOptions, Error, Gallery, GalleryOptions, IngestOptions, Ingested, OnBroken,
+    OnOtherSource, Photo, PhotoFile, Progress, Retriever, RetrieverOptions,
 };
 use sketchfind_core::image::Image;
 
@@ -40,7 +41,7 @@ fn numbered(folder: &Path, n: usize) -> Vec<PhotoFile> {
 }
 
 fn ingest(retriever: &Retriever, files: &[PhotoFile], on_broken: OnBroken) -> Result<Ingested, Error> {
-    retriever.ingest(files, on_broken, &mut |_| (), &|| false)
+    retriever.ingest(files, on_broken, Progress::default(), Cancel::default())
 }
 
 /// The red and green of each photo, by what the model gives.
@@ -59,16 +60,31 @@ fn every_file_is_in_under_its_own_embedding_on_any_number_of_threads() {
     for (n_threads, batch) in [(1, 8), (2, 7), (5, 1), (12, 3), (3, 100)] {
         let gallery = tempfile::tempdir().unwrap();
         let retriever = open(&gallery.path().join("gallery"), n_threads, batch);
-        let (mut told, n) = (Vec::new(), files.len());
-        let done = retriever.ingest(&files, OnBroken::Refuse, &mut |n| told.push(n), &|| false).unwrap();
+        let (told, n) = (Mutex::new(Vec::new()), files.len());
+        let done = retriever
+            .ingest(
+                &files,
+                OnBroken::Refuse,
+                Progress::new(&|n| told.lock().unwrap().push(n)),
+                Cancel::default(),
+            )
+            .unwrap();
         assert_eq!(done, Ingested { n_added: n, ..Ingested::default() });
         assert_eq!(colours(&retriever), expected);
-        assert!(told.is_sorted() && told.last() == Some(&n));
+        let first = std::mem::take(&mut *told.lock().unwrap());
+        assert!(first.is_sorted() && first.last() == Some(&n));
         // Once more: nothing to do, and progress all the same.
-        told.clear();
-        let done = retriever.ingest(&files, OnBroken::Refuse, &mut |n| told.push(n), &|| false).unwrap();
+        let done = retriever
+            .ingest(
+                &files,
+                OnBroken::Refuse,
+                Progress::new(&|n| told.lock().unwrap().push(n)),
+                Cancel::default(),
+            )
+            .unwrap();
         assert_eq!(done, Ingested { n_unchanged: n, ..Ingested::default() });
-        assert!(told.len() > 1 && told.last() == Some(&n));
+        let again = told.into_inner().unwrap();
+        assert!(again.len() > 1 && again.last() == Some(&n));
     }
 }
 
@@ -153,7 +169,7 @@ fn two_sources_do_not_collide_in_silence() {
     assert_says(&error, &["'drawn'", "from elsewhere"]);
     // Who means it says so.
     let options = IngestOptions { on_broken: OnBroken::Refuse, on_other_source: OnOtherSource::Replace };
-    let done = retriever.ingest(&more, options, &mut |_| (), &|| false).unwrap();
+    let done = retriever.ingest(&more, options, Progress::default(), Cancel::default()).unwrap();
     assert_eq!((done.n_added, done.n_replaced, done.n_unchanged), (1, 1, 1));
     assert_eq!(colours(&retriever).last(), Some(&("same".into(), 5, 5)));
 }
@@ -191,12 +207,17 @@ fn what_was_done_before_an_interruption_is_kept() {
     let path = gallery.path().join("gallery");
     let files = numbered(folder.path(), 100);
     let retriever = open(&path, 2, 4);
-    let n_told = Cell::new(0);
+    let n_told = AtomicUsize::new(0);
     let error = retriever
-        .ingest(&files, OnBroken::Refuse, &mut |n| n_told.set(n), &|| n_told.get() >= 20)
+        .ingest(
+            &files,
+            OnBroken::Refuse,
+            Progress::new(&|n| n_told.store(n, Ordering::Relaxed)),
+            Cancel::new(&|| n_told.load(Ordering::Relaxed) >= 20),
+        )
         .unwrap_err();
     assert!(matches!(error, Error::Cancelled));
-    assert_eq!((n_told.get(), retriever.len()), (20, 20));
+    assert_eq!((n_told.into_inner(), retriever.len()), (20, 20));
     drop(retriever);
     let retriever = open(&path, 2, 4);
     let done = ingest(&retriever, &files, OnBroken::Refuse).unwrap();
@@ -214,12 +235,12 @@ fn what_somebody_removes_meanwhile_is_embedded_again_where_it_is_needed() {
         .ingest(
             &files,
             OnBroken::Refuse,
-            &mut |n| {
+            Progress::new(&|n| {
                 if n == 299 {
                     assert_eq!(retriever.remove(&["0000"]).unwrap(), 1);
                 }
-            },
-            &|| false,
+            }),
+            Cancel::default(),
         )
         .unwrap();
     assert_eq!((done.n_added, done.n_known), (301, 0));
@@ -246,6 +267,7 @@ fn files_that_are_too_long_or_too_large_are_broken_ones() {
     let done = ingest(&retriever, &[small, large], OnBroken::Skip).unwrap();
     assert_eq!((done.n_added, done.broken.len()), (1, 1));
     assert_says(&done.broken[0].reason, &["large", "3 x 2", "limit of 5 pixels"]);
-    let error = retriever.ingest(&[long], OnBroken::Refuse, &mut |_| (), &|| false).unwrap_err();
+    let error =
+        retriever.ingest(&[long], OnBroken::Refuse, Progress::default(), Cancel::default()).unwrap_err();
     assert_says(error, &["long", "bytes", "5 pixels"]);
 }

@@ -11,7 +11,6 @@ mod example;
 mod gallery;
 mod gallery_damage;
 mod graph_cache;
-mod index;
 mod ingest;
 mod native;
 mod retriever;

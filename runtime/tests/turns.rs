@@ -108,14 +108,15 @@ fn the_lock_is_held_for_a_change_only() {
 }
 
 #[test]
-fn a_format_of_old_is_brought_up_by_the_first_turn() {
+fn an_earlier_format_is_brought_up_by_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
-    copy_folder(&fixture("gallery-v1"), &path);
+    copy_folder(&fixture("gallery-v2"), &path);
     let turns = by_turns(&path);
     let (n, reader) = (turns.len(), Gallery::open(&path).unwrap());
-    assert_eq!(turns.manifest().format, 1);
+    assert_eq!(turns.manifest().format, 2);
     turns.add(vec![Photo::new("new")], embedding(0)).unwrap();
+    turns.checkpoint().unwrap();
     assert_eq!((turns.manifest().format, turns.len()), (4, n + 1));
     assert!(reader.refresh().unwrap());
     assert_eq!((reader.manifest().format, reader.len()), (4, n + 1));

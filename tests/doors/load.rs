@@ -15,6 +15,7 @@ use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::Preprocess;
 use sketchfind_core::random::Stream;
+use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_models::network::{Head, Network};
 use sketchfind_models::weights::Weights;
 use sketchfind_tests::http::{Connection, Server};
@@ -40,8 +41,10 @@ fn ten_thousand(folder: &Path) -> Option<PathBuf> {
     let photos: Vec<(String, PathBuf)> =
         data.photos_in(Split::Test).take(100).map(|photo| (photo.id.clone(), photo.path.clone())).collect();
     let mut embedder = Embedder::open(&model, EmbedderOptions::cpu()).unwrap();
-    let embedded =
-        embedder.embed_files(&photos, OnBroken::Refuse, &mut |_| (), &|| false).unwrap().embeddings;
+    let embedded = embedder
+        .embed_files(&photos, OnBroken::Refuse, Progress::default(), Cancel::default())
+        .unwrap()
+        .embeddings;
     let (mut ids, mut values, mut sources) = (Vec::new(), Vec::new(), BTreeMap::new());
     for number in 0..N_PHOTOS {
         let row = number % photos.len();

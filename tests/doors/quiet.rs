@@ -66,7 +66,7 @@ fn the_command_line_leaves_what_was_asked_for_and_talks_to_nobody() {
 fn the_examples_leave_nothing_and_talk_to_nobody() {
     let witness = Witness::new();
     let mut query = example("query");
-    query.arg(fixtures().join("gallery-v1")).arg(fixtures().join("photos/red.png"));
+    query.arg(fixtures().join("gallery-v4")).arg(fixtures().join("photos/red.png"));
     assert!(quietly(&witness, &query, None).starts_with("1\t0.000000\tred"));
     quietly(&witness, example("precision").arg(fixtures().join("pixels8")), None);
 }
@@ -152,7 +152,7 @@ fn a_c_program_leaves_what_was_asked_for_and_talks_to_nobody() {
     let late = || {
         let mut command = Command::new(&compiled);
         as_a_person_has_it(&mut command).env("ORT_DYLIB_PATH", onnx_runtime);
-        command.arg(&library).arg(fixtures().join("gallery-v1"));
+        command.arg(&library).arg(fixtures().join("gallery-v4"));
         command
     };
     fail(

@@ -8,7 +8,7 @@ use sketchfind_core::embeddings::Embeddings;
 use super::Embedder;
 use super::stream::{Batch, Done, Job};
 use crate::framing::View;
-use crate::{Error, Result};
+use crate::{Cancel, Error, Progress, Result};
 
 /// What to do with a file of a list that is no image, is damaged, empty or cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Embedder {
     /// a session of the model for each thread, eight at most.
     ///
     /// `progress` is told, after each batch, how many files are done so far, broken ones included.
-    /// `cancelled` is asked before each batch.
+    /// `cancel` is asked before each batch.
     ///
     /// # Errors
     /// [`Error::RepeatedId`] before any file is opened; [`Error::BrokenImage`] for the first broken file of
@@ -55,11 +55,11 @@ impl Embedder {
         &mut self,
         files: &[(String, PathBuf)],
         on_broken: OnBroken,
-        progress: &mut dyn FnMut(usize),
-        cancelled: &dyn Fn() -> bool,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
     ) -> Result<Embedded> {
         check_ids(files)?;
-        if cancelled() {
+        if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         let mut ids = Vec::with_capacity(files.len());
@@ -86,8 +86,8 @@ impl Embedder {
                 }
             }
             values.extend_from_slice(&done.values);
-            progress(n_done);
-            if n_done < files.len() && cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+            progress.tell(n_done);
+            if n_done < files.len() && cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
         })?;
         Ok(Embedded { embeddings: Embeddings::new(ids, self.card.embedding_width, values)?, broken })
     }

@@ -4,7 +4,7 @@
 //! to build it.
 //!
 //! ```text
-//! 0       "SKFNDGRF", version u32, 1 where rows are seen finely and 0 where coarsely u32,
+//! 0       "SKFNDGRF", version u32, 1 where it was built of rows in float32 and 0 where in 8 bits u32,
 //!         key: SHA-256 of what the graph is made from
 //! then    lists: length u64, numbers; layers' starts u64 and neighbours u32, points' starts u64 and rows u32,
 //!         lost points u32, rows apart u32
@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 
 use sketchfind_core::distance::Distance;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
+use sketchfind_index::{BuiltGraph, Graph, Layer, RowFormat};
 
 use super::codec::{Reader, Result as CodecResult};
 use super::segment::Segment;
-use crate::index::{Graph, Layer, Shape, Sight};
 use crate::{HnswParameters, Result};
 
 /// The folder of these files in a gallery's folder.
@@ -49,7 +49,7 @@ pub(super) fn load(
     segment: &Segment,
     distance: Distance,
     parameters: HnswParameters,
-) -> Option<Shape> {
+) -> Option<BuiltGraph> {
     let (number, matrix_sha256) = segment.file()?;
     let bytes = std::fs::read(path_of(gallery, number)).ok()?;
     decode(&bytes, &key(matrix_sha256, distance, parameters), segment.len()).ok()
@@ -64,21 +64,21 @@ pub(super) fn save(
     segment: &Segment,
     distance: Distance,
     parameters: HnswParameters,
-    shape: &Shape,
+    built: &BuiltGraph,
 ) -> Result<()> {
     let Some((number, matrix_sha256)) = segment.file() else {
         return Ok(());
     };
     let path = path_of(gallery, number);
-    let bytes = encode(shape, &key(matrix_sha256, distance, parameters));
+    let bytes = encode(built, &key(matrix_sha256, distance, parameters));
     atomic::write_file(&path, |out| Ok(out.write_all(&bytes).map_err(CoreError::io("write", &path))?))
 }
 
-fn encode(shape: &Shape, key: &str) -> Vec<u8> {
+fn encode(built: &BuiltGraph, key: &str) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&u32::from(shape.sight == Sight::Fine).to_le_bytes());
+    out.extend_from_slice(&u32::from(built.row_format == RowFormat::Float32).to_le_bytes());
     out.extend_from_slice(key.as_bytes());
     let put_count = |out: &mut Vec<u8>, n: usize| out.extend_from_slice(&(n as u64).to_le_bytes());
     let put_long = |out: &mut Vec<u8>, numbers: &[u64]| {
@@ -89,21 +89,21 @@ fn encode(shape: &Shape, key: &str) -> Vec<u8> {
         put_count(out, numbers.len());
         numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
     };
-    put_count(&mut out, shape.graph.layers.len());
-    for layer in &shape.graph.layers {
+    put_count(&mut out, built.graph.layers.len());
+    for layer in &built.graph.layers {
         put_long(&mut out, &layer.starts);
         put(&mut out, &layer.neighbours);
     }
-    put_long(&mut out, &shape.starts);
-    put(&mut out, &shape.rows);
-    put(&mut out, &shape.lost);
-    put(&mut out, &shape.apart);
+    put_long(&mut out, &built.starts);
+    put(&mut out, &built.rows);
+    put(&mut out, &built.lost);
+    put(&mut out, &built.apart);
     let checksum = fingerprint::of_bytes(&out);
     out.extend_from_slice(checksum.as_bytes());
     out
 }
 
-fn decode(bytes: &[u8], key: &str, n_rows: usize) -> CodecResult<Shape> {
+fn decode(bytes: &[u8], key: &str, n_rows: usize) -> CodecResult<BuiltGraph> {
     if bytes.len() < HEADER + CHECKSUM {
         return Err("it is too short".into());
     }
@@ -112,9 +112,9 @@ fn decode(bytes: &[u8], key: &str, n_rows: usize) -> CodecResult<Shape> {
     if reader.bytes(8)? != MAGIC || reader.u32()? != VERSION {
         return Err("it is no graph of this version".into());
     }
-    let sight = match reader.u32()? {
-        0 => Sight::Coarse,
-        1 => Sight::Fine,
+    let row_format = match reader.u32()? {
+        0 => RowFormat::Int8,
+        1 => RowFormat::Float32,
         _ => return Err("it is no graph of this version".into()),
     };
     if reader.bytes(64)? != key.as_bytes() {
@@ -128,8 +128,8 @@ fn decode(bytes: &[u8], key: &str, n_rows: usize) -> CodecResult<Shape> {
     for _ in 0..n_layers {
         layers.push(Layer { starts: long_numbers(&mut reader)?, neighbours: numbers(&mut reader)? });
     }
-    let shape = Shape {
-        sight,
+    let built = BuiltGraph {
+        row_format,
         graph: Graph { layers },
         starts: long_numbers(&mut reader)?,
         rows: numbers(&mut reader)?,
@@ -137,7 +137,7 @@ fn decode(bytes: &[u8], key: &str, n_rows: usize) -> CodecResult<Shape> {
         apart: numbers(&mut reader)?,
     };
     reader.end()?;
-    if shape.fits(n_rows) { Ok(shape) } else { Err("its numbers do not fit each other".into()) }
+    if built.fits(n_rows) { Ok(built) } else { Err("its numbers do not fit each other".into()) }
 }
 
 fn count(reader: &mut Reader<'_>, size: usize) -> CodecResult<usize> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sketchfind_core::Error as CoreError;
 
-use super::seen::Identity;
+use super::identity::Identity;
 use crate::{Error, Result};
 
 /// The name of the locked file in a gallery's folder.
@@ -80,7 +80,7 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(CoreError::io("lock", &path)(error).into()),
         }
-        // For people who look: what counts is the lock.
+        // For people who held: what counts is the lock.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "process {}", std::process::id()));
         Ok(Lock(file))
     }

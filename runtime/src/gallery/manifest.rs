@@ -9,7 +9,6 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::frame::PhotoFrame;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
-use super::format1;
 use crate::{Costs, Error, IndexSpec, Recall, Result};
 
 /// The name of this file in a gallery's folder.
@@ -18,6 +17,9 @@ pub const MANIFEST: &str = "gallery.json";
 pub const MAGIC: &str = "sketchfind-gallery";
 /// The version of the format that this code writes, and the newest that it reads.
 pub const FORMAT: u32 = 4;
+/// The oldest that it reads. The third differs from the second in what it may say of the index, the fourth in what it may
+/// say of photos.
+const OLDEST: u32 = 2;
 
 /// What a gallery is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,13 +68,6 @@ struct Document {
     gallery: Manifest,
 }
 
-/// A manifest of any format that is read. The third differs from the second in what it may say of the
-/// index, the fourth in what it may say of photos.
-pub(super) enum AnyManifest {
-    First(format1::Manifest),
-    Second(Manifest),
-}
-
 impl Manifest {
     pub(super) fn save(&self, folder: &Path) -> Result<()> {
         let path = folder.join(MANIFEST);
@@ -90,7 +85,7 @@ impl Manifest {
 }
 
 /// Reads the manifest of the gallery in `folder`.
-pub(super) fn load(folder: &Path) -> Result<AnyManifest> {
+pub(super) fn load(folder: &Path) -> Result<Manifest> {
     let path = folder.join(MANIFEST);
     let refused = |reason: String| Error::Gallery { path: folder.to_owned(), reason };
     if folder.is_dir() && !path.exists() {
@@ -102,48 +97,33 @@ pub(super) fn load(folder: &Path) -> Result<AnyManifest> {
     if header.magic != MAGIC {
         return Err(refused(format!("its '{MANIFEST}' says '{}', expected '{MAGIC}'", header.magic)));
     }
-    if header.format == 0 || header.format > FORMAT {
+    if !(OLDEST..=FORMAT).contains(&header.format) {
         return Err(refused(format!(
-            "its '{MANIFEST}' is of format {}; this version of sketchfind reads 1 to {FORMAT}. Update \
-             sketchfind, or make the gallery again with this version",
+            "its '{MANIFEST}' is of format {}; this version of sketchfind reads {OLDEST} to {FORMAT}. \
+             Update sketchfind, or make the gallery again with this version",
             header.format
         )));
-    }
-    if header.format == 1 {
-        return format1::parse(folder, &bytes).map(AnyManifest::First);
     }
     let document: Document = serde_json::from_slice(&bytes)
         .map_err(|e| refused(format!("its '{MANIFEST}' of format {} cannot be read: {e}", header.format)))?;
     let manifest = document.gallery;
-    check(folder, &manifest, manifest.format == document.format, &document.sha256, &manifest.files)?;
-    manifest.index.check()?;
-    Ok(AnyManifest::Second(manifest))
-}
-
-/// Checks a manifest of any format against the checksum beside it, and that its files are inside the gallery.
-pub(super) fn check<M: Serialize>(
-    folder: &Path,
-    manifest: &M,
-    same_format: bool,
-    expected: &str,
-    files: &BTreeMap<String, String>,
-) -> Result<()> {
-    let refused = |reason: String| Error::Gallery { path: folder.to_owned(), reason };
-    let sha256 = checksum(manifest, &folder.join(MANIFEST))?;
-    if sha256 != expected || !same_format {
+    let sha256 = checksum(&manifest, &path)?;
+    if sha256 != document.sha256 || manifest.format != document.format {
         return Err(refused(format!(
-            "its '{MANIFEST}' is damaged or was changed: its sha256 is {sha256}, expected {expected}"
+            "its '{MANIFEST}' is damaged or was changed: its sha256 is {sha256}, expected {}",
+            document.sha256
         )));
     }
     // The names come from a file, and must not lead out of the gallery.
-    let leads_out = |name: &String| !Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
-    match files.keys().find(|name| leads_out(name)) {
-        Some(name) => Err(refused(format!("its '{MANIFEST}' lists '{name}', which is not a file inside it"))),
-        None => Ok(()),
+    let leads_out = |name: &&String| !Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
+    if let Some(name) = manifest.files.keys().find(leads_out) {
+        return Err(refused(format!("its '{MANIFEST}' lists '{name}', which is not a file inside it")));
     }
+    manifest.index.check()?;
+    Ok(manifest)
 }
 
-fn checksum<M: Serialize>(manifest: &M, path: &Path) -> Result<String> {
+fn checksum(manifest: &Manifest, path: &Path) -> Result<String> {
     let text = serde_json::to_string(manifest).map_err(|e| CoreError::malformed(path, e.to_string()))?;
     Ok(fingerprint::of_bytes(text.as_bytes()))
 }

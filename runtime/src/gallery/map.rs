@@ -5,7 +5,9 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use super::seen::Identity;
+use sketchfind_index::Rows;
+
+use super::identity::Identity;
 
 // The rows lie in the file as little-endian numbers and are read where they lie.
 #[cfg(target_endian = "big")]
@@ -66,14 +68,14 @@ impl MappedRows {
         bytemuck::try_cast_slice::<u8, f32>(bytes).ok()?;
         (width > 0).then_some(MappedRows { map, start, n_bytes, width })
     }
+}
 
-    /// The width of a row.
-    pub(crate) fn width(&self) -> usize {
+impl Rows for MappedRows {
+    fn width(&self) -> usize {
         self.width
     }
 
-    /// All numbers, row-major.
-    pub(crate) fn values(&self) -> &[f32] {
+    fn values(&self) -> &[f32] {
         // Both were checked when this was made, and neither changes.
         let bytes = self.map.bytes().get(self.start..self.start + self.n_bytes).unwrap_or_default();
         bytemuck::try_cast_slice(bytes).unwrap_or_default()

@@ -8,9 +8,9 @@ use std::sync::{Arc, OnceLock};
 use sketchfind_core::distance::Distance;
 use sketchfind_core::ranking::Ranking;
 use sketchfind_core::unicode::nfc;
+use sketchfind_index::{Among, ExactIndex, HnswIndex, Index, Matrix, Query};
 
-use super::seen::Identity;
-use crate::index::{HnswIndex, Matrix, Rows, exact};
+use super::identity::Identity;
 use crate::{Filter, Photo, Result};
 
 /// Photos with their embeddings, sorted by id, each id once.
@@ -146,7 +146,7 @@ impl Segment {
 
 /// A segment and the rows of it that were removed.
 #[derive(Clone)]
-pub(crate) struct Part {
+pub(crate) struct LiveSegment {
     pub(super) segment: Arc<Segment>,
     dead: Option<Arc<Dead>>,
 }
@@ -158,9 +158,9 @@ struct Dead {
     n: usize,
 }
 
-impl Part {
-    pub(super) fn new(segment: impl Into<Arc<Segment>>) -> Part {
-        Part { segment: segment.into(), dead: None }
+impl LiveSegment {
+    pub(super) fn new(segment: impl Into<Arc<Segment>>) -> LiveSegment {
+        LiveSegment { segment: segment.into(), dead: None }
     }
 
     /// The number of photos that are not removed.
@@ -220,26 +220,26 @@ impl Part {
         rows.is_some_and(|rows| rows.iter().any(|&row| self.is_live(row as usize)))
     }
 
-    /// For each of `queries`, `[Q, D]`, the `k` nearest live rows that pass `filter`: exact where there is a filter or no
-    /// graph, or `exactly`.
+    /// For each of `queries` the `k` nearest live rows that pass `filter`: exact where there is a filter or no graph, or
+    /// `exactly`.
     pub(super) fn search(
         &self,
-        queries: &[f32],
+        queries: &[Query<'_>],
         distance: Distance,
         k: usize,
         filter: Option<&Filter>,
         exactly: bool,
     ) -> Result<Vec<Ranking>> {
-        let matrix = &self.segment.matrix;
-        let is_live = |row: usize| self.is_live(row);
-        if let Some(filter) = filter {
-            let rows = self.rows_that_pass(filter);
-            return exact::search_batch(matrix, distance, queries, k, Rows::These(&rows));
-        }
-        match self.segment.graph.get().filter(|_| !exactly) {
-            Some(graph) => graph.search_batch_among(queries, k, self.n_dead(), &is_live),
-            None if self.n_dead() == 0 => exact::search_batch(matrix, distance, queries, k, Rows::All),
-            None => exact::search_batch(matrix, distance, queries, k, Rows::Where(&is_live)),
-        }
+        let rows = filter.map(|filter| self.rows_that_pass(filter));
+        let is_wanted = |row: usize| self.is_live(row);
+        let among = match &rows {
+            Some(rows) => Among::These(rows),
+            None if self.n_dead() == 0 => Among::All,
+            None => Among::Where { n_unwanted: self.n_dead(), is_wanted: &is_wanted },
+        };
+        Ok(match self.segment.graph().filter(|_| !exactly) {
+            Some(graph) => graph.nearest_each(queries, k, among)?,
+            None => ExactIndex::new(self.segment.matrix.clone(), distance).nearest_each(queries, k, among)?,
+        })
     }
 }

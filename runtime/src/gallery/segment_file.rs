@@ -16,11 +16,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
+use sketchfind_index::{Matrix, Rows};
 
 use super::codec::{self, Reader};
 use super::map::{Map, MappedRows};
 use super::segment::Segment;
-use crate::index::Matrix;
+
 use crate::{Error, Photo, Result};
 
 /// The folder of these files in a gallery's folder.
@@ -220,6 +221,6 @@ fn read(map: Map, number: u64, expected: Expected<'_>) -> codec::Result<Segment>
     if rows.values().par_chunks(BLOCK / 4).any(|block| block.iter().any(|value| !value.is_finite())) {
         return Err("its matrix holds a number that is not finite".into());
     }
-    let segment = Segment::sorted(photos, Matrix::mapped(Arc::new(rows)), Some((number, sha256)));
+    let segment = Segment::sorted(photos, Matrix::of(Arc::new(rows)), Some((number, sha256)));
     Ok(segment.of_file(identity))
 }

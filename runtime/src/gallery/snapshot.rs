@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
+use sketchfind_index::Query;
 
-use super::segment::{Part, Segment};
+use super::segment::{LiveSegment, Segment};
 use crate::{Error, Filter, Photo, Result};
 
 /// A photo that matches a query.
@@ -25,7 +26,7 @@ pub struct Match {
 pub struct Snapshot {
     distance: Distance,
     width: usize,
-    parts: Vec<Part>,
+    parts: Vec<LiveSegment>,
     n_live: usize,
 }
 
@@ -54,8 +55,8 @@ pub(super) struct Batch {
 }
 
 impl Snapshot {
-    pub(super) fn new(distance: Distance, width: usize, parts: Vec<Part>) -> Snapshot {
-        let n_live = parts.iter().map(Part::n_live).sum();
+    pub(super) fn new(distance: Distance, width: usize, parts: Vec<LiveSegment>) -> Snapshot {
+        let n_live = parts.iter().map(LiveSegment::n_live).sum();
         Snapshot { distance, width, parts, n_live }
     }
 
@@ -112,12 +113,12 @@ impl Snapshot {
 
     /// The number of photos that searches look at one by one because no graph holds them.
     pub fn n_without_graph(&self) -> usize {
-        self.parts.iter().filter(|part| part.segment.graph().is_none()).map(Part::n_live).sum()
+        self.parts.iter().filter(|part| part.segment.graph().is_none()).map(LiveSegment::n_live).sum()
     }
 
     /// The number of rows that were removed and still take space until the gallery is compacted.
     pub fn n_removed(&self) -> usize {
-        self.parts.iter().map(Part::n_dead).sum()
+        self.parts.iter().map(LiveSegment::n_dead).sum()
     }
 
     /// The `k` photos nearest to `query` among those that pass `filter`, or all where there are fewer; best first,
@@ -129,8 +130,8 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Core`] where the query has another width or is not finite.
     pub fn search(&self, query: &[f32], k: usize, filter: &Filter) -> Result<Vec<Match>> {
-        crate::index::check_query(query, self.width)?;
-        Ok(self.search_batch(query, k, filter)?.pop().unwrap_or_default())
+        let query = Query::new(query, self.width)?;
+        Ok(self.search_each(&[query], k, filter, false)?.pop().unwrap_or_default())
     }
 
     /// For each of `queries` what [`Snapshot::search`] gives, on all cores; faster than one after another.
@@ -141,20 +142,19 @@ impl Snapshot {
     /// # Errors
     /// Those of [`Snapshot::search`]; [`Error::Core`] where the values are not whole queries.
     pub fn search_batch(&self, queries: &[f32], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
-        self.search_each(queries, k, filter, false)
+        self.search_each(&Query::each(queries, self.width)?, k, filter, false)
     }
 
-    /// [`Snapshot::search_batch`], exact where there is a graph too if that is wanted.
+    /// [`Snapshot::search_batch`] for queries that were checked, exact where there is a graph too if that is wanted.
     pub(super) fn search_each(
         &self,
-        queries: &[f32],
+        queries: &[Query<'_>],
         k: usize,
         filter: &Filter,
         exactly: bool,
     ) -> Result<Vec<Vec<Match>>> {
-        let n_queries = crate::index::check_queries(queries, self.width)?.len();
         let filter = (!filter.is_everything()).then_some(filter);
-        let mut found: Vec<Vec<(f64, &Photo)>> = vec![Vec::new(); n_queries];
+        let mut found: Vec<Vec<(f64, &Photo)>> = vec![Vec::new(); queries.len()];
         for part in &self.parts {
             let photos = part.segment.photos();
             let rankings = part.search(queries, self.distance, k, filter, exactly)?;
@@ -177,7 +177,7 @@ impl Snapshot {
         Ok(matches.collect())
     }
 
-    pub(super) fn parts(&self) -> &[Part] {
+    pub(super) fn parts(&self) -> &[LiveSegment] {
         &self.parts
     }
 
@@ -241,7 +241,7 @@ impl Snapshot {
         parts.retain(|part| part.segment.number().is_some() || part.n_live() > 0);
         if !batch.photos.is_empty() {
             let segment = Segment::new(batch.photos, self.width, batch.values).map_err(|e| e.to_string())?;
-            parts.push(Part::new(segment));
+            parts.push(LiveSegment::new(segment));
             merge_small(&mut parts, self.width).map_err(|e| e.to_string())?;
         }
         Ok(Snapshot::new(self.distance, self.width, parts))
@@ -250,20 +250,20 @@ impl Snapshot {
 
 /// Joins the newest segments in memory until each is more than twice as long as the next, so that their number grows as
 /// the logarithm of the photos and each photo is copied as often.
-fn merge_small(parts: &mut Vec<Part>, width: usize) -> Result<()> {
+fn merge_small(parts: &mut Vec<LiveSegment>, width: usize) -> Result<()> {
     while let [.., a, b] = parts.as_slice() {
         if a.segment.number().is_some() || a.n_live() > 2 * b.n_live() {
             break;
         }
         let merged = merged(&[a.clone(), b.clone()], width)?;
         parts.truncate(parts.len() - 2);
-        parts.push(Part::new(merged));
+        parts.push(LiveSegment::new(merged));
     }
     Ok(())
 }
 
 /// One segment of the live rows of several.
-fn merged(parts: &[Part], width: usize) -> Result<Segment> {
+fn merged(parts: &[LiveSegment], width: usize) -> Result<Segment> {
     let rows = sorted_rows(parts);
     let mut photos = Vec::with_capacity(rows.len());
     let mut values = Vec::with_capacity(rows.len() * width);
@@ -276,7 +276,7 @@ fn merged(parts: &[Part], width: usize) -> Result<Segment> {
 }
 
 /// The live rows of all parts as part and row, sorted by id.
-pub(super) fn sorted_rows(parts: &[Part]) -> Vec<(usize, usize)> {
+pub(super) fn sorted_rows(parts: &[LiveSegment]) -> Vec<(usize, usize)> {
     let mut rows: Vec<(usize, usize)> = parts
         .iter()
         .enumerate()
@@ -291,7 +291,7 @@ pub(super) fn sorted_rows(parts: &[Part]) -> Vec<(usize, usize)> {
 }
 
 /// A photo and its embedding.
-pub(super) fn photo_and_row(parts: &[Part], part: usize, row: usize) -> (&Photo, &[f32]) {
+pub(super) fn photo_and_row(parts: &[LiveSegment], part: usize, row: usize) -> (&Photo, &[f32]) {
     let segment = &parts[part].segment;
     (&segment.photos()[row], segment.matrix().row(row).unwrap_or_default())
 }

@@ -4,14 +4,14 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::known::{HeldFiles, Known};
 use super::lock::Lock;
 use super::log::{self, Log};
-use super::manifest::{self, AnyManifest, FORMAT, MANIFEST, Manifest};
-use super::seen::{Look, Seen};
-use super::segment::Part;
+use super::manifest::{self, FORMAT, MANIFEST, Manifest};
+use super::segment::LiveSegment;
 use super::segment_file::{self, Expected};
 use super::snapshot::{Batch, Snapshot, photo_and_row, sorted_rows};
-use super::{Access, Gallery, fingerprint_bytes, format1, graph_file};
+use super::{Access, Gallery, fingerprint_bytes, graph_file};
 use crate::{Costs, Error, IndexSpec, Photo, Recall, Result};
 
 /// Bytes of records after which the log is written as a segment: enough that this is rare, few enough that opening a
@@ -40,7 +40,7 @@ pub(super) enum Turn<'g> {
     Own {
         gallery: &'g Gallery,
         /// Held, so that nobody looks for what is new while this is made.
-        seen: MutexGuard<'g, Option<Seen>>,
+        known: MutexGuard<'g, Option<Known>>,
         writer: Box<Writer>,
     },
 }
@@ -66,48 +66,13 @@ impl DerefMut for Turn<'_> {
 }
 
 impl Drop for Turn<'_> {
-    /// What was written is what is seen. The lock goes after this, with the writer.
+    /// What was written is what is known. The lock goes after this, with the writer.
     fn drop(&mut self) {
-        if let Turn::Own { gallery, seen, writer } = self {
-            **seen = writer.seen();
+        if let Turn::Own { gallery, known, writer } = self {
+            **known = writer.known();
             gallery.set_manifest(writer.manifest.clone());
         }
     }
-}
-
-/// A writer, and the photos where they moved to other files.
-pub(super) struct Opened {
-    pub(super) writer: Writer,
-    pub(super) snapshot: Option<Snapshot>,
-}
-
-/// Opens a gallery that was read for writing. One of the first format is turned into one of the present format.
-pub(super) fn open(
-    path: &Path,
-    manifest: &Manifest,
-    model: &[u8; 32],
-    snapshot: &Snapshot,
-    log_end: Option<(u64, u64)>,
-    lock: Lock,
-) -> Result<Opened> {
-    let log = match log_end {
-        Some((n_good, next)) => Log::open(path, manifest.log, n_good, next)?,
-        // Not written to: what is read goes into a segment at once.
-        None => Log::create(path, 0, 1, Expected { model, width: manifest.width }, &[])?,
-    };
-    let mut writer = Writer {
-        path: path.to_owned(),
-        manifest: manifest.clone(),
-        model: *model,
-        log,
-        next_segment: manifest.segments.iter().max().map_or(1, |last| last + 1),
-        checkpoint_at: LONGEST_LOG,
-        broken: None,
-        lock,
-    };
-    let snapshot = if log_end.is_none() { Some(writer.checkpoint(snapshot, true)?) } else { None };
-    writer.sweep();
-    Ok(Opened { writer, snapshot })
 }
 
 impl Gallery {
@@ -241,21 +206,18 @@ impl Gallery {
         if self.access == Access::Read {
             return Err(Error::ReadOnly { path: self.path.clone() });
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = Lock::take(&self.path)?;
         // What others have written in their turns.
-        self.catch_up(&mut seen)?;
-        let (manifest, snapshot) = (self.manifest(), self.snapshot());
+        self.catch_up(&mut known)?;
+        let manifest = self.manifest();
         let model = fingerprint_bytes(&self.path, &manifest.model_sha256)?;
-        let Some(log_end) = seen.as_ref().map(Seen::log_end) else {
+        let Some(log_end) = known.as_ref().map(Known::log_end) else {
             let reason = "its files were replaced while they were read; try again".to_owned();
             return Err(Error::Gallery { path: self.path.clone(), reason });
         };
-        let opened = open(&self.path, &manifest, &model, &snapshot, log_end, lock)?;
-        if let Some(upgraded) = opened.snapshot {
-            self.publish(upgraded);
-        }
-        Ok(Turn::Own { gallery: self, seen, writer: Box::new(opened.writer) })
+        let writer = Box::new(Writer::open(&self.path, &manifest, &model, log_end, lock)?);
+        Ok(Turn::Own { gallery: self, known, writer })
     }
 
     fn change(&self, mut writer: Turn<'_>, batch: Batch) -> Result<()> {
@@ -284,17 +246,39 @@ impl Gallery {
 }
 
 impl Writer {
+    /// Opens a gallery that was read for writing.
+    pub(super) fn open(
+        path: &Path,
+        manifest: &Manifest,
+        model: &[u8; 32],
+        (n_good, next): (u64, u64),
+        lock: Lock,
+    ) -> Result<Writer> {
+        let writer = Writer {
+            path: path.to_owned(),
+            manifest: manifest.clone(),
+            model: *model,
+            log: Log::open(path, manifest.log, n_good, next)?,
+            next_segment: manifest.segments.iter().max().map_or(1, |last| last + 1),
+            checkpoint_at: LONGEST_LOG,
+            broken: None,
+            lock,
+        };
+        writer.sweep();
+        Ok(writer)
+    }
+
     pub(super) fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
     /// What is on the disk as this writer has written it; nothing where that is not sure, so that all is read again.
-    fn seen(&self) -> Option<Seen> {
+    fn known(&self) -> Option<Known> {
         if self.broken.is_some() {
             return None;
         }
-        let look = Look::at(&self.path)?.with_log(&self.path, self.manifest.log)?;
-        Some(Seen::new(look, Arc::new(self.manifest.clone()), Some(self.log.end()?)))
+        let held = HeldFiles::at(&self.path)?.with_log(&self.path, self.manifest.log)?;
+        Some(Known::new(held, Arc::new(self.manifest.clone()), self.log.end()?))
     }
 
     /// Puts another manifest of the same files in the place of the one that is there.
@@ -328,8 +312,8 @@ impl Writer {
         let parts = now.parts();
         let from = if all { 0 } else { first_to_merge(parts) };
         let (kept, merged) = parts.split_at(from);
-        let kept: Vec<Part> = kept.iter().filter(|part| part.n_live() > 0).cloned().collect();
-        let is_one_file = |part: &Part| part.segment.number().is_some() && part.n_dead() == 0;
+        let kept: Vec<LiveSegment> = kept.iter().filter(|part| part.n_live() > 0).cloned().collect();
+        let is_one_file = |part: &LiveSegment| part.segment.number().is_some() && part.n_dead() == 0;
         let merged_is_done = merged.is_empty() || matches!(merged, [one] if is_one_file(one));
         if merged_is_done && kept.len() == from && self.log.n_bytes() == 0 && self.manifest.format == FORMAT {
             return Ok(Snapshot::new(now.distance(), now.width(), parts.to_vec()));
@@ -339,7 +323,7 @@ impl Writer {
         let (number, log_number) = (self.next_segment, self.manifest.log + 1);
         // Used up even where this fails, so that nothing is ever written over.
         self.next_segment += 1;
-        let made = (|| -> Result<(Vec<Part>, Manifest, Log)> {
+        let made = (|| -> Result<(Vec<LiveSegment>, Manifest, Log)> {
             if merged_is_done {
                 parts.extend(merged.iter().cloned());
             } else {
@@ -348,14 +332,13 @@ impl Writer {
                     let (n, rows) = (rows.len(), rows.into_iter());
                     let rows = rows.map(|(part, row)| photo_and_row(merged, part, row));
                     segment_file::write(&self.path, number, n, rows, expected)?;
-                    parts.push(Part::new(segment_file::open(&self.path, number, expected)?));
+                    parts.push(LiveSegment::new(segment_file::open(&self.path, number, expected)?));
                 }
             }
             let sequence = self.log.next();
             let log = Log::create(&self.path, log_number, sequence, expected, &removed_rows(&parts))?;
             let manifest = Manifest {
                 format: FORMAT,
-                files: model_files(&self.manifest),
                 segments: parts.iter().filter_map(|part| part.segment.number()).collect(),
                 log: log_number,
                 sequence,
@@ -367,10 +350,7 @@ impl Writer {
         if let Err(error) = manifest.save(&self.path) {
             match manifest::load(&self.path) {
                 // The old one stands: nothing has happened.
-                Ok(AnyManifest::Second(there)) if there == self.manifest => {
-                    self.remove_unnamed(number, log_number);
-                }
-                Ok(AnyManifest::First(_)) => self.remove_unnamed(number, log_number),
+                Ok(there) if there == self.manifest => self.remove_unnamed(number, log_number),
                 _ => self.broken = Some(format!("'{MANIFEST}' could not be replaced: {error}")),
             }
             return Err(error);
@@ -386,7 +366,7 @@ impl Writer {
         let _ = std::fs::remove_file(log::path_of(&self.path, log));
     }
 
-    /// Removes files that the manifest does not name: what an earlier format or checkpoint left, or a crash. What
+    /// Removes files that the manifest does not name: what an earlier checkpoint left, or a crash. What
     /// cannot be removed does no harm.
     fn sweep(&self) {
         let mut named: Vec<PathBuf> =
@@ -407,21 +387,18 @@ impl Writer {
                 }
             }
         }
-        for name in format1::FILES {
-            let _ = std::fs::remove_file(self.path.join(name));
-        }
     }
 }
 
 /// The first part that goes into the next segment: those in memory, and files before them that are not much longer, so
 /// that the number of files grows as the logarithm of the photos. What has a graph keeps it.
-fn first_to_merge(parts: &[Part]) -> usize {
-    let in_memory = |part: &Part| part.segment.number().is_none();
+fn first_to_merge(parts: &[LiveSegment]) -> usize {
+    let in_memory = |part: &LiveSegment| part.segment.number().is_none();
     let mut from = parts.iter().position(in_memory).unwrap_or(parts.len());
     if from == parts.len() {
         return from;
     }
-    let mut n: usize = parts[from..].iter().map(Part::n_live).sum();
+    let mut n: usize = parts[from..].iter().map(LiveSegment::n_live).sum();
     while from > 0 && parts[from - 1].segment.graph().is_none() && parts[from - 1].n_live() <= 2 * n {
         from -= 1;
         n += parts[from].n_live();
@@ -430,17 +407,11 @@ fn first_to_merge(parts: &[Part]) -> usize {
 }
 
 /// What a new log begins with: the rows of kept segments that were removed.
-fn removed_rows(parts: &[Part]) -> Vec<Batch> {
+fn removed_rows(parts: &[LiveSegment]) -> Vec<Batch> {
     let rows = parts
         .iter()
         .filter_map(|part| Some((part.segment.number()?, part)))
         .flat_map(|(number, part)| part.dead_rows().map(move |row| (number, row as u32)));
     let removed_rows: Vec<(u64, u32)> = rows.collect();
     if removed_rows.is_empty() { vec![] } else { vec![Batch { removed_rows, ..Batch::default() }] }
-}
-
-/// The model's files of a manifest, without those of an earlier format.
-fn model_files(manifest: &Manifest) -> std::collections::BTreeMap<String, String> {
-    let own = manifest.files.iter().filter(|(name, _)| !format1::FILES.contains(&name.as_str()));
-    own.map(|(name, sha256)| (name.clone(), sha256.clone())).collect()
 }

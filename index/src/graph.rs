@@ -14,8 +14,8 @@ use std::collections::BinaryHeap;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::kernel;
-use super::points::{Seen, SeenQuery};
+use crate::kernel;
+use crate::points::{PointQuery, PointRows};
 
 /// Points of the second layer that a search goes down from. Malkov and Yashunin go down from one, which may be in a wrong
 /// cluster; few points have a second layer, which the processor keeps at hand.
@@ -27,29 +27,29 @@ const AHEAD: usize = 4;
 /// The points that are vertices of a graph, and how far they are from each other.
 pub(super) struct Space<'a> {
     /// The rows.
-    pub(super) seen: Seen<'a>,
+    pub(super) point_rows: PointRows<'a>,
     /// The row of each point.
     pub(super) rows: &'a [u32],
 }
 
 impl Space<'_> {
     #[inline(always)]
-    fn distance<S: Simd>(&self, simd: S, query: &SeenQuery, point: u32) -> f32 {
-        self.seen.against_query(simd, query, self.rows[point as usize])
+    fn distance<S: Simd>(&self, simd: S, query: &PointQuery, point: u32) -> f32 {
+        self.point_rows.against_query(simd, query, self.rows[point as usize])
     }
 
-    pub(super) fn query_of(&self, point: u32) -> SeenQuery {
-        self.seen.query_of_row(self.rows[point as usize])
+    pub(super) fn query_of(&self, point: u32) -> PointQuery {
+        self.point_rows.query_of_row(self.rows[point as usize])
     }
 
     #[inline(always)]
     fn prefetch(&self, point: u32) {
-        self.seen.prefetch(self.rows[point as usize]);
+        self.point_rows.prefetch(self.rows[point as usize]);
     }
 
     #[inline(always)]
     fn between<S: Simd>(&self, simd: S, a: u32, b: u32) -> f32 {
-        self.seen.between(simd, self.rows[a as usize], self.rows[b as usize])
+        self.point_rows.between(simd, self.rows[a as usize], self.rows[b as usize])
     }
 }
 
@@ -76,10 +76,11 @@ impl Ord for Near {
 
 /// The neighbours of the points of one layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Layer {
+pub struct Layer {
     /// Where each point's neighbours begin, and where the last one's end.
-    pub(crate) starts: Vec<u64>,
-    pub(crate) neighbours: Vec<u32>,
+    pub starts: Vec<u64>,
+    /// The neighbours of all points, as numbers of points.
+    pub neighbours: Vec<u32>,
 }
 
 impl Layer {
@@ -107,8 +108,9 @@ impl Layer {
 
 /// Layers of neighbours, the lowest first; a layer's points are the first of those below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Graph {
-    pub(crate) layers: Vec<Layer>,
+pub struct Graph {
+    /// The layers.
+    pub layers: Vec<Layer>,
 }
 
 impl Graph {
@@ -147,7 +149,7 @@ impl Graph {
     pub(super) fn search(
         &self,
         space: &Space<'_>,
-        query: &SeenQuery,
+        query: &PointQuery,
         ef: usize,
         scratch: &mut Scratch,
     ) -> Vec<u32> {
@@ -249,7 +251,7 @@ pub(super) struct Search<'a, L> {
     /// Those above, the lowest first.
     pub(super) upper: &'a [Layer],
     pub(super) space: &'a Space<'a>,
-    pub(super) query: &'a SeenQuery,
+    pub(super) query: &'a PointQuery,
     pub(super) ef: usize,
     pub(super) scratch: &'a mut Scratch,
 }
@@ -293,7 +295,7 @@ fn beam<S: Simd>(
     simd: S,
     lists: &impl Lists,
     space: &Space<'_>,
-    query: &SeenQuery,
+    query: &PointQuery,
     ef: usize,
     scratch: &mut Scratch,
 ) {

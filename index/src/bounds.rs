@@ -12,10 +12,7 @@
 
 use std::collections::BinaryHeap;
 
-use rayon::prelude::*;
 use sketchfind_core::distance::Distance;
-
-use super::kernel::{Interest, Limits};
 
 /// The widest row for which the bounds hold: wider ones are searched in float64 alone.
 pub(super) const WIDEST: usize = 1 << 18;
@@ -45,17 +42,6 @@ pub(super) fn length(vector: &[f32]) -> f64 {
     }
     let rest: f64 = rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
     (sums.iter().sum::<f64>() + rest).sqrt()
-}
-
-/// The lengths of a matrix's rows.
-#[derive(Debug)]
-pub(crate) struct Lengths(Vec<f64>);
-
-impl Lengths {
-    /// Those of the rows of a matrix `[N, width]`.
-    pub(super) fn of(values: &[f32], width: usize) -> Lengths {
-        Lengths(values.par_chunks_exact(width).with_min_len(256).map(length).collect())
-    }
 }
 
 /// The `k` smallest of some numbers.
@@ -221,113 +207,6 @@ impl QueryBounds {
                 let cosine = product / (row_length * self.query_length);
                 let off = 4.0 * self.relative;
                 (-cosine - off, -cosine + off)
-            }
-        }
-    }
-}
-
-/// Bounds of distances to many queries, from products alone and the lengths of rows and queries.
-///
-/// By mean squared difference rows are ordered by `|b|^2 - 2 a b`, where the query's own square is left out; by cosine by
-/// `-a b / |b|`.
-pub(super) struct BatchBounds<'a> {
-    distance: Distance,
-    relative: f64,
-    lengths: &'a Lengths,
-    query_lengths: Vec<f64>,
-    limits: Limits,
-    nearest: Vec<Nearest>,
-    is_wanted: &'a (dyn Fn(usize) -> bool + Sync),
-}
-
-impl<'a> BatchBounds<'a> {
-    pub(super) fn new(
-        distance: Distance,
-        lengths: &'a Lengths,
-        queries: &[&[f32]],
-        k: usize,
-        is_wanted: &'a (dyn Fn(usize) -> bool + Sync),
-    ) -> BatchBounds<'a> {
-        let relative = relative_error(queries.first().map_or(0, |query| query.len()));
-        let query_lengths: Vec<f64> = queries.iter().map(|query| length(query)).collect();
-        // What the filter in float32 computes is off by a few more roundings of each of its terms: 16 u is more than
-        // they are together.
-        let more = 16.0 * UNIT_ROUNDOFF;
-        let factor = match distance {
-            Distance::Mse => 2.0 * relative + 2.0 * more,
-            Distance::Cosine => relative + more,
-        };
-        let mut limits = Limits::new(queries.len());
-        for (query, length) in query_lengths.iter().enumerate() {
-            limits.set(query, (factor * length) as f32, f32::INFINITY);
-        }
-        let nearest = queries.iter().map(|_| Nearest::new(k)).collect();
-        BatchBounds { distance, relative, lengths, query_lengths, limits, nearest, is_wanted }
-    }
-
-    /// Whether these bounds say something about the query.
-    pub(super) fn suit(query: &[f32]) -> bool {
-        is_ordinary(length(query))
-    }
-
-    /// What was found for each query.
-    pub(super) fn into_nearest(self) -> Vec<Nearest> {
-        self.nearest
-    }
-}
-
-impl Interest for BatchBounds<'_> {
-    #[inline(always)]
-    fn row(&self, row: usize) -> Option<[f32; 3]> {
-        let length = self.lengths.0[row];
-        if !is_ordinary(length) {
-            return None;
-        }
-        Some(match self.distance {
-            // The offset is lowered by more than the roundings that are relative to it.
-            Distance::Mse => {
-                let offset = length * length * (1.0 - 16.0 * UNIT_ROUNDOFF);
-                [offset as f32, -2.0, (length * (1.0 + 4.0 * UNIT_ROUNDOFF)) as f32]
-            }
-            Distance::Cosine if length == 0.0 => [0.0, 0.0, 1.0],
-            Distance::Cosine => [0.0, (-1.0 / length) as f32, 1.0],
-        })
-    }
-
-    #[inline(always)]
-    fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    fn take(&mut self, row: usize, query: usize, product: f32) {
-        let (length, query_length) = (self.lengths.0[row], self.query_lengths[query]);
-        let (low, high) = if !is_ordinary(length) {
-            (f64::NEG_INFINITY, f64::INFINITY)
-        } else {
-            let product = f64::from(product);
-            let off = 4.0 * UNIT_ROUNDOFF;
-            match self.distance {
-                Distance::Mse => {
-                    let value = length * length - 2.0 * product;
-                    let off = 2.0 * self.relative * query_length * length
-                        + off * (length * length + query_length * query_length * 1e-4);
-                    (value - off, value + off)
-                }
-                Distance::Cosine if length == 0.0 => (0.0, 0.0),
-                Distance::Cosine => {
-                    let value = -product / length;
-                    let off = (self.relative + off) * query_length;
-                    (value - off, value + off)
-                }
-            }
-        };
-        let nearest = &mut self.nearest[query];
-        if nearest.may_hold(low) && (self.is_wanted)(row) {
-            let before = nearest.limit;
-            nearest.offer(row, low, high);
-            if nearest.limit < before {
-                // Rounded up, so that no row is left out for the rounding.
-                self.limits.set_limit(query, (nearest.limit as f32).next_up());
             }
         }
     }

@@ -16,9 +16,9 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use sketchfind_core::distance::Distance;
 
-use super::bounds::{Nearest, length};
-use super::kernel::{ARCH, RowList, prefetch};
-use super::large::Large;
+use crate::bounds::{Nearest, length};
+use crate::kernel::{ARCH, RowList, prefetch};
+use crate::large::Large;
 
 /// The largest whole number in a row.
 const LARGEST: f64 = 127.0;
@@ -31,10 +31,12 @@ const HEAD: usize = 16;
 /// Rows that are summed up by one task on the way to the mean: their order, and so the mean, is always the same.
 const MEAN_BLOCK: usize = 1024;
 
+/// Multiples of the largest square of a row beyond which a query is too far out.
+const FAR: f64 = 1e6;
 /// What float64 can be off by, relative to the squares that it adds and takes off; generously.
 const ROUNDING: f64 = 1e-14;
 /// What the model's own distance can be off by, which is a sum in float64 as well; generously.
-pub(super) const RELATIVE: f64 = 1e-9;
+const RELATIVE: f64 = 1e-9;
 
 /// The rows of a matrix in 8 bits a component.
 #[derive(Debug)]
@@ -97,35 +99,19 @@ pub(crate) struct CodedQuery {
 impl Codes {
     /// Those of the rows of a matrix `[N, width]`.
     pub(super) fn new(values: &[f32], width: usize, distance: Distance) -> Codes {
-        Codes::write(values, width, distance, &|_| 0.0)
-    }
-
-    /// Those of the rows of a matrix `[N, width]`, of each of which a length was lost before: infinite where nothing is known
-    /// of it.
-    pub(super) fn with_losses(values: &[f32], width: usize, lost: &[f32]) -> Codes {
-        Codes::write(values, width, Distance::Mse, &|row| lost[row])
-    }
-
-    fn write(
-        values: &[f32],
-        width: usize,
-        distance: Distance,
-        lost_before: &(dyn Fn(usize) -> f32 + Sync),
-    ) -> Codes {
         let centre = mean(values, width, distance);
         let n_rows = values.len() / width;
         let mut bytes = Large::zeros(n_rows * (HEAD + width));
         let all: &mut [i8] = bytemuck::cast_slice_mut(bytes.as_mut_slice());
         let rows = values.par_chunks_exact(width).with_min_len(64);
         let centre_length = length(&centre);
-        let encode = |(number, (bytes, row)): (usize, (&mut [i8], &[f32]))| {
+        let encode = |(bytes, row): (&mut [i8], &[f32])| {
             let factor = factor(distance, row);
             let lengths = length(row) * factor + centre_length;
-            let lost_before = f64::from(lost_before(number));
-            ARCH.dispatch(Encode { row, factor, centre: &centre, lengths, lost_before, bytes })
+            ARCH.dispatch(Encode { row, factor, centre: &centre, lengths, bytes })
         };
         let pairs = all.par_chunks_exact_mut(HEAD + width).with_min_len(64).zip(rows);
-        let largest = pairs.enumerate().map(encode);
+        let largest = pairs.map(encode);
         let largest = largest.reduce(|| 0.0, f64::max);
         let unit = if largest > 0.0 { 1.0 / largest } else { 1.0 };
         Codes { width, distance, centre, centre_length, bytes, unit }
@@ -144,37 +130,6 @@ impl Codes {
         &self.bytes.as_slice()[row as usize * stride..][..stride]
     }
 
-    /// Bytes of a row, with its head.
-    pub(super) fn stride(&self) -> usize {
-        HEAD + self.width
-    }
-
-    pub(super) fn width(&self) -> usize {
-        self.width
-    }
-
-    /// What is taken off rows before they are written, `[width]`.
-    pub(super) fn centre(&self) -> &[f32] {
-        &self.centre
-    }
-
-    pub(super) fn centre_length(&self) -> f64 {
-        self.centre_length
-    }
-
-    /// The numbers of a row.
-    #[inline(always)]
-    pub(super) fn numbers(&self, row: u32) -> &[i8] {
-        self.row(row).1
-    }
-
-    /// A row's scale, the length of what is lost of it, and the square of what is written.
-    #[inline(always)]
-    pub(super) fn known(&self, row: u32) -> (f32, f64, f64) {
-        let head = self.row(row).0;
-        (head.scale, f64::from(head.lost), head.written())
-    }
-
     /// The length of what is lost of a row: distances below it mean nothing.
     pub(super) fn lost(&self, row: u32) -> f64 {
         f64::from(self.row(row).0.lost)
@@ -191,13 +146,7 @@ impl Codes {
         let lengths = length(query) * factor + self.centre_length;
         (factor > 0.0)
             .then(|| ARCH.dispatch(EncodeQuery { query, factor, centre: &self.centre, lengths }))
-            .filter(|query| self.is_near(query.written.sqrt()))
-    }
-
-    /// Whether a query that is so long, less the centre, is not too far out.
-    pub(super) fn is_near(&self, length: f64) -> bool {
-        const FAR: f64 = 1e6;
-        length * length * self.unit < FAR
+            .filter(|query| query.written * self.unit < FAR)
     }
 
     /// A row as a query.
@@ -254,10 +203,10 @@ impl Codes {
             Distance::Cosine => RELATIVE,
         };
         let reach = |nearest: &Nearest| (nearest.limit() + off).sqrt() * (1.0 + 2.0 * RELATIVE);
-        self.look(list, places, query, reach(nearest), &mut |place, written| {
+        self.scan(list, places, query, reach(nearest), &mut |place, written| {
             let row = list.row(place);
             if is_wanted(row) {
-                let near = written.near(0.0);
+                let near = written.near();
                 let far = (written.square + written.rounding).max(0.0).sqrt() + written.lost;
                 let low = near * near * (1.0 - RELATIVE) - off;
                 nearest.offer(row, low, far * far * (1.0 + RELATIVE) + off);
@@ -267,7 +216,7 @@ impl Codes {
     }
 
     /// Calls `found` for the rows at `places` that may lie within `reach` of a query, which becomes what it returns.
-    pub(super) fn look(
+    fn scan(
         &self,
         list: RowList<'_>,
         places: Range<usize>,
@@ -275,31 +224,31 @@ impl Codes {
         reach: f64,
         found: &mut impl FnMut(usize, Written) -> f64,
     ) {
-        ARCH.dispatch(Look { codes: self, list, places, query, reach, found });
+        ARCH.dispatch(Scan { codes: self, list, places, query, reach, found });
     }
 }
 
 /// What is written of a query and a row says this of their distance.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Written {
+struct Written {
     /// The square of the distance of what is written,
-    pub(super) square: f64,
+    square: f64,
     /// which is off by no more than this.
-    pub(super) rounding: f64,
+    rounding: f64,
     /// The lengths of what is lost of both.
-    pub(super) lost: f64,
+    lost: f64,
 }
 
 impl Written {
-    /// How far apart query and row are at least, where a length of `more` is lost besides.
+    /// How far apart query and row are at least.
     #[inline(always)]
-    pub(super) fn near(self, more: f64) -> f64 {
-        ((self.square - self.rounding).max(0.0).sqrt() - self.lost - more).max(0.0)
+    fn near(self) -> f64 {
+        ((self.square - self.rounding).max(0.0).sqrt() - self.lost).max(0.0)
     }
 }
 
 /// What a vector is multiplied with before anything else; 0 where it has no direction.
-pub(super) fn factor(distance: Distance, vector: &[f32]) -> f64 {
+fn factor(distance: Distance, vector: &[f32]) -> f64 {
     match distance {
         Distance::Mse => 1.0,
         Distance::Cosine => {
@@ -310,7 +259,7 @@ pub(super) fn factor(distance: Distance, vector: &[f32]) -> f64 {
 }
 
 /// The mean of the rows of a matrix `[N, width]`, each times its factor.
-pub(super) fn mean(values: &[f32], width: usize, distance: Distance) -> Vec<f32> {
+fn mean(values: &[f32], width: usize, distance: Distance) -> Vec<f32> {
     let sum = |rows: &[f32]| {
         let mut sums = vec![0.0_f64; width];
         for row in rows.chunks_exact(width) {
@@ -331,7 +280,7 @@ thread_local! {
 
 /// A vector times its factor less the centre.
 #[inline(always)]
-pub(super) fn less_centre(vector: &[f32], factor: f64, centre: &[f32]) -> impl Iterator<Item = f64> {
+fn less_centre(vector: &[f32], factor: f64, centre: &[f32]) -> impl Iterator<Item = f64> {
     vector.iter().zip(centre).map(move |(&value, &centre)| f64::from(value) * factor - f64::from(centre))
 }
 
@@ -367,8 +316,6 @@ struct Encode<'a> {
     centre: &'a [f32],
     /// The lengths of the row, times the factor, and of the centre together.
     lengths: f64,
-    /// The length of what was lost of the row before.
-    lost_before: f64,
     bytes: &'a mut [i8],
 }
 
@@ -377,7 +324,7 @@ impl WithSimd for Encode<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> f64 {
-        let Encode { row, factor, centre, lengths, lost_before, bytes } = self;
+        let Encode { row, factor, centre, lengths, bytes } = self;
         if factor == 0.0 {
             Head { scale: 0.0, lost: f32::INFINITY, square: 0 }.write(bytes);
             return 0.0;
@@ -405,7 +352,7 @@ impl WithSimd for Encode<'_> {
             for numbers in bytes[HEAD..].chunks(SUMMED) {
                 square += u64::from(numbers.iter().map(|&k| u32::from(k.unsigned_abs()).pow(2)).sum::<u32>());
             }
-            let lost = lost(squares.iter().sum(), lengths) + lost_before;
+            let lost = lost(squares.iter().sum(), lengths);
             let head = Head { scale, lost: (lost as f32).next_up(), square };
             head.write(bytes);
             head.written()
@@ -453,7 +400,7 @@ fn product<S: Simd, A: Copy + Into<i32>>(_: S, a: &[A], b: &[i8]) -> i64 {
     a.chunks(SUMMED).zip(b.chunks(SUMMED)).map(|(a, b)| i64::from(sum(a, b))).sum()
 }
 
-struct Look<'a, F> {
+struct Scan<'a, F> {
     codes: &'a Codes,
     list: RowList<'a>,
     places: Range<usize>,
@@ -462,7 +409,7 @@ struct Look<'a, F> {
     found: &'a mut F,
 }
 
-impl<F: FnMut(usize, Written) -> f64> WithSimd for Look<'_, F> {
+impl<F: FnMut(usize, Written) -> f64> WithSimd for Scan<'_, F> {
     type Output = ();
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::IndexKind;
+use crate::IndexKind;
 
 /// Numbers of a matrix, rows times width, up to which `auto` is exact where nothing was measured: 52,000 photos of 1,280
 /// numbers, which one core looks through in about the time that a small network takes for a sketch.
@@ -28,7 +28,7 @@ impl Costs {
 /// What `auto` chooses for a matrix of `n_numbers`, rows times width.
 ///
 /// ```
-/// use sketchfind::{Costs, IndexKind, index::choose};
+/// use sketchfind_index::{Costs, IndexKind, choose};
 /// // 10 ms for an embedding and 4 numbers a nanosecond: exact up to 40 million numbers.
 /// let costs = Costs { embedding_us: 10_000, exact_numbers_per_us: 4_000 };
 /// assert_eq!(choose(Some(costs), 40_000_000), IndexKind::Exact);

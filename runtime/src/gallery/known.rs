@@ -1,40 +1,15 @@
-//! What of the disk a snapshot shows, so that the next look tells whether there is anything new and reads only that.
-//!
-//! Files of a gallery are told apart by what the system calls them (device and inode). Two files that are there at the same
-//! time never have the same name of this kind, and a file that is held open is there: so a gallery that was replaced by
-//! another with the very same words in its `gallery.json` is known as another one.
+//! What of the disk a snapshot shows, so that the next refresh tells whether there is anything new and reads only that.
 
 use std::fs::{File, Metadata};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::identity::Identity;
 use super::manifest::{MANIFEST, Manifest};
 use super::segment::Segment;
 use super::snapshot::Snapshot;
 use super::{log, segment_file};
-
-/// Which file it is, among those that are there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    /// The identity of a file, where the system tells.
-    #[cfg(unix)]
-    pub(super) fn of(metadata: &Metadata) -> Option<Identity> {
-        use std::os::unix::fs::MetadataExt;
-        Some(Identity { device: metadata.dev(), inode: metadata.ino() })
-    }
-
-    /// The identity of a file, where the system tells.
-    #[cfg(not(unix))]
-    pub(super) fn of(_metadata: &Metadata) -> Option<Identity> {
-        None
-    }
-}
 
 /// A file as it was at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,54 +49,53 @@ impl Held {
     }
 }
 
-/// `gallery.json` and the log, each as it was before it was read: what happens to it while it is read, the next look finds.
-pub(super) struct Look {
+/// `gallery.json` and the log, each as it was before it was read: what happens to it while it is read, the next refresh finds.
+pub(super) struct HeldFiles {
     manifest: Held,
-    /// Nothing in the first format.
     log: Option<Held>,
 }
 
-impl Look {
+impl HeldFiles {
     /// Holds the `gallery.json` in the folder `path`, which is read after this.
-    pub(super) fn at(path: &Path) -> Option<Look> {
-        Some(Look { manifest: Held::open(&path.join(MANIFEST))?, log: None })
+    pub(super) fn at(path: &Path) -> Option<HeldFiles> {
+        Some(HeldFiles { manifest: Held::open(&path.join(MANIFEST))?, log: None })
     }
 
     /// Holds the log `number` too, which is read after this.
-    pub(super) fn with_log(self, path: &Path, number: u64) -> Option<Look> {
-        Some(Look { log: Some(Held::open(&log::path_of(path, number))?), ..self })
+    pub(super) fn with_log(self, path: &Path, number: u64) -> Option<HeldFiles> {
+        Some(HeldFiles { log: Some(Held::open(&log::path_of(path, number))?), ..self })
     }
 }
 
 /// What of the disk a snapshot shows.
-pub(super) struct Seen {
-    look: Look,
+pub(super) struct Known {
+    held: HeldFiles,
     manifest: Arc<Manifest>,
-    /// The log's length up to its last whole record, and the sequence of the next; nothing in the first format.
-    log_end: Option<(u64, u64)>,
+    /// The log's length up to its last whole record, and the sequence of the next.
+    log_end: (u64, u64),
 }
 
-impl Seen {
-    pub(super) fn new(look: Look, manifest: Arc<Manifest>, log_end: Option<(u64, u64)>) -> Seen {
-        Seen { look, manifest, log_end }
+impl Known {
+    pub(super) fn new(held: HeldFiles, manifest: Arc<Manifest>, log_end: (u64, u64)) -> Known {
+        Known { held, manifest, log_end }
     }
 
-    pub(super) fn log_end(&self) -> Option<(u64, u64)> {
+    pub(super) fn log_end(&self) -> (u64, u64) {
         self.log_end
     }
 
-    /// Whether the gallery in the folder `path` is as it was when this was seen.
+    /// Whether the gallery in the folder `path` is as it was when this was read.
     pub(super) fn is_all(&self, path: &Path) -> bool {
         let log_path = log::path_of(path, self.manifest.log);
-        self.look.manifest.is_as_it_was(&path.join(MANIFEST))
-            && self.look.log.as_ref().is_none_or(|log| log.is_as_it_was(&log_path))
+        self.held.manifest.is_as_it_was(&path.join(MANIFEST))
+            && self.held.log.as_ref().is_none_or(|log| log.is_as_it_was(&log_path))
     }
 
     /// The sequence of the first record that is new, where the gallery differs by records of its log alone.
     pub(super) fn first_new_record(&self, path: &Path, manifest: &Manifest) -> Option<u64> {
-        let log = self.look.log.as_ref()?;
+        let log = self.held.log.as_ref()?;
         let is_same = *manifest == *self.manifest && log.is_at(&log::path_of(path, manifest.log));
-        if is_same { self.log_end.map(|(_, next)| next) } else { None }
+        is_same.then_some(self.log_end.1)
     }
 }
 

@@ -16,7 +16,7 @@
 //!   which search (`graph.rs`) and the cache on disk use, and hnsw_rs's own are dropped.
 //! - The graph's distances are not the model's: hits are scored again with the exact distance.
 //!
-//! Up to [`MOST_IN_ORDER`](super::MOST_IN_ORDER) rows are inserted one after another, and levels are drawn from hnsw_rs's
+//! Up to [`MOST_IN_ORDER`] rows are inserted one after another, and levels are drawn from hnsw_rs's
 //! fixed seed, so that the same matrix gives the same graph. Of more rows the rest is inserted on all cores, and which of two
 //! rows comes first is the system's choice: graphs then differ a little from build to build.
 
@@ -33,12 +33,12 @@ use sketchfind_core::Error as CoreError;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::random::Stream;
 use sketchfind_core::ranking::Ranking;
+use sketchfind_core::work::{Cancel, Progress};
 
-use super::graph::{Graph, Layer, Scratch, Space};
-use super::grow::{MOST_IN_ORDER, lowest_layer};
-use super::points::{Floats, Seen, Sight};
-use super::{Index, IndexKind, Matrix, Rows, check_queries, check_query, exact};
-use crate::{Error, Result};
+use crate::graph::{Graph, Layer, Scratch, Space};
+use crate::grow::{MOST_IN_ORDER, lowest_layer};
+use crate::points::{Floats, PointRows, RowFormat};
+use crate::{Among, Error, Index, IndexKind, Matrix, Query, Result, each, exact};
 
 /// The parameters of a graph, by the names of Malkov and Yashunin 2018.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ fn check_range(what: &'static str, value: usize, low: usize, high: usize) -> Res
 /// The distance by which hnsw_rs builds: it is given numbers of points, and their rows say how far they are from each other.
 /// Never negative, never NaN.
 struct BetweenPoints<'a> {
-    seen: Seen<'a>,
+    point_rows: PointRows<'a>,
     /// The row of each.
     rows: &'a [u32],
 }
@@ -93,7 +93,7 @@ struct BetweenPoints<'a> {
 impl GraphDistance<u32> for BetweenPoints<'_> {
     fn eval(&self, a: &[u32], b: &[u32]) -> f32 {
         let row = |point: &[u32]| self.rows[point[0] as usize];
-        self.seen.distance_between(row(a), row(b))
+        self.point_rows.distance_between(row(a), row(b))
     }
 }
 
@@ -102,21 +102,21 @@ impl GraphDistance<u32> for BetweenPoints<'_> {
 /// ```
 /// use std::sync::Arc;
 /// use sketchfind_core::{distance::Distance, embeddings::Embeddings};
-/// use sketchfind::{HnswIndex, HnswParameters, Index};
+/// use sketchfind_index::{HnswIndex, HnswParameters, Index};
 ///
 /// let photos = Embeddings::new(vec!["a".into(), "b".into()], 1, vec![5.0, 1.0])?;
 /// let index = HnswIndex::build(Arc::new(photos), Distance::Mse, HnswParameters::default())?;
 /// assert_eq!(index.search(&[2.0], 1)?.hits()[0].row, 1);
-/// # Ok::<(), sketchfind::Error>(())
+/// # Ok::<(), sketchfind_index::Error>(())
 /// ```
 pub struct HnswIndex {
     matrix: Matrix,
     distance: Distance,
     parameters: HnswParameters,
-    shape: Shape,
+    built: BuiltGraph,
     /// The row of each point whose vector is the point's.
     first_rows: Vec<u32>,
-    /// Where sight is fine.
+    /// Where rows are compared in float32.
     floats: Option<Floats>,
     /// What searches use, as many as have been at once.
     scratches: Mutex<Vec<Scratch>>,
@@ -124,21 +124,22 @@ pub struct HnswIndex {
 
 /// What is found out by building: all that the cache keeps.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Shape {
-    /// How the rows are seen.
-    pub(crate) sight: Sight,
-    pub(crate) graph: Graph,
+pub struct BuiltGraph {
+    /// The format of the rows that it is built of.
+    pub row_format: RowFormat,
+    /// Its layers.
+    pub graph: Graph,
     /// Where the rows of each point of the graph begin in `rows`, and where the last one's end.
-    pub(crate) starts: Vec<u64>,
+    pub starts: Vec<u64>,
     /// The rows that points stand for: one each, or several that are equal.
-    pub(crate) rows: Vec<u32>,
+    pub rows: Vec<u32>,
     /// Points that the graph has no way to; sorted.
-    pub(crate) lost: Vec<u32>,
+    pub lost: Vec<u32>,
     /// Their rows, and rows that are no point's, looked through in every search; sorted.
-    pub(crate) apart: Vec<u32>,
+    pub apart: Vec<u32>,
 }
 
-impl Shape {
+impl BuiltGraph {
     /// The row of each point whose vector is the point's.
     fn first_rows(&self) -> Vec<u32> {
         // The last start is the end.
@@ -147,7 +148,7 @@ impl Shape {
     }
 
     /// Whether its numbers fit each other and a matrix of `n_rows`, so that no search can stumble.
-    pub(crate) fn fits(&self, n_rows: usize) -> bool {
+    pub fn fits(&self, n_rows: usize) -> bool {
         let starts_fit = |starts: &[u64], n: usize| {
             starts.first() == Some(&0) && starts.is_sorted() && starts.last() == Some(&(n as u64))
         };
@@ -211,32 +212,32 @@ impl HnswIndex {
         distance: Distance,
         parameters: HnswParameters,
     ) -> Result<HnswIndex> {
-        HnswIndex::build_with(matrix, distance, parameters, &|_| (), &|| false)
+        HnswIndex::build_with(matrix, distance, parameters, Progress::default(), Cancel::default())
     }
 
-    /// [`HnswIndex::build`], which says from time to time how much is done, on any thread, and stops when it is told to.
-    /// What is done is counted in rows: each is inserted and then searched for, a half each.
+    /// [`HnswIndex::build`] with progress and a way to stop. What is done is counted in rows: each is inserted and then
+    /// searched for, a half each.
     ///
     /// # Errors
-    /// Those of [`HnswIndex::build`]; [`Error::Cancelled`] once `is_cancelled` says so.
+    /// Those of [`HnswIndex::build`]; [`Error::Cancelled`].
     pub fn build_with(
         matrix: impl Into<Matrix>,
         distance: Distance,
         parameters: HnswParameters,
-        on_progress: &(dyn Fn(usize) + Sync),
-        is_cancelled: &(dyn Fn() -> bool + Sync),
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
     ) -> Result<HnswIndex> {
         parameters.check()?;
         let matrix = matrix.into();
         // hnsw_rs numbers the points of a layer in a signed 32-bit number.
         check_range("rows of an index", matrix.len(), 0, i32::MAX as usize)?;
         let codes = matrix.codes(distance);
-        let sight = Sight::for_rows(&matrix, distance, codes)?;
-        let floats = (sight == Sight::Fine).then(|| Floats::new(&matrix, codes));
-        let seen = Seen { codes, floats: floats.as_ref() };
-        let points = Points::of(&matrix, seen);
+        let row_format = RowFormat::for_rows(&matrix, distance, codes)?;
+        let floats = (row_format == RowFormat::Float32).then(|| Floats::new(&matrix, codes));
+        let point_rows = PointRows { codes, floats: floats.as_ref() };
+        let points = Points::of(&matrix, point_rows);
         let first_rows: Vec<u32> = (0..points.rows.len()).map(|point| points.first_row(point)).collect();
-        let work = Work { n_done: AtomicUsize::new(0), on_progress, is_cancelled };
+        let work = Work { n_done: AtomicUsize::new(0), progress, cancel };
         // As many as have a second layer where each has one with a chance of 1 / m.
         let n_upper = points.rows.len().div_ceil(parameters.m);
         let upper = Hnsw::new(
@@ -244,51 +245,51 @@ impl HnswIndex {
             n_upper.max(1),
             N_LAYERS,
             parameters.ef_construction,
-            BetweenPoints { seen, rows: &first_rows },
+            BetweenPoints { point_rows, rows: &first_rows },
         );
         insert(&upper, n_upper, &work)?;
-        let (mut shape, order) = shape_of(&upper, &points, sight);
+        let (mut built, order) = built_of(&upper, &points, row_format);
         drop(upper);
-        let first_rows = shape.first_rows();
-        let space = Space { seen, rows: &first_rows };
-        shape.graph.choose(&space, parameters.m);
+        let first_rows = built.first_rows();
+        let space = Space { point_rows, rows: &first_rows };
+        built.graph.choose(&space, parameters.m);
         let (m, ef) = (parameters.m, parameters.ef_construction);
-        let lowest = lowest_layer(&space, &shape.graph.layers, &order, m, ef, &|| work.one_done())?;
+        let lowest = lowest_layer(&space, &built.graph.layers, &order, m, ef, &|| work.one_done())?;
         if !order.is_empty() {
-            shape.graph.layers.insert(0, lowest);
+            built.graph.layers.insert(0, lowest);
         }
-        let mut index = HnswIndex::of_shape(matrix, distance, parameters, shape, floats);
+        let mut index = HnswIndex::of_built(matrix, distance, parameters, built, floats);
         index.set_apart_what_is_not_found(&work)?;
         Ok(index)
     }
 
     /// The index of a graph that was built before.
-    pub(crate) fn of_cache(
+    pub fn of_built_graph(
         matrix: Matrix,
         distance: Distance,
         parameters: HnswParameters,
-        shape: Shape,
+        built: BuiltGraph,
     ) -> HnswIndex {
         // Now rather than in the first search.
         let codes = matrix.codes(distance);
-        let floats = (shape.sight == Sight::Fine).then(|| Floats::new(&matrix, codes));
-        HnswIndex::of_shape(matrix, distance, parameters, shape, floats)
+        let floats = (built.row_format == RowFormat::Float32).then(|| Floats::new(&matrix, codes));
+        HnswIndex::of_built(matrix, distance, parameters, built, floats)
     }
 
-    fn of_shape(
+    fn of_built(
         matrix: Matrix,
         distance: Distance,
         parameters: HnswParameters,
-        shape: Shape,
+        built: BuiltGraph,
         floats: Option<Floats>,
     ) -> HnswIndex {
-        let first_rows = shape.first_rows();
-        HnswIndex { matrix, distance, parameters, shape, first_rows, floats, scratches: Mutex::default() }
+        let first_rows = built.first_rows();
+        HnswIndex { matrix, distance, parameters, built, first_rows, floats, scratches: Mutex::default() }
     }
 
     /// What the cache keeps of it.
-    pub(crate) fn shape(&self) -> &Shape {
-        &self.shape
+    pub fn built(&self) -> &BuiltGraph {
+        &self.built
     }
 
     /// What `search_batch` gives with another number of candidates than the parameters say. That every row is found holds
@@ -301,8 +302,8 @@ impl HnswIndex {
     /// Those of [`Index::search_batch`]; [`Error::Core`] where `ef_search` is out of range.
     pub fn search_batch_with(&self, queries: &[f32], k: usize, ef_search: usize) -> Result<Vec<Ranking>> {
         HnswParameters { ef_search, ..self.parameters }.check()?;
-        let queries = check_queries(queries, self.matrix.width())?;
-        exact::each(&queries, |query| self.search_as(query, k, ef_search, 0, &|_| true))
+        let queries = Query::each(queries, self.matrix.width())?;
+        each(&queries, |query| self.search_with(query, k, ef_search, Among::All))
     }
 
     /// The parameters it was built with.
@@ -313,7 +314,7 @@ impl HnswIndex {
     /// The number of rows that the graph has no way to and every search looks through one by one. Many of
     /// them make searches slow, never wrong; a larger `m` makes fewer.
     pub fn n_apart(&self) -> usize {
-        self.shape.apart.len()
+        self.built.apart.len()
     }
 
     /// Searches for every point as a query would and sets the rows of those apart that are not among their
@@ -322,36 +323,37 @@ impl HnswIndex {
         let is_lost = |point: u32| {
             work.one_done()?;
             let row = self.rows_of(point).first().and_then(|&row| self.matrix.row(row as usize));
-            let found = row.and_then(|row| self.points_near(row, self.parameters.ef_search));
+            let query = row.map(|row| Query::new(row, self.matrix.width())).transpose()?;
+            let found = query.and_then(|query| self.points_near(query, self.parameters.ef_search));
             Ok(found.is_none_or(|found| !found.contains(&point)).then_some(point))
         };
-        let n_points = self.shape.graph.n_points() as u32;
+        let n_points = self.built.graph.n_points() as u32;
         let lost = (0..n_points).into_par_iter().map(is_lost).collect::<Result<Vec<Option<u32>>>>()?;
         let lost: Vec<u32> = lost.into_iter().flatten().collect();
         let mut apart: Vec<u32> = lost.iter().flat_map(|&point| self.rows_of(point)).copied().collect();
-        self.shape.apart.append(&mut apart);
-        self.shape.apart.sort_unstable();
-        self.shape.lost = lost;
+        self.built.apart.append(&mut apart);
+        self.built.apart.sort_unstable();
+        self.built.lost = lost;
         Ok(())
     }
 
     /// The rows that a point stands for.
     fn rows_of(&self, point: u32) -> &[u32] {
         let range = |point: usize| {
-            let (start, end) = (*self.shape.starts.get(point)?, *self.shape.starts.get(point + 1)?);
-            self.shape.rows.get(start as usize..end as usize)
+            let (start, end) = (*self.built.starts.get(point)?, *self.built.starts.get(point + 1)?);
+            self.built.rows.get(start as usize..end as usize)
         };
         range(point as usize).unwrap_or_default()
     }
 
     /// The `ef` points that the graph finds near `query`, nearest first; nothing where the graph cannot tell.
-    fn points_near(&self, query: &[f32], ef: usize) -> Option<Vec<u32>> {
-        let seen = Seen { codes: self.matrix.codes(self.distance), floats: self.floats.as_ref() };
-        let query = seen.query(query)?;
-        let space = Space { seen, rows: &self.first_rows };
+    fn points_near(&self, query: Query<'_>, ef: usize) -> Option<Vec<u32>> {
+        let point_rows = PointRows { codes: self.matrix.codes(self.distance), floats: self.floats.as_ref() };
+        let query = point_rows.query(query.values())?;
+        let space = Space { point_rows, rows: &self.first_rows };
         let pool = || self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = pool().pop().unwrap_or_default();
-        let points = self.shape.graph.search(&space, &query, ef, &mut scratch);
+        let points = self.built.graph.search(&space, &query, ef, &mut scratch);
         pool().push(scratch);
         Some(points)
     }
@@ -366,19 +368,20 @@ struct Points {
 }
 
 impl Points {
-    fn of(matrix: &Matrix, seen: Seen<'_>) -> Points {
+    fn of(matrix: &Matrix, point_rows: PointRows<'_>) -> Points {
         let mut order: Vec<u32> = (0..matrix.len() as u32).collect();
         Stream::new(0, "hnsw insertion order", &[]).shuffle(&mut order);
-        let hashes: Vec<u64> = order.par_iter().map(|&row| hash_of(seen.bytes_of(row))).collect();
+        let hashes: Vec<u64> = order.par_iter().map(|&row| hash_of(point_rows.bytes_of(row))).collect();
         let mut points_of_hash: HashMap<u64, Vec<usize>> = HashMap::with_capacity(order.len());
         let mut points = Points { rows: Vec::with_capacity(order.len()), apart: Vec::new() };
         for (row, hash) in order.into_iter().zip(hashes) {
-            if seen.codes.is_unknown(row) {
+            if point_rows.codes.is_unknown(row) {
                 points.apart.push(row);
                 continue;
             }
             let same_hash = points_of_hash.entry(hash).or_default();
-            let is_equal = |&&point: &&usize| seen.bytes_of(points.first_row(point)) == seen.bytes_of(row);
+            let is_equal =
+                |&&point: &&usize| point_rows.bytes_of(points.first_row(point)) == point_rows.bytes_of(row);
             if let Some(&point) = same_hash.iter().find(is_equal) {
                 points.rows[point].push(row);
             } else {
@@ -398,8 +401,8 @@ impl Points {
 struct Work<'a> {
     /// Points that were inserted or searched for.
     n_done: AtomicUsize,
-    on_progress: &'a (dyn Fn(usize) + Sync),
-    is_cancelled: &'a (dyn Fn() -> bool + Sync),
+    progress: Progress<'a>,
+    cancel: Cancel<'a>,
 }
 
 impl Work<'_> {
@@ -411,13 +414,13 @@ impl Work<'_> {
         let n_done = self.n_done.fetch_add(1, Ordering::Relaxed) + 1;
         if n_done.is_multiple_of(256) {
             self.check()?;
-            (self.on_progress)(n_done / Work::PASSES);
+            self.progress.tell(n_done / Work::PASSES);
         }
         Ok(())
     }
 
     fn check(&self) -> Result<()> {
-        if (self.is_cancelled)() { Err(Error::Cancelled) } else { Ok(()) }
+        if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }
 
@@ -434,7 +437,11 @@ fn insert(graph: &Hnsw<'_, u32, BetweenPoints<'_>>, n: usize, work: &Work<'_>) -
 
 /// Copies hnsw_rs's graph of the first points, as the layers above one of all points that is still to be built: in the order
 /// that is given beside it.
-fn shape_of(graph: &Hnsw<'_, u32, BetweenPoints<'_>>, points: &Points, sight: Sight) -> (Shape, Vec<u32>) {
+fn built_of(
+    graph: &Hnsw<'_, u32, BetweenPoints<'_>>,
+    points: &Points,
+    row_format: RowFormat,
+) -> (BuiltGraph, Vec<u32>) {
     let n = points.rows.len();
     // The layers of each point but for the lowest, and its neighbours in them.
     let mut neighbours: Vec<Vec<Vec<u32>>> = vec![Vec::new(); n];
@@ -470,7 +477,7 @@ fn shape_of(graph: &Hnsw<'_, u32, BetweenPoints<'_>>, points: &Points, sight: Si
         rows.extend(&points.rows[point]);
         starts.push(rows.len() as u64);
     }
-    (Shape { sight, graph, starts, rows, lost: Vec::new(), apart: points.apart.clone() }, number_of)
+    (BuiltGraph { row_format, graph, starts, rows, lost: Vec::new(), apart: points.apart.clone() }, number_of)
 }
 
 impl Index for HnswIndex {
@@ -486,74 +493,45 @@ impl Index for HnswIndex {
         &self.matrix
     }
 
-    fn search(&self, query: &[f32], k: usize) -> Result<Ranking> {
-        self.search_among(query, k, 0, &|_| true)
+    fn nearest(&self, query: Query<'_>, k: usize, among: Among<'_>) -> Result<Ranking> {
+        self.search_with(query, k, self.parameters.ef_search, among)
     }
 }
 
 impl HnswIndex {
-    /// What [`HnswIndex::search_among`] gives for each of `queries`, `[Q, D]`.
-    pub(crate) fn search_batch_among(
-        &self,
-        queries: &[f32],
-        k: usize,
-        n_unwanted: usize,
-        is_wanted: &(dyn Fn(usize) -> bool + Sync),
-    ) -> Result<Vec<Ranking>> {
-        let queries = check_queries(queries, self.matrix.width())?;
-        exact::each(&queries, |query| self.search_among(query, k, n_unwanted, is_wanted))
-    }
-
-    /// The `k` nearest to `query` of the rows that `is_wanted`, where `n_unwanted` are not.
-    pub(crate) fn search_among(
-        &self,
-        query: &[f32],
-        k: usize,
-        n_unwanted: usize,
-        is_wanted: &(dyn Fn(usize) -> bool + Sync),
-    ) -> Result<Ranking> {
-        check_query(query, self.matrix.width())?;
-        self.search_as(query, k, self.parameters.ef_search, n_unwanted, is_wanted)
-    }
-
-    /// [`HnswIndex::search_among`] for a query that was checked, with `ef_search` candidates.
-    fn search_as(
-        &self,
-        query: &[f32],
-        k: usize,
-        ef_search: usize,
-        n_unwanted: usize,
-        is_wanted: &(dyn Fn(usize) -> bool + Sync),
-    ) -> Result<Ranking> {
-        let k = k.min(self.len() - n_unwanted.min(self.len()));
-        let exact_search = || {
-            let rows = if n_unwanted == 0 { Rows::All } else { Rows::Where(is_wanted) };
-            exact::search(&self.matrix, self.distance, query, k, rows)
+    /// [`Index::nearest`] with `ef_search` candidates.
+    fn search_with(&self, query: Query<'_>, k: usize, ef_search: usize, among: Among<'_>) -> Result<Ranking> {
+        let exact_search = |among| exact::search(&self.matrix, self.distance, query, k, among);
+        let (n_unwanted, is_wanted): (usize, &(dyn Fn(usize) -> bool + Sync)) = match among {
+            Among::All => (0, &|_| true),
+            Among::Where { n_unwanted, is_wanted } => (n_unwanted, is_wanted),
+            Among::These(_) => return exact_search(among),
         };
+        let k = k.min(self.len() - n_unwanted.min(self.len()));
         // The graph knows nothing of what is unwanted: more are asked for until enough of them are not.
         let mut n_asked = k;
         let rows = loop {
             // Where most rows are asked for, the graph only adds work.
             if n_asked.saturating_mul(2) >= self.len() {
-                return exact_search();
+                return exact_search(among);
             }
             // A zero query is as far from every row by cosine, and one far out as far as float32 can tell.
             let Some(found) = self.points_near(query, n_asked.max(ef_search)) else {
-                return exact_search();
+                return exact_search(among);
             };
-            let near = found.iter().filter(|point| self.shape.lost.binary_search(point).is_err());
-            let near = near.flat_map(|&point| self.rows_of(point)).chain(&self.shape.apart);
+            let near = found.iter().filter(|point| self.built.lost.binary_search(point).is_err());
+            let near = near.flat_map(|&point| self.rows_of(point)).chain(&self.built.apart);
             let rows: Vec<u32> = near.copied().filter(|&row| is_wanted(row as usize)).collect();
             if rows.len() >= k {
                 break rows;
             }
             if n_unwanted == 0 {
                 // The graph is in pieces, and the one that the query fell into is too small.
-                return exact_search();
+                return exact_search(among);
             }
             n_asked = n_asked.max(ef_search) * 2;
         };
-        exact::search(&self.matrix, self.distance, query, k, Rows::These(&rows))
+        exact_search(Among::These(&rows))
     }
 }
 

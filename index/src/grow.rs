@@ -10,9 +10,9 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::graph::{Choose, Layer, Lists, Scratch, Search, Space};
-use super::kernel::ARCH;
 use crate::Result;
+use crate::graph::{Choose, Layer, Lists, Scratch, Search, Space};
+use crate::kernel::ARCH;
 
 /// The most points that are inserted one after another.
 pub const MOST_IN_ORDER: usize = 10_000;
