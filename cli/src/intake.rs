@@ -158,7 +158,7 @@ impl Intake {
         let interrupt = Interrupt::listen()?;
         let bar = Bar::new(files.len(), "embedding photos");
         let on_broken = if self.skip_broken { OnBroken::Skip } else { OnBroken::Refuse };
-        let options = IngestOptions { on_broken, on_other_source };
+        let options = IngestOptions::from(on_broken).with_other_sources(on_other_source);
         let done = retriever.ingest(
             files,
             options,

@@ -38,12 +38,12 @@ impl fmt::Display for IndexKind {
     }
 }
 
-/// By name: `auto`, `exact` or `hnsw`, with ordinary parameters.
+/// By name: `auto`, `exact` or `hnsw`, with default parameters.
 impl FromStr for IndexSpec {
     type Err = crate::Error;
 
     fn from_str(text: &str) -> Result<IndexSpec> {
-        let specs = [IndexSpec::Auto, IndexSpec::Exact, IndexSpec::ordinary(IndexKind::Hnsw)];
+        let specs = [IndexSpec::Auto, IndexSpec::Exact, IndexSpec::from(IndexKind::Hnsw)];
         specs.into_iter().find(|spec| spec.name() == text).ok_or_else(|| {
             let (value, expected) = (format!("'{text}'"), "'auto', 'exact' or 'hnsw'".to_owned());
             CoreError::OutOfRange { what: "kind of index", value, expected }.into()
@@ -63,15 +63,17 @@ pub enum IndexSpec {
     Hnsw(HnswParameters),
 }
 
-impl IndexSpec {
-    /// `kind` with its ordinary parameters.
-    pub fn ordinary(kind: IndexKind) -> IndexSpec {
+/// With default parameters.
+impl From<IndexKind> for IndexSpec {
+    fn from(kind: IndexKind) -> IndexSpec {
         match kind {
             IndexKind::Exact => IndexSpec::Exact,
             IndexKind::Hnsw => IndexSpec::Hnsw(HnswParameters::default()),
         }
     }
+}
 
+impl IndexSpec {
     /// The kind for a matrix of `n_numbers`, rows times width.
     pub fn kind(self, costs: Option<Costs>, n_numbers: u64) -> IndexKind {
         match self {

@@ -57,7 +57,7 @@ fn clustered(
 fn on_every_kind(embeddings: &Arc<Embeddings>, check: impl Fn(&dyn Index)) {
     for kind in IndexKind::ALL {
         for distance in DISTANCES {
-            let index = IndexSpec::ordinary(kind).build(Arc::clone(embeddings), distance).unwrap();
+            let index = IndexSpec::from(kind).build(Arc::clone(embeddings), distance).unwrap();
             assert_eq!((index.kind(), index.distance(), index.len()), (kind, distance, embeddings.len()));
             check(index.as_ref());
         }
@@ -350,7 +350,7 @@ fn hits_are_those_of_the_golden_file() {
         let queries = clustered(42, 12, 60, width, 0.6, true);
         for distance in DISTANCES {
             for kind in IndexKind::ALL {
-                let index = IndexSpec::ordinary(kind).build(Arc::clone(&rows), distance).unwrap();
+                let index = IndexSpec::from(kind).build(Arc::clone(&rows), distance).unwrap();
                 for (number, ranking) in index.search_batch(queries.values(), 10).unwrap().iter().enumerate()
                 {
                     let hits: Vec<String> = ranking
@@ -488,7 +488,7 @@ fn parameters_that_hnsw_rs_would_exit_on_are_refused() {
     let index = HnswIndex::build(uniform(1, 600, 2), Distance::Mse, extreme).unwrap();
     assert_lawful(&index, &[0.0, 0.0], 5);
     assert_says("tree".parse::<IndexSpec>().unwrap_err(), &["'tree'", "'auto'", "'hnsw'"]);
-    assert_eq!("hnsw".parse::<IndexSpec>().unwrap(), IndexSpec::ordinary(IndexKind::Hnsw));
+    assert_eq!("hnsw".parse::<IndexSpec>().unwrap(), IndexSpec::from(IndexKind::Hnsw));
     assert_eq!("auto".parse::<IndexSpec>().unwrap(), IndexSpec::Auto);
 }
 

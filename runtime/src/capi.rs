@@ -265,7 +265,7 @@ pub unsafe extern "C" fn skf_create(path: *const c_char, model: *const c_char, i
         const AUTO: u32 = skf_index::SKF_AUTO as u32;
         let index = match index {
             EXACT => IndexSpec::Exact,
-            HNSW => IndexSpec::ordinary(IndexKind::Hnsw),
+            HNSW => IndexSpec::from(IndexKind::Hnsw),
             AUTO => IndexSpec::Auto,
             other => return Err(bad(format!("index is {other}, expected a value of skf_index"))),
         };

@@ -18,9 +18,11 @@ use crate::{Error, Result};
 /// assert!("gpu".parse::<Device>().is_err());
 /// # Ok::<(), sketchfind::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Device {
     /// The processor.
+    #[default]
     Cpu,
     /// An NVIDIA GPU, by its number from 0. Needs the onnxruntime-gpu build of ONNX Runtime.
     Cuda(u32),

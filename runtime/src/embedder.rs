@@ -5,6 +5,7 @@ mod graph;
 mod input;
 mod session;
 mod stream;
+mod view;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -17,6 +18,7 @@ use sketchfind_core::image::{DecodeLimits, Image};
 pub use files::{BrokenImage, Embedded, OnBroken};
 
 pub(crate) use stream::{Batch, Done, Job};
+pub(crate) use view::View;
 
 use crate::{Device, Error, Result};
 use input::Input;
@@ -24,6 +26,7 @@ use session::Model;
 
 /// How a model is run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct EmbedderOptions {
     /// Where.
     pub device: Device,
@@ -33,6 +36,13 @@ pub struct EmbedderOptions {
     pub batch: usize,
     /// What may be spent on decoding one image.
     pub limits: DecodeLimits,
+}
+
+/// The processor.
+impl Default for EmbedderOptions {
+    fn default() -> Self {
+        EmbedderOptions::cpu()
+    }
 }
 
 impl EmbedderOptions {
@@ -49,6 +59,27 @@ impl EmbedderOptions {
     /// Options for the processor.
     pub fn cpu() -> EmbedderOptions {
         EmbedderOptions::on(Device::Cpu)
+    }
+
+    /// The same with batches of `batch` images.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> EmbedderOptions {
+        self.batch = batch;
+        self
+    }
+
+    /// The same with `n_threads` threads.
+    #[must_use]
+    pub fn with_threads(mut self, n_threads: usize) -> EmbedderOptions {
+        self.n_threads = Some(n_threads);
+        self
+    }
+
+    /// The same with other limits of decoding.
+    #[must_use]
+    pub fn with_limits(mut self, limits: DecodeLimits) -> EmbedderOptions {
+        self.limits = limits;
+        self
     }
 
     fn check(&self) -> Result<()> {

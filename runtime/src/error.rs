@@ -1,8 +1,10 @@
 //! What can go wrong in the runtime; each kind names the file or value and what was expected of it.
 
+#[cfg(feature = "inference")]
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+#[cfg(feature = "inference")]
 use crate::native::{OFF, VARIABLE, told};
 
 /// A result whose error is [`enum@Error`].
@@ -56,6 +58,7 @@ pub enum Error {
     },
     /// The library reports to its maker unless an environment variable forbids it, which is not set and cannot be set beside
     /// other threads.
+    #[cfg(feature = "inference")]
     #[error(
         "ONNX Runtime from '{}' would report to its maker and leave files behind: the environment variable {VARIABLE} is \
          {}, expected '{OFF}', and cannot be set any more, because other threads may be reading the environment. Set \

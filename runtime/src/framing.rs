@@ -1,8 +1,7 @@
 //! How drawings are brought into the frame that the model was trained with, before they are embedded.
 
 use sketchfind_core::Error as CoreError;
-use sketchfind_core::frame::{self, PhotoFrame, Region};
-use sketchfind_core::image::Image;
+use sketchfind_core::frame::{self, PhotoFrame};
 
 /// How drawings are framed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -73,27 +72,6 @@ impl std::fmt::Display for Framing {
             Framing::Card => f.write_str("card"),
             Framing::Off => f.write_str("off"),
             Framing::Share(share) => share.fmt(f),
-        }
-    }
-}
-
-/// How much of a photo is embedded.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum View {
-    /// All of it.
-    Whole,
-    /// The product, where the frame says so.
-    Framed(PhotoFrame),
-    /// A part that was told, filling a share of a square.
-    Around(Region, f32),
-}
-
-impl View {
-    pub(crate) fn of(self, photo: Image) -> sketchfind_core::Result<Image> {
-        match self {
-            View::Whole => Ok(photo),
-            View::Framed(frame) => frame::photo(&photo, &frame),
-            View::Around(region, share) => frame::photo_around(&photo, region, share),
         }
     }
 }

@@ -71,6 +71,7 @@ pub const MODEL_DIR: &str = "model";
 
 /// How a gallery is made.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct GalleryOptions {
     /// The index to search it with.
     pub index: IndexSpec,
@@ -89,12 +90,12 @@ impl GalleryOptions {
 
     /// Exact search; made by `tool`.
     pub fn exact(tool: &str) -> GalleryOptions {
-        GalleryOptions::with_index(IndexSpec::ordinary(IndexKind::Exact), tool)
+        GalleryOptions::with_index(IndexSpec::from(IndexKind::Exact), tool)
     }
 
-    /// Approximate search with ordinary parameters; made by `tool`.
+    /// Approximate search with default parameters; made by `tool`.
     pub fn hnsw(tool: &str) -> GalleryOptions {
-        GalleryOptions::with_index(IndexSpec::ordinary(IndexKind::Hnsw), tool)
+        GalleryOptions::with_index(IndexSpec::from(IndexKind::Hnsw), tool)
     }
 
     /// The index `index`; made by `tool`; photos as they are.

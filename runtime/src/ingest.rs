@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use sketchfind_core::frame::{PhotoFrame, Region};
 use sketchfind_core::{Error as CoreError, fingerprint};
 
+use crate::embedder::View;
 use crate::embedder::{Batch, Done, Job};
-use crate::framing::View;
 use crate::{BrokenImage, Cancel, Error, OnBroken, Photo, Progress, Result, Retriever, Snapshot};
 
 /// A photo that is to be in a gallery, and the file to read it from.
@@ -33,16 +33,18 @@ impl PhotoFile {
 }
 
 /// What becomes of a file under whose id the gallery has another picture from another file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnOtherSource {
     /// Nothing is changed, and the error names it.
+    #[default]
     Refuse,
     /// It takes the other one's place.
     Replace,
 }
 
 /// How files are brought into a gallery. An [`OnBroken`] alone refuses what would replace photos of another source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IngestOptions {
     /// What becomes of files that cannot be read.
     pub on_broken: OnBroken,
@@ -50,9 +52,18 @@ pub struct IngestOptions {
     pub on_other_source: OnOtherSource,
 }
 
+impl IngestOptions {
+    /// The same, with what becomes of files that would replace photos of another source.
+    #[must_use]
+    pub fn with_other_sources(mut self, on_other_source: OnOtherSource) -> IngestOptions {
+        self.on_other_source = on_other_source;
+        self
+    }
+}
+
 impl From<OnBroken> for IngestOptions {
     fn from(on_broken: OnBroken) -> IngestOptions {
-        IngestOptions { on_broken, on_other_source: OnOtherSource::Refuse }
+        IngestOptions { on_broken, ..IngestOptions::default() }
     }
 }
 

@@ -43,28 +43,40 @@ struct Readme;
 
 #[cfg(feature = "capi")]
 pub mod capi;
+#[cfg(feature = "inference")]
 mod device;
+#[cfg(feature = "inference")]
 mod embedder;
 mod error;
 mod filter;
 mod framing;
 pub mod gallery;
+#[cfg(feature = "inference")]
 mod ingest;
+#[cfg(feature = "inference")]
 pub mod native;
 mod photo;
+#[cfg(feature = "inference")]
 mod pool;
+#[cfg(feature = "inference")]
 mod retriever;
+#[cfg(feature = "inference")]
 mod verify;
 
+#[cfg(feature = "inference")]
 pub use device::Device;
+#[cfg(feature = "inference")]
 pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use framing::Framing;
 pub use gallery::{Access, Gallery, GalleryOptions, Match, Nothing, Snapshot};
+#[cfg(feature = "inference")]
 pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
+#[cfg(feature = "inference")]
 pub use retriever::{Retriever, RetrieverOptions};
+#[cfg(feature = "inference")]
 pub use verify::{TOLERANCE, Verification, verify};
 
 pub use sketchfind_core::card::Card;

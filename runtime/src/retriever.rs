@@ -20,6 +20,7 @@ use crate::{
 
 /// How a gallery is opened together with its model.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RetrieverOptions {
     /// How the model is run. Without a number of threads the cores are shared out between the sessions.
     pub embedder: EmbedderOptions,
@@ -30,6 +31,13 @@ pub struct RetrieverOptions {
     pub access: Access,
     /// How the drawings of queries are framed.
     pub framing: Framing,
+}
+
+/// One session on the processor, for reading.
+impl Default for RetrieverOptions {
+    fn default() -> Self {
+        RetrieverOptions::cpu()
+    }
 }
 
 impl RetrieverOptions {

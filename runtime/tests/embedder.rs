@@ -17,7 +17,7 @@ fn noise(n: usize, width: u32, height: u32) -> Vec<Image> {
 }
 
 fn open(model: &Path, batch: usize) -> sketchfind::Result<Embedder> {
-    Embedder::open(model, EmbedderOptions { batch, n_threads: Some(1), ..EmbedderOptions::cpu() })
+    Embedder::open(model, EmbedderOptions::cpu().with_batch(batch).with_threads(1))
 }
 
 #[test]
@@ -157,8 +157,8 @@ fn a_model_that_is_missing_changed_or_no_model_is_named() {
 #[test]
 fn options_out_of_range_are_refused() {
     let options = [
-        (EmbedderOptions { batch: 0, ..EmbedderOptions::cpu() }, "batch is 0"),
-        (EmbedderOptions { n_threads: Some(0), ..EmbedderOptions::cpu() }, "n_threads is 0"),
+        (EmbedderOptions::cpu().with_batch(0), "batch is 0"),
+        (EmbedderOptions::cpu().with_threads(0), "n_threads is 0"),
     ];
     for (options, part) in options {
         assert_says(Embedder::open(fixture("mean8"), options).map(|_| ()).unwrap_err(), &[part]);

@@ -10,7 +10,7 @@ use sketchfind_core::image::{DecodeLimits, Image};
 use crate::{assert_says, fixture};
 
 fn embedder(n_threads: usize, batch: usize) -> Embedder {
-    let options = EmbedderOptions { batch, n_threads: Some(n_threads), ..EmbedderOptions::cpu() };
+    let options = EmbedderOptions::cpu().with_batch(batch).with_threads(n_threads);
     Embedder::open(fixture("mean8"), options).unwrap()
 }
 
@@ -159,7 +159,7 @@ fn the_first_broken_file_of_the_list_is_refused() {
 fn an_image_over_the_limit_is_broken_and_not_decoded() {
     let folder = tempfile::tempdir().unwrap();
     let files = photos(folder.path(), 1);
-    let options = EmbedderOptions { limits: DecodeLimits { max_pixels: 5 }, ..EmbedderOptions::cpu() };
+    let options = EmbedderOptions::cpu().with_limits(DecodeLimits { max_pixels: 5 });
     let mut embedder = Embedder::open(fixture("mean8"), options).unwrap();
     assert_says(embed(&mut embedder, &files, OnBroken::Refuse).unwrap_err(), &["0.png", "2 x 3", "5 pixels"]);
 }

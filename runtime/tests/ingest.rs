@@ -17,7 +17,7 @@ fn open(path: &Path, n_threads: usize, batch: usize) -> Retriever {
     if !path.exists() {
         Gallery::create_empty(path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
     }
-    let options = EmbedderOptions { batch, n_threads: Some(n_threads), ..EmbedderOptions::cpu() };
+    let options = EmbedderOptions::cpu().with_batch(batch).with_threads(n_threads);
     Retriever::open(path, RetrieverOptions::new(options).writable()).unwrap()
 }
 
@@ -168,7 +168,7 @@ fn two_sources_do_not_collide_in_silence() {
     let error = ingest(&retriever, &[file(b.path(), "drawn", 7, 7)], OnBroken::Refuse).unwrap_err();
     assert_says(&error, &["'drawn'", "from elsewhere"]);
     // Who means it says so.
-    let options = IngestOptions { on_broken: OnBroken::Refuse, on_other_source: OnOtherSource::Replace };
+    let options = IngestOptions::from(OnBroken::Refuse).with_other_sources(OnOtherSource::Replace);
     let done = retriever.ingest(&more, options, Progress::default(), Cancel::default()).unwrap();
     assert_eq!((done.n_added, done.n_replaced, done.n_unchanged), (1, 1, 1));
     assert_eq!(colours(&retriever).last(), Some(&("same".into(), 5, 5)));

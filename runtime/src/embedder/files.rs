@@ -7,13 +7,14 @@ use sketchfind_core::embeddings::Embeddings;
 
 use super::Embedder;
 use super::stream::{Batch, Done, Job};
-use crate::framing::View;
+use crate::embedder::View;
 use crate::{Cancel, Error, Progress, Result};
 
 /// What to do with a file of a list that is no image, is damaged, empty or cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnBroken {
     /// Stop with an error that names the first one of the list.
+    #[default]
     Refuse,
     /// Leave it out and report it.
     Skip,

@@ -19,7 +19,7 @@ use sketchfind_core::image::{DecodeLimits, Image};
 use super::Embedder;
 use super::input::Input;
 use super::session::Model;
-use crate::framing::View;
+use crate::embedder::View;
 use crate::{Device, Error, Result};
 
 /// Sessions at most that are opened for a list of files on the processor: each holds the network's weights. Where there
