@@ -22,7 +22,8 @@ const BATCH: f64 = 8.0;
 /// A network whose precisions are measured.
 struct Subject {
     network: &'static str,
-    weights: Known,
+    /// Its initial weights, where they are not those that its configuration names.
+    weights: Option<Known>,
     /// What it is trained by.
     config: &'static str,
     /// Whether the network before training is what counts: training a ResNet50 takes hours.
@@ -32,13 +33,13 @@ struct Subject {
 const SUBJECTS: [Subject; 2] = [
     Subject {
         network: "mobilenet_v2",
-        weights: Known::MobilenetV2,
-        config: "trainer/configs/chair-v1-mobilenet.toml",
+        weights: None,
+        config: "trainer/configs/recipes/pairs.toml",
         is_untrained: false,
     },
     Subject {
         network: "resnet50_v1",
-        weights: Known::Resnet50,
+        weights: Some(Known::Resnet50),
         config: "trainer/configs/paper/chair-v1-baseline.toml",
         is_untrained: true,
     },
@@ -90,11 +91,10 @@ impl Subject {
     /// The folders of its models, in the order of the precisions. A run of the same configuration and data is kept, and
     /// the models that the same program made of it.
     fn models(&self, data: &Path) -> Result<Vec<PathBuf>> {
-        let weights = weights::provide(self.weights, Profile::Release)?;
         let folder = provisioned(&format!("bench/precision/{}", self.network));
         let (path, run) = (folder.join("train.toml"), folder.join("run"));
         let trainer = checkout::target("release").join("sketchfind-train");
-        let config = self.config(&weights)?;
+        let config = self.config()?;
         let run_key = stage::key(&["run 1", &config, &checkout::sha256_of_file(&data.join("manifest.csv"))?]);
         unless(&folder.join("run.key"), &run_key, || {
             if folder.exists() {
@@ -124,9 +124,17 @@ impl Subject {
     }
 
     /// The configuration with its weights' place; one whose training does not count trains on as little as may be.
-    fn config(&self, weights: &Path) -> Result<String> {
-        let text = fs::read_to_string(checkout::root().join(self.config))?;
-        let mut config: toml::Table = toml::from_str(&text)?;
+    fn config(&self) -> Result<String> {
+        let path = checkout::root().join(self.config);
+        let mut config: toml::Table = toml::from_str(&fs::read_to_string(&path)?)?;
+        let weights = match self.weights {
+            Some(weights) => weights::provide(weights, Profile::Release)?,
+            None => {
+                let named = config.get("weights").and_then(toml::Value::as_str);
+                let named = named.with_context(|| format!("{} names no weights", self.config))?;
+                fs::canonicalize(path.with_file_name(named)).with_context(|| format!("no file {named}"))?
+            }
+        };
         config.insert("weights".into(), weights.to_string_lossy().into_owned().into());
         if self.is_untrained {
             config.remove("neighbourhood");
