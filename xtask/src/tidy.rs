@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{checkout, say};
 
@@ -65,10 +65,7 @@ fn dependency_edges() -> Result<Vec<String>> {
             }
         }
     }
-    let metadata =
-        checkout::output(checkout::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata")?;
-    for package in metadata["packages"].as_array().into_iter().flatten() {
+    for package in checkout::metadata()?["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             if dependency["name"] == "sketchfind-cli" {
