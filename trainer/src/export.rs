@@ -111,7 +111,7 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
         pixels: (options.input == InputKind::Uint8Nhwc).then_some(&preprocess),
         arithmetic: reduced.arithmetic(),
     };
-    let model = onnx::export(reduced.network(), reduced.weights(), &onnx_options)?;
+    let model = onnx::export_folded(reduced.network(), reduced.weights(), &onnx_options)?;
     let torch = TorchNetwork::new(&network, &weights, tch::Device::Cpu)?;
     let probe = probe_images(&pairs, &preprocess)?;
     let pictures = probe

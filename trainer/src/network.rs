@@ -35,11 +35,11 @@ impl TorchNetwork {
     /// # Errors
     /// [`crate::Error::Models`] where the weights do not fit; [`crate::Error::Torch`].
     pub fn new(network: &Network, weights: &Weights, device: tch::Device) -> Result<TorchNetwork> {
-        let weights = weights.for_network(network)?;
+        weights.check_fit(network)?;
         let (mut trained, mut statistics, mut places) = (Vec::new(), Vec::new(), BTreeMap::new());
         for parameter in network.parameters() {
             let Some(tensor) = weights.get(&parameter.name) else {
-                continue; // for_network has found every one
+                continue; // check_fit has found every one
             };
             let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
             let tensor = Tensor::f_from_slice(&tensor.values)?.f_reshape(shape)?.f_to_device(device)?;

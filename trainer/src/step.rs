@@ -66,7 +66,7 @@ pub fn step(
     if !value.is_finite() {
         return Err(Error::NotFinite { what: "the gradient's norm", step, epoch, value });
     }
-    optimiser.update(network.trained_mut(), &gradients, rate_factor * config.train.learning_rate)?;
+    optimiser.update(network.trained_mut(), &gradients, value, rate_factor * config.train.learning_rate)?;
     Ok(outcome)
 }
 
@@ -398,7 +398,9 @@ mod tests {
                         Optimiser::new(config.optimiser, &config.train, torch.trained()).unwrap();
                     for _ in 0..3 {
                         let gradients = gradients_of(&config, &batch, &mut torch);
-                        optimiser.update(torch.trained_mut(), &gradients, ETA_S).unwrap();
+                        optimiser
+                            .update(torch.trained_mut(), &gradients, norm(&gradients).unwrap(), ETA_S)
+                            .unwrap();
                     }
                     let updates: Vec<Tensor> =
                         torch.trained().iter().zip(&start).map(|(now, start)| now.detach() - start).collect();
@@ -489,7 +491,7 @@ mod tests {
         let mut torch = network(&reference).in_double();
         let gradients = gradients_of(&config, &batch, &mut torch);
         let mut optimiser = Optimiser::new(config.optimiser, &config.train, torch.trained()).unwrap();
-        optimiser.update(torch.trained_mut(), &gradients, ETA_S).unwrap();
+        optimiser.update(torch.trained_mut(), &gradients, norm(&gradients).unwrap(), ETA_S).unwrap();
         assert!(relative_difference(torch.trained(), &expected) < 1e-14);
     }
 
