@@ -19,7 +19,7 @@ use sketchfind_core::{atomic, fingerprint};
 use sketchfind_models::network::{Head, HeadSpec, Network, file};
 use sketchfind_models::weights::{self, Weights, start};
 
-use crate::config::{Config, Neighbourhood, RANDOM};
+use crate::config::{Config, NeighbourhoodSettings, RANDOM};
 use crate::source::ImageSource;
 use crate::{Error, Result, teacher};
 
@@ -213,7 +213,7 @@ pub fn initial_weights(config: &Config, network: &Network) -> Result<InitialWeig
 /// As [`initial_weights`].
 pub fn topology_weights(
     config: &Config,
-    settings: &Neighbourhood,
+    settings: &NeighbourhoodSettings,
     network: &Network,
 ) -> Result<InitialWeights> {
     pretrained((&settings.network, &settings.weights), config.seed, network, None)
@@ -224,7 +224,7 @@ pub fn topology_weights(
 /// # Errors
 /// As [`initial_weights`].
 pub(crate) fn topology_sha256(config: &Config) -> Result<Option<String>> {
-    let Some(settings) = config.method.topology() else { return Ok(None) };
+    let Some(settings) = config.method.neighbourhood() else { return Ok(None) };
     if settings.weights != RANDOM {
         return sha256_of(&settings.weights).map(Some);
     }
