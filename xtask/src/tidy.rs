@@ -8,10 +8,14 @@ use anyhow::{Result, bail};
 use crate::{checkout, say};
 
 /// What a package may never depend on, however far away.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     (
         "sketchfind-core",
         &["tch", "ort", "hnsw_rs", "sketchfind-data", "sketchfind-models", "sketchfind-eval", "sketchfind"],
+    ),
+    (
+        "sketchfind-pickle",
+        &["tch", "ort", "hnsw_rs", "sketchfind-core", "sketchfind-data", "sketchfind-models"],
     ),
     ("sketchfind-data", &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-eval", "sketchfind"]),
     ("sketchfind-models", &["tch", "ort", "hnsw_rs", "sketchfind-eval", "sketchfind"]),
