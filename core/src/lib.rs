@@ -18,7 +18,6 @@ pub mod fingerprint;
 pub mod frame;
 pub mod image;
 pub mod photo_files;
-pub mod pickle;
 pub mod random;
 pub mod ranking;
 pub mod terminal;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sketchfind_core::frame::SMALLEST_DRAWING;
 use sketchfind_core::image::Image;
-use sketchfind_core::pickle::{Arguments, Machine, Made, PickleResult, Value, Vocabulary};
+use sketchfind_pickle::{Arguments, Machine, Made, PickleResult, Value, Vocabulary};
 use tiny_skia::{Color, LineCap, LineJoin, Paint, PathBuilder, Pixmap, Stroke, Transform};
 
 use crate::{Error, Result};

@@ -77,7 +77,7 @@ fn plain_folders() {
         "sketch/test/b.png",
     ];
     let download = Download::new(&files);
-    let (_, dataset, _out) = import(download.path(), Layout::Plain, &Options::default());
+    let (_, dataset, _out) = import(download.path(), Layout::PLAIN, &Options::default());
     assert_eq!(pairs(&dataset, Split::Train), [pair("a-1", "a"), pair("a_2", "a")]);
     assert_eq!(pairs(&dataset, Split::Test), [pair("b", "b")]);
     // A sketch in the other split than its photo has none there.
@@ -95,11 +95,11 @@ fn plain_folders() {
     let download = Download::new(&files);
     assert!(refusal(download.path(), &Options::default()).contains("--test-share"));
     let drawn = Options { test_share: Some(0.25), ..Options::default() };
-    let (found, dataset, _out) = import(download.path(), Layout::Plain, &drawn);
+    let (found, dataset, _out) = import(download.path(), Layout::PLAIN, &drawn);
     assert_eq!(found.counts().test_photos, 1);
     assert_eq!(pairs(&dataset, Split::Train).len() + pairs(&dataset, Split::Test).len(), 2);
     let download = Download::new(&files).text("train.txt", "a\nb.png\n\n").text("test.txt", "c\nd\n");
-    let (_, dataset, _out) = import(download.path(), Layout::Plain, &Options::default());
+    let (_, dataset, _out) = import(download.path(), Layout::PLAIN, &Options::default());
     assert_eq!(pairs(&dataset, Split::Test), [pair("d_1", "d")]);
     let download = download.text("test.txt", "c\n");
     assert!(refusal(download.path(), &Options::default()).contains("'d' is in neither"));
@@ -113,7 +113,7 @@ fn a_manifest() {
         "manifest.csv",
         "id,modality,instance,split,path\nphoto/1,photo,1,train,x/one.png\nmine,sketch,1,train,y/two.png\n",
     );
-    let (_, dataset, _out) = import(download.path(), Layout::Manifest, &Options::default());
+    let (_, dataset, _out) = import(download.path(), Layout::MANIFEST, &Options::default());
     assert_eq!(pairs(&dataset, Split::Train), [pair("mine", "1")]);
 }
 
@@ -133,7 +133,7 @@ fn qmul_v1_folders() {
     let annotation =
         r#"{"train": {"triplets": [[[2, 1]], [], [[0, 1], [1, 0]]]}, "test": {"triplets": [[]]}}"#;
     let download = Download::new(&files).text("annotation/shoes_annotation.json", annotation);
-    let (found, dataset, out) = import(download.path(), Layout::QmulV1, &Options::default());
+    let (found, dataset, out) = import(download.path(), Layout::QMUL_V1, &Options::default());
     assert_eq!(pairs(&dataset, Split::Train), [pair("1", "1"), pair("10", "10"), pair("2", "2")]);
     assert_eq!(pairs(&dataset, Split::Test), [pair("11", "11")]);
     let triplets = std::fs::read_to_string(out.path().join("set/human_triplets.csv")).unwrap();
@@ -156,7 +156,7 @@ fn qmul_v1_folders() {
 #[test]
 fn qmul_v1_arrays() {
     let dir = fixtures().join("mat");
-    let (found, dataset, _out) = import(&dir, Layout::QmulV1Arrays, &Options::default());
+    let (found, dataset, _out) = import(&dir, Layout::QMUL_V1_ARRAYS, &Options::default());
     assert_eq!(pairs(&dataset, Split::Train), [pair("001", "001"), pair("002", "002"), pair("003", "003")]);
     assert_eq!(pairs(&dataset, Split::Test), [pair("004", "004"), pair("005", "005")]);
     // The first pixel says which image of its array it is; the first index of a MATLAB array runs fastest.
@@ -169,7 +169,7 @@ fn qmul_v1_arrays() {
     assert_eq!(found.triplets.len(), 5);
     assert_eq!((found.triplets[3].sketch.as_str(), found.triplets[3].nearer.as_str()), ("004", "005"));
     let edges = Options { edges: true, ..Options::default() };
-    let (found, _, _out) = import(&dir, Layout::QmulV1Arrays, &edges);
+    let (found, _, _out) = import(&dir, Layout::QMUL_V1_ARRAYS, &edges);
     assert!(found.notes.iter().any(|note| note.contains("edge maps")));
 }
 
@@ -186,12 +186,13 @@ fn qmul_v2() {
     let lists = |download: Download| {
         download.text("photo_train.txt", "11.png\n12.png\n").text("photo_test.txt", "ShoeV2_photo/13.jpg\n")
     };
-    let (_, dataset, _out) = import(lists(Download::new(&files)).path(), Layout::QmulV2, &Options::default());
+    let (_, dataset, _out) =
+        import(lists(Download::new(&files)).path(), Layout::QMUL_V2, &Options::default());
     assert_eq!(pairs(&dataset, Split::Train), [pair("11_1", "11"), pair("11_2", "11")]);
     assert_eq!(pairs(&dataset, Split::Test), [pair("13_1", "13")]);
     let download =
         lists(Download::new(&files)).text("sketch_train.txt", "11_2\n").text("sketch_test.txt", "13_1\n");
-    let (found, dataset, _out) = import(download.path(), Layout::QmulV2, &Options::default());
+    let (found, dataset, _out) = import(download.path(), Layout::QMUL_V2, &Options::default());
     assert_eq!(pairs(&dataset, Split::Train), [pair("11_2", "11")]);
     assert!(
         found.notes.iter().any(|note| note.starts_with("1 sketches in neither list")),
@@ -202,7 +203,7 @@ fn qmul_v2() {
     let download = lists(Download::new(&[&files[..], &["ShoeV2_sketch/99_1.png"]].concat()));
     assert!(refusal(download.path(), &Options::default()).contains("'99_1' has no photo"));
     let left_out = Options { leave_out: true, ..Options::default() };
-    let (found, _, _out) = import(download.path(), Layout::QmulV2, &left_out);
+    let (found, _, _out) = import(download.path(), Layout::QMUL_V2, &left_out);
     assert!(found.notes.iter().any(|note| note.contains("1 sketches are left out")));
     let download = lists(Download::new(&files[1..]));
     assert!(refusal(download.path(), &Options::default()).contains("'11' of its lists is missing"));
@@ -212,7 +213,7 @@ fn qmul_v2() {
 fn qmul_v2_strokes() {
     let download = Download::new(&["ChairV2_photo/shoe.png", "ChairV2_photo/boot.png"]);
     std::fs::copy(fixtures().join("coordinates.pickle"), download.path().join("ChairV2_Coordinate")).unwrap();
-    let (_, dataset, _out) = import(download.path(), Layout::QmulV2Strokes, &Options::default());
+    let (_, dataset, _out) = import(download.path(), Layout::QMUL_V2_STROKES, &Options::default());
     assert_eq!(pairs(&dataset, Split::Train), [pair("shoe_1", "shoe")]);
     assert_eq!(pairs(&dataset, Split::Test), [pair("boot_2", "boot")]);
     let image = Image::open(&dataset.sketches()[0].path, DecodeLimits::default()).unwrap();
@@ -237,7 +238,7 @@ fn sketchy() {
         "256x256/sketch/tx_000000000000/dog/n2_1-5.png",
     ];
     let download = Download::new(&files).text("info-06-04/info/testset.txt", "dog/n2_1.jpg\n");
-    let (_, dataset, _out) = import(download.path(), Layout::Sketchy, &Options::default());
+    let (_, dataset, _out) = import(download.path(), Layout::SKETCHY, &Options::default());
     assert_eq!(
         pairs(&dataset, Split::Train),
         [pair("cat/n1_1-1", "cat/n1_1"), pair("cat/n1_1-2", "cat/n1_1")]
@@ -307,7 +308,7 @@ fn the_published_coordinates_of_chair_v2() {
     let photos = Download::new(&files.iter().map(String::as_str).collect::<Vec<_>>());
     let options = Options { photos: Some(photos.path().to_owned()), ..Options::default() };
     let found = find(file.parent().unwrap(), None, &options).unwrap();
-    assert_eq!(found.layout, Layout::QmulV2Strokes);
+    assert_eq!(found.layout, Layout::QMUL_V2_STROKES);
     assert!(found.notes.iter().any(|note| note == "its size is that of QMUL-Chair-V2"), "{:?}", found.notes);
 }
 
@@ -331,7 +332,7 @@ fn the_published_size_of_chair_v1_is_recognised() {
             }
         }
     }
-    let (found, imported, _out) = import(download.path(), Layout::QmulV1, &Options::default());
+    let (found, imported, _out) = import(download.path(), Layout::QMUL_V1, &Options::default());
     assert!(found.notes.iter().any(|note| note == "its size is that of QMUL-Chair-V1"), "{:?}", found.notes);
     assert_eq!(pairs(&imported, Split::Test), pairs(&dataset, Split::Test));
 }
@@ -371,7 +372,7 @@ fn an_import_never_costs_what_it_reads_or_what_is_no_data_set() {
     assert!(found.write(download.path(), Progress::default(), Cancel::default()).is_err());
     assert!(download.path().join("a.png").is_file());
     // Over a data set with a file of somebody's.
-    let (_, dataset, _out) = import(download.path(), Layout::Manifest, &Options::default());
+    let (_, dataset, _out) = import(download.path(), Layout::MANIFEST, &Options::default());
     let set = dataset.manifest().parent().unwrap();
     std::fs::write(set.join("notes.txt"), "years of work").unwrap();
     let message = found.write(set, Progress::default(), Cancel::default()).unwrap_err().to_string();
@@ -389,7 +390,7 @@ fn an_import_never_costs_what_it_reads_or_what_is_no_data_set() {
 fn human_triplets_come_along_and_are_checked() {
     let triplets = "split,sketch,nearer,farther\ntrain,1,1,1\n";
     let download = manifest_of("photo/1").text("human_triplets.csv", triplets);
-    let (found, dataset, _out) = import(download.path(), Layout::Manifest, &Options::default());
+    let (found, dataset, _out) = import(download.path(), Layout::MANIFEST, &Options::default());
     assert_eq!(found.triplets.len(), 1);
     let kept = std::fs::read_to_string(dataset.manifest().with_file_name("human_triplets.csv")).unwrap();
     assert_eq!(kept, triplets);
@@ -412,11 +413,11 @@ fn a_download_one_folder_deeper_or_in_another_case_is_recognised() {
                 "shoes/sketch/train/a_1.png",
                 "shoes/sketch/test/b.png",
             ][..],
-            Layout::Plain,
+            Layout::PLAIN,
         ),
         (
             &["Photo/Train/a.png", "Photo/Test/b.png", "SKETCH/train/a_1.png", "SKETCH/TEST/b.png"],
-            Layout::Plain,
+            Layout::PLAIN,
         ),
         (
             &[
@@ -426,11 +427,11 @@ fn a_download_one_folder_deeper_or_in_another_case_is_recognised() {
                 "x/test/sketches/2.png",
                 "__MACOSX/x/1.png",
             ],
-            Layout::QmulV1,
+            Layout::QMUL_V1,
         ),
         (
             &["256X256/Photo/TX_000000000000/cat/n1.png", "256X256/Sketch/TX_000000000000/cat/n1-1.png"],
-            Layout::Sketchy,
+            Layout::SKETCHY,
         ),
     ] {
         let download = Download::new(files);
@@ -448,13 +449,13 @@ fn a_download_one_folder_deeper_or_in_another_case_is_recognised() {
             .text(&format!("{folder}PHOTO_TEST.TXT"), "")
     };
     for folder in ["", "ShoeV2/"] {
-        import(lists(folder).path(), Layout::QmulV2, &Options::default());
+        import(lists(folder).path(), Layout::QMUL_V2, &Options::default());
     }
     let download = Download::new(&["set/a.png", "set/b.png"]).text(
         "set/Manifest.CSV",
         "id,modality,instance,split,path,colour\nphoto/1,photo,1,train,a.png,red\ns,sketch,1,train,b.png,\n",
     );
-    let (_, dataset, _out) = import(download.path(), Layout::Manifest, &Options::default());
+    let (_, dataset, _out) = import(download.path(), Layout::MANIFEST, &Options::default());
     assert_eq!(dataset.photos()[0].labels, ["colour=red"]);
 }
 
@@ -474,6 +475,6 @@ fn a_download_that_lies_elsewhere_is_hinted_at() {
     let message = refusal(at(&["far/away"]).path(), &Options::default());
     assert!(message.contains("far/away' has one, name that"), "{message}");
     let download = at(&["one"]);
-    let message = find(download.path(), Some(Layout::Sketchy), &Options::default()).unwrap_err().to_string();
+    let message = find(download.path(), Some(Layout::SKETCHY), &Options::default()).unwrap_err().to_string();
     assert!(message.contains("not the layout sketchy") && message.contains("tx_*"), "{message}");
 }

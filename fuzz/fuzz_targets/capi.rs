@@ -72,6 +72,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         sessions: u32::from(bytes.byte() % 3),
         threads: 1,
         max_pixels: 1 << 12,
+        // What the card says, a share, off.
+        frame: [0.0, 0.5, -1.0][usize::from(bytes.byte() % 3)],
     };
     let (mut retriever, filter): (*mut skf_retriever, _) = (null_mut(), skf_filter_new());
     let mut answers: Vec<*mut skf_matches> = Vec::new();

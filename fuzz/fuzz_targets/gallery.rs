@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+#[allow(dead_code, reason = "the slow tests use all of it")]
 #[path = "../../tests/doors/forge.rs"]
 mod forge;
 

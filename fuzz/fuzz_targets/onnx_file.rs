@@ -7,7 +7,7 @@ use sketchfind_models::onnx::import;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(imported) = import::parse(bytes, "fuzzed", None) else { return };
-    imported.weights.for_network(&imported.network).expect("an accepted graph has its weights");
+    imported.weights.check_fit(&imported.network).expect("an accepted graph has its weights");
     if imported.known.is_none() && imported.input.std.iter().all(|std| std.is_finite() && *std > 0.0) {
         let described = Described { network: imported.network, input: imported.input };
         let text = described.to_json().expect("a network can be written");

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::WeightsDoNotFit`].
 pub fn folded(network: &Network, weights: &Weights) -> Result<(Network, Weights)> {
-    let weights = weights.for_network(network)?;
+    weights.check_fit(network)?;
     let nodes = network.nodes();
     let mut kept: Vec<Node> = Vec::with_capacity(nodes.len());
     let mut tensors = Weights::default();
@@ -28,14 +28,14 @@ pub fn folded(network: &Network, weights: &Weights) -> Result<(Network, Weights)
         let norm = network.norm_behind(index).map(|norm| &nodes[norm].op);
         match (&mut op, norm) {
             (Op::Conv2d { name, bias, .. }, Some(Op::BatchNorm2d { name: norm, eps, .. })) => {
-                let (kernel, shift) = fold(&weights, name, norm, *eps)?;
+                let (kernel, shift) = fold(weights, name, norm, *eps)?;
                 tensors.insert(&format!("{name}.weight"), kernel);
                 tensors.insert(&format!("{name}.bias"), shift);
                 *bias = true;
             }
             _ => {
                 for parameter in node.op.parameters() {
-                    tensors.insert(&parameter.name, get(&weights, &parameter.name)?.clone());
+                    tensors.insert(&parameter.name, get(weights, &parameter.name)?.clone());
                 }
             }
         }
@@ -128,7 +128,7 @@ pub(crate) mod tests {
             let network = Network::by_name(name, Head::Embedding).unwrap();
             let (folded, weights) = folded(&network, &ones(&network)).unwrap();
             assert_eq!(folded.output_width(), network.output_width());
-            weights.for_network(&folded).unwrap();
+            weights.check_fit(&folded).unwrap();
             // DenseNet's batch norms stand before its convolutions.
             let n_left = folded.nodes().iter().filter(|node| is_norm(node)).count();
             assert_eq!(n_left > 0, name.starts_with("densenet"), "{name}: {n_left}");

@@ -70,7 +70,16 @@ pub enum Arithmetic<'a> {
 /// [`Error::WeightsDoNotFit`], [`Error::NotFinite`]; [`Error::Onnx`] where the file would pass protobuf's limit of
 /// 2 GiB.
 pub fn export(network: &Network, weights: &Weights, options: &ExportOptions<'_>) -> Result<Vec<u8>> {
-    let (network, weights) = &folded(network, weights)?;
+    let (network, weights) = folded(network, weights)?;
+    export_folded(&network, &weights, options)
+}
+
+/// The bytes of an ONNX file, as [`export`] has them, of what [`folded`] has made of a network.
+///
+/// # Errors
+/// Those of [`export`].
+pub fn export_folded(network: &Network, weights: &Weights, options: &ExportOptions<'_>) -> Result<Vec<u8>> {
+    weights.check_fit(network)?;
     weights.check_finite()?;
     if let Arithmetic::Fp16 = options.arithmetic {
         check_half(network, weights)?;
@@ -570,7 +579,11 @@ mod tests {
             pixels: None,
             arithmetic: Arithmetic::Fp32,
         };
-        let bytes = export(&network, &Weights::random(&network, 1), &options).unwrap();
+        let weights = Weights::random(&network, 1);
+        let bytes = export(&network, &weights, &options).unwrap();
+        let (folded, of_folded) = folded(&network, &weights).unwrap();
+        let folded = export_folded(&folded, &of_folded, &options).unwrap();
+        assert!(bytes == folded, "{name}: folded before or folded here");
         let model = proto::Model::decode(bytes.as_slice()).unwrap();
         (bytes, model)
     }

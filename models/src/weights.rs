@@ -109,15 +109,29 @@ impl Weights {
         safetensors_file::save(self, path)
     }
 
-    /// Exactly the tensors that `network` needs. Not called unexpected are `num_batches_tracked`, which nothing
+    /// Checks that the tensors are those of `network`. Not called unexpected are `num_batches_tracked`, which nothing
     /// reads, and the tensors of the same network's classifier or head where `network` is without.
     ///
     /// # Errors
     /// [`Error::WeightsDoNotFit`] with every missing, misshapen and unexpected tensor.
-    pub fn for_network(&self, network: &Network) -> Result<Weights> {
+    pub fn check_fit(&self, network: &Network) -> Result<()> {
+        self.names_of(network).map(drop)
+    }
+
+    /// Exactly the tensors that `network` needs, of those that fit it ([`Weights::check_fit`]).
+    ///
+    /// # Errors
+    /// Those of [`Weights::check_fit`].
+    pub fn for_network(mut self, network: &Network) -> Result<Weights> {
+        let needed = self.names_of(network)?;
+        self.tensors.retain(|name, _| needed.contains(name));
+        Ok(self)
+    }
+
+    /// The names of the network's parameters, each of which is there.
+    fn names_of(&self, network: &Network) -> Result<BTreeSet<String>> {
         let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
-        let mut known: BTreeSet<String> = BTreeSet::new();
-        let mut tensors = BTreeMap::new();
+        let mut needed: BTreeSet<String> = BTreeSet::new();
         for parameter in network.parameters() {
             match self.tensors.get(&parameter.name) {
                 None => missing.push(parameter.name.clone()),
@@ -125,24 +139,20 @@ impl Weights {
                     "{}: expected {:?}, got {:?}",
                     parameter.name, parameter.shape, tensor.shape
                 )),
-                Some(tensor) => {
-                    tensors.insert(parameter.name.clone(), tensor.clone());
-                }
+                Some(_) => {}
             }
-            known.insert(parameter.name);
+            needed.insert(parameter.name);
         }
+        let mut known: BTreeSet<String> = HEAD.map(str::to_owned).into();
         if let Ok(classifier) = Network::by_name(network.name(), Head::Classifier) {
             known.extend(classifier.parameters().into_iter().map(|parameter| parameter.name));
         }
-        known.extend(HEAD.map(str::to_owned));
-        let unexpected: Vec<String> = self
-            .tensors
-            .keys()
-            .filter(|name| !known.contains(*name) && !name.ends_with(".num_batches_tracked"))
-            .cloned()
-            .collect();
+        let is_known = |name: &String| {
+            needed.contains(name) || known.contains(name) || name.ends_with(".num_batches_tracked")
+        };
+        let unexpected: Vec<String> = self.tensors.keys().filter(|name| !is_known(name)).cloned().collect();
         if missing.is_empty() && misshapen.is_empty() && unexpected.is_empty() {
-            return Ok(Weights { tensors, metadata: self.metadata.clone() });
+            return Ok(needed);
         }
         let network = network.name().to_owned();
         Err(Error::WeightsDoNotFit { network, missing, misshapen, unexpected })
@@ -381,7 +391,7 @@ mod tests {
         weights.insert("conv1.weight", Tensor::new(vec![2], vec![0.0; 2]).unwrap());
         weights.tensors.remove("bn1.bias");
         weights.tensors.remove("layer1.0.conv1.weight");
-        let message = weights.for_network(&network).unwrap_err().to_string();
+        let message = weights.check_fit(&network).unwrap_err().to_string();
         assert!(message.lines().count() <= 10 && message.len() < 1000, "{message}");
         for part in [
             "missing (2): bn1.bias, layer1.0.conv1.weight",
@@ -433,7 +443,7 @@ mod tests {
         let found = import(&file, "resnet18").unwrap();
         assert_eq!(found.get("conv1.weight"), prefixed.get("module.conv1.weight"));
         assert_eq!(found.get("projection.weight").unwrap().shape, [8, 512]);
-        found.for_network(&projected).unwrap();
+        found.check_fit(&projected).unwrap();
         assert!(found.for_network(&network).unwrap().get("projection.weight").is_none());
     }
 

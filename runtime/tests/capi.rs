@@ -35,6 +35,8 @@ fn library() -> PathBuf {
     let target = profile.parent().unwrap();
     let mut build = Command::new(cargo);
     build.args(["rustc", "--package", "sketchfind", "--features", "capi", "--crate-type", "cdylib"]);
+    // It is there for the times of tests alone; cargo would compile everything anew for it.
+    build.env_remove("RUSTC_BOOTSTRAP");
     let output = build.arg("--target-dir").arg(target).current_dir(manifest_dir()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let library = target.join("debug/libsketchfind.so");

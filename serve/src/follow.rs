@@ -38,7 +38,7 @@ impl Follower {
         let inner = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || {
             // Also where it panics, or nobody would look any more.
-            let _looking = Looking(&inner.is_looking);
+            let _guard = LookGuard(&inner.is_looking);
             loop {
                 inner.again.store(false, Ordering::Release);
                 inner.catch_up();
@@ -57,9 +57,10 @@ impl Follower {
     }
 }
 
-struct Looking<'i>(&'i AtomicBool);
+/// While it lives, somebody is looking.
+struct LookGuard<'i>(&'i AtomicBool);
 
-impl Drop for Looking<'_> {
+impl Drop for LookGuard<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }

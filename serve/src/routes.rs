@@ -1,15 +1,18 @@
 //! The routes, and their description as OpenAPI, which is made from the same code.
 
+mod address;
+mod bodies;
 mod gallery;
 mod health;
+mod parameters;
 mod photos;
 mod query;
+mod refusals;
 
 use axum::extract::DefaultBodyLimit;
-use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::routing::get;
-use axum::{Json, Router, body::Bytes};
+use axum::{Json, Router};
 use sketchfind_data::strokes::Raster;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -18,7 +21,7 @@ use utoipa_axum::routes;
 
 use crate::problem::Problem;
 use crate::state::App;
-use crate::{Limits, Token, door, page};
+use crate::{Limits, door, page};
 
 /// The description of the API, without its routes.
 #[derive(OpenApi)]
@@ -87,64 +90,4 @@ pub(crate) fn router(app: App) -> (Router, utoipa::openapi::OpenApi) {
         .layer(DefaultBodyLimit::max(app.limits.body))
         .with_state(app);
     (router, description)
-}
-
-/// A body that was read, or why it was not.
-fn read(app: &App, headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
-    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let mut encodings = encodings.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    let is_plain = |encoding: &[u8]| matches!(encoding.trim_ascii(), b"" | b"identity" | b"Identity");
-    if let Some(encoding) = encodings.find(|encoding| !is_plain(encoding)) {
-        // Images are compressed as they are, and a bomb need not be defused that is not taken.
-        let encoding = String::from_utf8_lossy(encoding.trim_ascii());
-        let detail = format!(
-            "the body's Content-Encoding is {:?}; a body is taken as it is, without the header or with 'identity'",
-            encoding.chars().take(64).collect::<String>()
-        );
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", detail));
-    }
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!("the body has more than {} bytes", app.limits.body),
-        ),
-        _ => Problem::malformed("the body could not be read to its end"),
-    })
-}
-
-/// The media type of a body, without its parameters, in lower case.
-fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-/// The parameters after the question mark; what is not known is refused by name.
-fn parameters<T: serde::de::DeserializeOwned>(uri: &axum::http::Uri) -> Result<T, Problem> {
-    let query = uri.query().unwrap_or_default();
-    let mut track = serde_path_to_error::Track::new();
-    let deserializer = serde_html_form::Deserializer::from_bytes(query.as_bytes());
-    T::deserialize(serde_path_to_error::Deserializer::new(deserializer, &mut track)).map_err(|error| {
-        let path = track.path().to_string();
-        // What is unknown is named by the error itself, and has no place.
-        let place = if path == "." { "the parameters".to_owned() } else { format!("the parameter '{path}'") };
-        Problem::malformed(format!("{place}: {error}"))
-    })
-}
-
-/// Lets a change through whose client knows the token.
-fn check_token(token: Option<&Token>, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(token) = token else {
-        let detail = "the server was started without a token, so that its gallery cannot be changed";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "no_changes", detail));
-    };
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = value
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    if given.is_some_and(|(_, text)| token.is(text.trim())) {
-        return Ok(());
-    }
-    let detail = "changes need the header 'Authorization: Bearer TOKEN' with the server's token";
-    Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
 }

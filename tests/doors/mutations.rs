@@ -129,7 +129,7 @@ fn onnx_files() {
         let original = fixture(&format!("tests/reference/onnx/{name}.onnx"));
         search_for(FOR_EACH, name, &original, |bytes| {
             import::parse(bytes, "mutated", None).is_ok_and(|imported| {
-                imported.weights.for_network(&imported.network).unwrap();
+                imported.weights.check_fit(&imported.network).unwrap();
                 true
             })
         });
@@ -219,7 +219,7 @@ fn safetensors_files() {
         // Recognised by content: mutations become other formats too.
         assert!(weights::import(&path, "resnet18").is_err());
         Weights::load(&path).is_ok_and(|weights| {
-            assert!(weights.for_network(&network).is_err());
+            assert!(weights.check_fit(&network).is_err());
             true
         })
     });

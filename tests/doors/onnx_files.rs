@@ -160,7 +160,7 @@ fn a_head_comes_back() {
                 Pooling::Gem { p, .. } => Some(p as f32),
             };
             assert_eq!(known.gem, expected);
-            imported.weights.for_network(&headed).unwrap();
+            imported.weights.check_fit(&headed).unwrap();
             assert_eq!(imported.weights.get("projection.weight"), weights.get("projection.weight"));
         }
     }
@@ -200,7 +200,7 @@ fn the_released_model_comes_back() {
     let known = imported.known.unwrap();
     assert_eq!(known.name, "mobilenet_v2");
     assert!(imported.normalises);
-    imported.weights.for_network(&Network::by_name("mobilenet_v2", Head::Embedding).unwrap()).unwrap();
+    imported.weights.check_fit(&Network::by_name("mobilenet_v2", Head::Embedding).unwrap()).unwrap();
 }
 
 /// Nothing that a damaged file says makes a reader panic, search without end or ask for memory.
@@ -235,7 +235,7 @@ fn damaged_files_are_refused() {
                 }
             }
             if let Ok(imported) = read(&bytes) {
-                imported.weights.for_network(&imported.network).unwrap();
+                imported.weights.check_fit(&imported.network).unwrap();
             }
         }
     }

@@ -119,6 +119,8 @@ fn c_program(folder: &Path, source: &str, is_linked: bool) -> (PathBuf, PathBuf)
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["rustc", "--package", "sketchfind", "--features", "capi", "--crate-type", "cdylib"]);
+    // It is there for the times of tests alone; cargo would compile everything anew for it.
+    build.env_remove("RUSTC_BOOTSTRAP");
     succeed(build.arg("--target-dir").arg(target).current_dir(&root));
     let library = target.join("debug/libsketchfind.so");
     let compiled = folder.join("program");

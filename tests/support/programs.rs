@@ -18,7 +18,7 @@ pub fn program(name: &str) -> Command {
     let path = folder.join(name);
     assert!(
         path.is_file(),
-        "'{}' is not built: cargo build --package sketchfind --package sketchfind-trainer",
+        "'{}' is not built: cargo build --package sketchfind-cli --package sketchfind-trainer",
         path.display()
     );
     let mut command = Command::new(path);

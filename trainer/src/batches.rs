@@ -13,7 +13,7 @@ use crate::augment::{self, Geometry};
 use crate::config::{Augmentation, Config, Pairs as PairMode, Sampling};
 use crate::data::Pairs;
 use crate::loss::TopologyPairs;
-use crate::neighbourhood::Neighbourhood;
+use crate::neighbourhood::PhotoDistances;
 
 /// Batches that wait for the step; more only take memory.
 const N_AHEAD: usize = 2;
@@ -87,7 +87,7 @@ pub struct Sampler {
 /// How the pairs of L_NT are drawn.
 #[derive(Clone, Debug)]
 struct Topology {
-    neighbourhood: Arc<Neighbourhood>,
+    neighbourhood: Arc<PhotoDistances>,
     n_pairs: usize,
     sampling: Sampling,
 }
@@ -114,8 +114,8 @@ impl Sampler {
 
     /// Has batches come with pairs of L_NT, as many as the configuration says. `neighbourhood` is of the training
     /// photos, in their order.
-    pub fn with_topology(mut self, neighbourhood: Arc<Neighbourhood>, config: &Config) -> Sampler {
-        self.topology = config.method.topology().map(|settings| Topology {
+    pub fn with_topology(mut self, neighbourhood: Arc<PhotoDistances>, config: &Config) -> Sampler {
+        self.topology = config.method.neighbourhood().map(|settings| Topology {
             neighbourhood,
             n_pairs: settings.pairs,
             sampling: settings.sampling,
@@ -480,8 +480,8 @@ mod tests {
     }
 
     /// Photo i at i on a line: distances without ties.
-    fn line() -> Arc<Neighbourhood> {
-        Arc::new(Neighbourhood::from_features(&[0.0, 1.0, 2.1, 3.3, 4.6], 1))
+    fn line() -> Arc<PhotoDistances> {
+        Arc::new(PhotoDistances::from_features(&[0.0, 1.0, 2.1, 3.3, 4.6], 1))
     }
 
     #[test]

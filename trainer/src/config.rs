@@ -24,7 +24,7 @@ pub struct Config {
     /// Threads of libtorch; 0 for all cores. The last bits of results may depend on it.
     pub threads: usize,
     /// The arithmetic of the network's maps.
-    pub precision: Precision,
+    pub precision: TrainingPrecision,
     /// Whether maps lie in memory with the channels of a pixel beside each other, which some processors and GPUs
     /// run faster. The same function; the last bits may differ.
     pub channels_last: bool,
@@ -68,7 +68,7 @@ struct ConfigFile {
     weights: String,
     seed: u64,
     threads: usize,
-    precision: Precision,
+    precision: TrainingPrecision,
     channels_last: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     head: Option<HeadSpec>,
@@ -88,7 +88,7 @@ struct ConfigFile {
     optimiser: Optimiser,
     schedule: Schedule,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    neighbourhood: Option<Neighbourhood>,
+    neighbourhood: Option<NeighbourhoodSettings>,
     validation: Validation,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gradients: Option<Gradients>,
@@ -181,7 +181,7 @@ impl From<Config> for ConfigFile {
             average: config.average,
             optimiser: config.optimiser,
             schedule: config.schedule,
-            neighbourhood: config.method.into_topology(),
+            neighbourhood: config.method.into_neighbourhood(),
             validation: config.validation,
             gradients: config.gradients,
             checkpoint: config.checkpoint,
@@ -219,7 +219,7 @@ pub enum Pairs {
 /// The arithmetic of the network's maps. Parameters, batch norms' statistics, losses and updates are 32-bit always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Precision {
+pub enum TrainingPrecision {
     /// 32-bit floats.
     Fp32,
     /// bfloat16 maps and kernels, accumulated in 32 bits: faster on processors with AVX512-BF16 or AMX and on GPUs.
@@ -253,7 +253,7 @@ pub enum Loss {
     Triplet {
         /// The margin, Delta_sp, in the unit of distances. The paper's 0.1 is a third of the mean distance between chair
         /// photos in its ResNet50's space at 256 x 256 pixels; see
-        /// [`crate::neighbourhood::Neighbourhood::mean_distance`] for others'. Where embeddings are normalised, distances
+        /// [`crate::neighbourhood::PhotoDistances::mean_distance`] for others'. Where embeddings are normalised, distances
         /// are `1 - cos`.
         margin: f64,
         /// Which other photo.
@@ -294,11 +294,11 @@ pub enum Method {
     /// The retrieval loss alone.
     Baseline,
     /// The retrieval loss and the neighbourhood topology, one gradient of their weighted sum (equation 5).
-    Multitask(Neighbourhood),
+    Multitask(NeighbourhoodSettings),
     /// The topology as a meta-objective, first order (Algorithm 1, equation 9).
-    Meta(Neighbourhood),
+    Meta(NeighbourhoodSettings),
     /// The topology as a meta-objective with the second-order term (equation 8).
-    MetaFull(Neighbourhood),
+    MetaFull(NeighbourhoodSettings),
 }
 
 /// The methods' names, as files have them.
@@ -324,9 +324,9 @@ impl Method {
     /// A text that names the missing table.
     pub fn new(
         name: MethodName,
-        neighbourhood: Option<Neighbourhood>,
+        neighbourhood: Option<NeighbourhoodSettings>,
     ) -> std::result::Result<Method, String> {
-        let with: fn(Neighbourhood) -> Method = match name {
+        let with: fn(NeighbourhoodSettings) -> Method = match name {
             MethodName::Baseline => return Ok(Method::Baseline),
             MethodName::Multitask => Method::Multitask,
             MethodName::Meta => Method::Meta,
@@ -352,8 +352,8 @@ impl Method {
         self.kind().as_str()
     }
 
-    /// The neighbourhood topology, where it is a part of the method.
-    pub fn topology(&self) -> Option<&Neighbourhood> {
+    /// The settings of the neighbourhood topology, where it is a part of the method.
+    pub fn neighbourhood(&self) -> Option<&NeighbourhoodSettings> {
         match self {
             Method::Baseline => None,
             Method::Multitask(settings) | Method::Meta(settings) | Method::MetaFull(settings) => {
@@ -362,7 +362,7 @@ impl Method {
         }
     }
 
-    pub(crate) fn topology_mut(&mut self) -> Option<&mut Neighbourhood> {
+    pub(crate) fn neighbourhood_mut(&mut self) -> Option<&mut NeighbourhoodSettings> {
         match self {
             Method::Baseline => None,
             Method::Multitask(settings) | Method::Meta(settings) | Method::MetaFull(settings) => {
@@ -371,7 +371,7 @@ impl Method {
         }
     }
 
-    fn into_topology(self) -> Option<Neighbourhood> {
+    fn into_neighbourhood(self) -> Option<NeighbourhoodSettings> {
         match self {
             Method::Baseline => None,
             Method::Multitask(settings) | Method::Meta(settings) | Method::MetaFull(settings) => {
@@ -530,11 +530,11 @@ pub enum Schedule {
     },
 }
 
-/// The neighbourhood topology: how photos lie to each other in a photo-pre-trained space, R, and how L_NT asks for
+/// The settings of the neighbourhood topology: how photos lie to each other in a photo-pre-trained space, R, and how L_NT asks for
 /// it ('Photo Pre-Training, But for Sketch', CVPR 2023, section 3).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Neighbourhood {
+pub struct NeighbourhoodSettings {
     /// The margin of L_NT, Delta_NT, in the unit of distances.
     pub margin: f64,
     /// Pairs of photos that are drawn for each sketch of a batch, K.
@@ -700,14 +700,14 @@ impl Config {
 
     /// The names or files of all networks.
     pub(crate) fn networks_mut(&mut self) -> impl Iterator<Item = &mut String> {
-        let of_topology = self.method.topology_mut().map(|settings| &mut settings.network);
+        let of_topology = self.method.neighbourhood_mut().map(|settings| &mut settings.network);
         let of_teacher = self.teacher.as_mut().map(|teacher| &mut teacher.network);
         [Some(&mut self.network), of_topology, of_teacher].into_iter().flatten()
     }
 
     /// The weights of all networks.
     pub(crate) fn weights_mut(&mut self) -> impl Iterator<Item = &mut String> {
-        let of_topology = self.method.topology_mut().map(|settings| &mut settings.weights);
+        let of_topology = self.method.neighbourhood_mut().map(|settings| &mut settings.weights);
         let of_teacher = self.teacher.as_mut().map(|teacher| &mut teacher.weights);
         [Some(&mut self.weights), of_topology, of_teacher].into_iter().flatten()
     }
@@ -851,7 +851,7 @@ impl Config {
     }
 
     fn check_neighbourhood(&self, within: &Within) -> std::result::Result<(), String> {
-        let Some(n) = self.method.topology() else { return Ok(()) };
+        let Some(n) = self.method.neighbourhood() else { return Ok(()) };
         Network::by_name_or_file(&n.network, Head::Embedding)
             .map_err(|e| format!("neighbourhood.network: {e}"))?;
         within("neighbourhood.margin", n.margin, "0 or above", n.margin >= 0.0)?;
@@ -980,11 +980,11 @@ mod tests {
     fn a_method_has_its_settings_or_is_none() {
         let with_topology = include_str!("../configs/paper/chair-v1-meta.toml");
         let config = parse(with_topology).unwrap();
-        let settings = config.method.topology().unwrap().clone();
+        let settings = config.method.neighbourhood().unwrap().clone();
         for name in [MethodName::Multitask, MethodName::Meta, MethodName::MetaFull] {
             assert!(Method::new(name, None).unwrap_err().contains("[neighbourhood]"));
             let method = Method::new(name, Some(settings.clone())).unwrap();
-            assert_eq!((method.kind(), method.topology()), (name, Some(&settings)));
+            assert_eq!((method.kind(), method.neighbourhood()), (name, Some(&settings)));
         }
         // The baseline has none, even where a file has the table for studies to switch by name.
         let baseline = parse(&with_topology.replace("\"meta\"", "\"baseline\"")).unwrap();

@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// A network cannot be exported in a lower precision.
     #[error("the network cannot be exported as {precision}: {reason}")]
-    Reduced {
+    Precision {
         /// The precision's name.
         precision: &'static str,
         /// Why.

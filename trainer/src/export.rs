@@ -17,9 +17,9 @@ use sketchfind_models::onnx;
 use crate::augment;
 use crate::checkpoint::Which;
 use crate::data::Picture;
+use crate::exported::ExportedNetwork;
 use crate::fit::network_at;
 use crate::network::TorchNetwork;
-use crate::reduced::Reduced;
 use crate::run::Run;
 use crate::source::ImageSource;
 use crate::validation::embed;
@@ -60,7 +60,7 @@ pub struct ExportOptions<'a> {
 /// Writes the model of a run and returns its card.
 ///
 /// # Errors
-/// [`Error::Reduced`] where the precision does not suit the network; [`Error::Run`] where the run has no such checkpoint or `out` is another folder; [`Error::Data`] where the data set
+/// [`Error::Precision`] where the precision does not suit the network; [`Error::Run`] where the run has no such checkpoint or `out` is another folder; [`Error::Data`] where the data set
 /// is not the run's; errors of files.
 pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
     let out = options.out;
@@ -102,16 +102,16 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
         Precision::Int8 => calibration_pictures(&pairs, &preprocess)?,
         Precision::Fp32 | Precision::Fp16 => Vec::new(),
     };
-    let reduced = Reduced::new(&network, &weights, options.precision, &calibration, &preprocess)?;
+    let exported = ExportedNetwork::new(&network, &weights, options.precision, &calibration, &preprocess)?;
     let onnx_options = onnx::ExportOptions {
         input: INPUT,
         output: OUTPUT,
         metadata: &metadata,
         image_side: Some(preprocess.crop as usize),
         pixels: (options.input == InputKind::Uint8Nhwc).then_some(&preprocess),
-        arithmetic: reduced.arithmetic(),
+        arithmetic: exported.arithmetic(),
     };
-    let model = onnx::export(reduced.network(), reduced.weights(), &onnx_options)?;
+    let model = onnx::export_folded(exported.network(), exported.weights(), &onnx_options)?;
     let torch = TorchNetwork::new(&network, &weights, tch::Device::Cpu)?;
     let probe = probe_images(&pairs, &preprocess)?;
     let pictures = probe
@@ -122,7 +122,7 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
     // In the order of the embeddings' ids, which are sorted.
     let mut sorted = pictures;
     sorted.sort_by(|a, b| a.id.cmp(&b.id));
-    let facts = reduced.probe_facts(&sorted, &preprocess, embeddings.values())?;
+    let facts = exported.probe_facts(&sorted, &preprocess, embeddings.values())?;
     let card = Card {
         format: card::FORMAT,
         name,

@@ -17,7 +17,7 @@ use crate::data::TrainingData;
 use crate::device::TrainingDevice;
 use crate::landscape;
 use crate::metrics::{EPOCHS, EpochRow, Log, STEPS, StepRow};
-use crate::neighbourhood::{Neighbourhood, Source};
+use crate::neighbourhood::{PhotoDistances, Source};
 use crate::network::TorchNetwork;
 use crate::optimiser::{Optimiser, norm};
 use crate::run::{self, Run};
@@ -76,7 +76,7 @@ pub enum Event {
     Topology {
         /// The photos.
         n_photos: usize,
-        /// See [`Neighbourhood::mean_distance`].
+        /// See [`PhotoDistances::mean_distance`].
         mean_distance: f64,
     },
     /// Training begins or goes on.
@@ -295,7 +295,7 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
             mean_active_share: mean(&epoch_rows, |row| row.active_share),
             mean_topology_loss: config
                 .method
-                .topology()
+                .neighbourhood()
                 .is_some()
                 .then(|| mean(&epoch_rows, |row| row.topology_loss.unwrap_or_default())),
             held_out_acc1: acc1,
@@ -356,7 +356,7 @@ fn refuse_to_overwrite(out: &Path, resume: bool) -> Result<()> {
 
 /// The network and weights that R comes from.
 struct TopologySource<'a> {
-    settings: &'a config::Neighbourhood,
+    settings: &'a config::NeighbourhoodSettings,
     network: Network,
     initial: run::InitialWeights,
 }
@@ -364,7 +364,7 @@ struct TopologySource<'a> {
 impl<'a> TopologySource<'a> {
     /// Reads the weights that the configuration names, if its method uses R.
     fn load(config: &'a Config) -> Result<Option<TopologySource<'a>>> {
-        let Some(settings) = config.method.topology() else {
+        let Some(settings) = config.method.neighbourhood() else {
             return Ok(None);
         };
         let network = Network::by_name_or_file(&settings.network, Head::Embedding)?;
@@ -378,13 +378,13 @@ impl<'a> TopologySource<'a> {
         data: &TrainingData,
         device: tch::Device,
         observer: &(dyn Fn(Event) + Sync),
-    ) -> Result<Neighbourhood> {
+    ) -> Result<PhotoDistances> {
         let torch = TorchNetwork::new(&self.network, &self.initial.weights, device)?;
         let preprocess = options.config.preprocess_for(&self.settings.network)?;
         let source = Source::new(self.settings, &torch, &self.initial, &preprocess);
         let own = options.out.join(CACHE);
         let cache = options.cache.unwrap_or(&own);
-        Neighbourhood::compute_or_load(&source, &data.train.photos, cache, &|n_done, n_photos| {
+        PhotoDistances::compute_or_load(&source, &data.train.photos, cache, &|n_done, n_photos| {
             observer(Event::Neighbourhood { n_done, n_photos });
             if options.interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
         })

@@ -13,7 +13,7 @@ use sketchfind_core::image::Preprocess;
 use sketchfind_models::network::Network;
 use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 
-use crate::config::{Features, Neighbourhood as Settings};
+use crate::config::{Features, NeighbourhoodSettings};
 use crate::data::Picture;
 use crate::network::TorchNetwork;
 use crate::run::InitialWeights;
@@ -29,26 +29,26 @@ const SOURCE_KEY: &str = "source_sha256";
 
 /// The distances between all pairs of some photos in a pre-trained space.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Neighbourhood {
+pub struct PhotoDistances {
     n_photos: usize,
     /// d(i, j) for i < j: row 0's pairs, then row 1's, ...
     distances: Vec<f32>,
 }
 
-impl Neighbourhood {
+impl PhotoDistances {
     /// From the features of photos: distances are mean squared differences.
     ///
     /// # Shapes
     /// `features`: `[n_photos, width]`, row by row.
-    pub fn from_features(features: &[f32], width: usize) -> Neighbourhood {
+    pub fn from_features(features: &[f32], width: usize) -> PhotoDistances {
         let rows: Vec<&[f32]> = features.chunks_exact(width.max(1)).collect();
-        let mut neighbourhood = Neighbourhood::zeros(rows.len());
+        let mut neighbourhood = PhotoDistances::zeros(rows.len());
         neighbourhood.fill(&rows, 0, &rows, 0);
         neighbourhood
     }
 
-    fn zeros(n_photos: usize) -> Neighbourhood {
-        Neighbourhood { n_photos, distances: vec![0.0; n_photos * n_photos.saturating_sub(1) / 2] }
+    fn zeros(n_photos: usize) -> PhotoDistances {
+        PhotoDistances { n_photos, distances: vec![0.0; n_photos * n_photos.saturating_sub(1) / 2] }
     }
 
     /// Fills in the distances between photos from `first_i` on and photos from `first_j` on, `first_i <= first_j`.
@@ -87,7 +87,7 @@ impl Neighbourhood {
         sum / self.distances.len().max(1) as f64
     }
 
-    /// The distance between photos `i` and `j`, both below [`Neighbourhood::n_photos`].
+    /// The distance between photos `i` and `j`, both below [`PhotoDistances::n_photos`].
     pub fn distance(&self, i: usize, j: usize) -> f32 {
         match i.cmp(&j) {
             std::cmp::Ordering::Less => self.distances[place(self.n_photos, i, j)],
@@ -114,10 +114,10 @@ impl Neighbourhood {
         photos: &[Picture],
         cache: &Path,
         progress: &dyn Fn(usize, usize) -> Result<()>,
-    ) -> Result<Neighbourhood> {
+    ) -> Result<PhotoDistances> {
         let path = cache.join(format!("{}.safetensors", &source.fingerprint(photos)[..32]));
         if path.is_file() {
-            return Neighbourhood::load(&path, &source.fingerprint(photos), photos.len());
+            return PhotoDistances::load(&path, &source.fingerprint(photos), photos.len());
         }
         let neighbourhood = source.compute(photos, FEATURE_BYTES, progress)?;
         std::fs::create_dir_all(cache).map_err(sketchfind_core::Error::io("make the folder", cache))?;
@@ -127,7 +127,7 @@ impl Neighbourhood {
         Ok(neighbourhood)
     }
 
-    fn load(path: &Path, source_sha256: &str, n_photos: usize) -> Result<Neighbourhood> {
+    fn load(path: &Path, source_sha256: &str, n_photos: usize) -> Result<PhotoDistances> {
         let file = Weights::load(path)?;
         let refuse = |what: &str| {
             Error::run(
@@ -143,7 +143,7 @@ impl Neighbourhood {
         if tensor.values.len() != expected || !tensor.values.iter().all(|value| value.is_finite()) {
             return Err(refuse(&format!("expected {expected} finite numbers")));
         }
-        Ok(Neighbourhood { n_photos, distances: tensor.values.clone() })
+        Ok(PhotoDistances { n_photos, distances: tensor.values.clone() })
     }
 }
 
@@ -168,7 +168,7 @@ pub struct Source<'a> {
 impl<'a> Source<'a> {
     /// The source that `settings` describe.
     pub fn new(
-        settings: &Settings,
+        settings: &NeighbourhoodSettings,
         network: &'a TorchNetwork,
         initial: &'a InitialWeights,
         preprocess: &'a Preprocess,
@@ -201,8 +201,8 @@ impl<'a> Source<'a> {
         photos: &[Picture],
         feature_bytes: usize,
         progress: &dyn Fn(usize, usize) -> Result<()>,
-    ) -> Result<Neighbourhood> {
-        let mut neighbourhood = Neighbourhood::zeros(photos.len());
+    ) -> Result<PhotoDistances> {
+        let mut neighbourhood = PhotoDistances::zeros(photos.len());
         let Some(first) = photos.first() else {
             return Ok(neighbourhood);
         };
@@ -273,7 +273,7 @@ mod tests {
     fn equals_brute_force_ties_included() {
         let (n, width) = (17, 5);
         let features = features(n, width);
-        let neighbourhood = Neighbourhood::from_features(&features, width);
+        let neighbourhood = PhotoDistances::from_features(&features, width);
         assert_eq!(neighbourhood.n_photos(), n);
         let (mut sum, mut n_pairs) = (0.0, 0.0);
         let row = |i: usize| &features[i * width..(i + 1) * width];
@@ -297,7 +297,7 @@ mod tests {
         }
         assert!(n_ties > 100, "{n_ties}");
         assert!((neighbourhood.mean_distance() - sum / n_pairs).abs() < 1e-6);
-        assert_eq!(Neighbourhood::from_features(&features[..width], width).mean_distance(), 0.0);
+        assert_eq!(PhotoDistances::from_features(&features[..width], width).mean_distance(), 0.0);
     }
 
     fn photos(n: usize, side: u32) -> Vec<Picture> {
@@ -353,7 +353,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let n_embedded = std::cell::Cell::new(0);
         let run = |photos: &[Picture]| {
-            Neighbourhood::compute_or_load(&source, photos, folder.path(), &|n, _| {
+            PhotoDistances::compute_or_load(&source, photos, folder.path(), &|n, _| {
                 n_embedded.set(n);
                 Ok(())
             })

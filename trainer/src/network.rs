@@ -6,7 +6,7 @@ use sketchfind_models::network::{GEM_MIN, Network, Node, Op, Padding, ParameterK
 use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 use tch::Tensor;
 
-use crate::config::{BatchNorm, Features, Precision, Rates};
+use crate::config::{BatchNorm, Features, Rates, TrainingPrecision};
 use crate::{Error, Result};
 
 /// How batch norms' running statistics follow batches: torch's and torchvision's default.
@@ -25,7 +25,7 @@ pub struct TorchNetwork {
     places: BTreeMap<String, (ParameterKind, usize)>,
     /// For each node, the batch norm that may be folded into it.
     norms_behind: Vec<Option<usize>>,
-    precision: Precision,
+    precision: TrainingPrecision,
     channels_last: bool,
 }
 
@@ -35,11 +35,11 @@ impl TorchNetwork {
     /// # Errors
     /// [`crate::Error::Models`] where the weights do not fit; [`crate::Error::Torch`].
     pub fn new(network: &Network, weights: &Weights, device: tch::Device) -> Result<TorchNetwork> {
-        let weights = weights.for_network(network)?;
+        weights.check_fit(network)?;
         let (mut trained, mut statistics, mut places) = (Vec::new(), Vec::new(), BTreeMap::new());
         for parameter in network.parameters() {
             let Some(tensor) = weights.get(&parameter.name) else {
-                continue; // for_network has found every one
+                continue; // check_fit has found every one
             };
             let shape: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
             let tensor = Tensor::f_from_slice(&tensor.values)?.f_reshape(shape)?.f_to_device(device)?;
@@ -61,16 +61,20 @@ impl TorchNetwork {
             statistics,
             places,
             norms_behind,
-            precision: Precision::Fp32,
+            precision: TrainingPrecision::Fp32,
             channels_last: false,
         })
     }
 
-    /// Has training compute with maps of another precision or order in memory; see [`Precision`].
+    /// Has training compute with maps of another precision or order in memory; see [`TrainingPrecision`].
     ///
     /// # Errors
     /// [`crate::Error::Torch`].
-    pub fn with_arithmetic(mut self, precision: Precision, channels_last: bool) -> Result<TorchNetwork> {
+    pub fn with_arithmetic(
+        mut self,
+        precision: TrainingPrecision,
+        channels_last: bool,
+    ) -> Result<TorchNetwork> {
         self.precision = precision;
         self.channels_last = channels_last;
         if channels_last {
@@ -167,7 +171,7 @@ impl TorchNetwork {
         through: &mut dyn FnMut(usize, Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let n_nodes = self.network.nodes().len();
-        tch::no_grad(|| self.run(images, BatchNorm::Frozen, Precision::Fp32, n_nodes, through))
+        tch::no_grad(|| self.run(images, BatchNorm::Frozen, TrainingPrecision::Fp32, n_nodes, through))
     }
 
     /// As [`TorchNetwork::forward`], in 32 bits whatever the precision: for weights that differ from others by less
@@ -177,7 +181,7 @@ impl TorchNetwork {
     /// [`crate::Error::Torch`].
     pub fn forward_exactly(&self, images: &Tensor, batch_norm: BatchNorm) -> Result<Tensor> {
         let n_nodes = self.network.nodes().len();
-        self.run(images, batch_norm, Precision::Fp32, n_nodes, &mut |_, output| Ok(output))
+        self.run(images, batch_norm, TrainingPrecision::Fp32, n_nodes, &mut |_, output| Ok(output))
     }
 
     /// Computes features as evaluation does: frozen batch norms, 32 bits, no gradients.
@@ -194,13 +198,15 @@ impl TorchNetwork {
         let pool = nodes.iter().rposition(is_pooling).unwrap_or(nodes.len());
         tch::no_grad(|| match features {
             Features::Pooled => {
-                self.run(images, BatchNorm::Frozen, Precision::Fp32, nodes.len(), &mut |_, output| Ok(output))
+                self.run(images, BatchNorm::Frozen, TrainingPrecision::Fp32, nodes.len(), &mut |_, output| {
+                    Ok(output)
+                })
             }
             Features::Flattened => Ok(self
                 .run(
                     images,
                     BatchNorm::Frozen,
-                    Precision::Fp32,
+                    TrainingPrecision::Fp32,
                     nodes.get(pool).map_or(pool, |n| n.inputs[0] + 1),
                     &mut |_, output| Ok(output),
                 )?
@@ -213,15 +219,15 @@ impl TorchNetwork {
         &self,
         images: &Tensor,
         batch_norm: BatchNorm,
-        precision: Precision,
+        precision: TrainingPrecision,
         n_nodes: usize,
         through: &mut dyn FnMut(usize, Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let nodes = &self.network.nodes()[..n_nodes];
         let images = &if self.channels_last { to_channels_last(images)? } else { images.shallow_clone() };
         let cast = |tensor: &Tensor| match precision {
-            Precision::Fp32 => Ok(tensor.shallow_clone()),
-            Precision::Bf16 => tensor.f_to_kind(tch::Kind::BFloat16),
+            TrainingPrecision::Fp32 => Ok(tensor.shallow_clone()),
+            TrainingPrecision::Bf16 => tensor.f_to_kind(tch::Kind::BFloat16),
         };
         let mut outputs: Vec<Option<Tensor>> = Vec::with_capacity(nodes.len());
         // An output is dropped after its last reader, so that inference does not hold every map.
@@ -589,9 +595,11 @@ pub(crate) mod tests {
         for batch_norm in [BatchNorm::Frozen, BatchNorm::Training] {
             let (expected, expected_gradients) = gradients(&torch(), batch_norm);
             // bfloat16 has 8 bits of precision.
-            for (precision, channels_last, tolerance) in
-                [(Precision::Fp32, true, 1e-5), (Precision::Bf16, false, 0.05), (Precision::Bf16, true, 0.05)]
-            {
+            for (precision, channels_last, tolerance) in [
+                (TrainingPrecision::Fp32, true, 1e-5),
+                (TrainingPrecision::Bf16, false, 0.05),
+                (TrainingPrecision::Bf16, true, 0.05),
+            ] {
                 let other = torch().with_arithmetic(precision, channels_last).unwrap();
                 let (output, other_gradients) = gradients(&other, batch_norm);
                 assert!(difference(&output, &expected) < tolerance, "{precision:?} {channels_last}");

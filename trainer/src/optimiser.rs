@@ -63,7 +63,8 @@ impl Optimiser {
     /// Updates `parameters` in place.
     ///
     /// # Shapes
-    /// `gradients`: one for each of the parameters that the optimiser was made for, in their order and shapes.
+    /// `gradients`: one for each of the parameters that the optimiser was made for, in their order and shapes;
+    /// `gradient_norm`: their [`norm`].
     ///
     /// # Errors
     /// [`crate::Error::Torch`] where shapes differ.
@@ -71,11 +72,12 @@ impl Optimiser {
         &mut self,
         parameters: &mut [Tensor],
         gradients: &[Tensor],
+        gradient_norm: f64,
         learning_rate: f64,
     ) -> Result<()> {
         tch::no_grad(|| {
             self.n_updates += 1;
-            let scale = if self.clip_norm > 0.0 { clip_scale(gradients, self.clip_norm)? } else { 1.0 };
+            let scale = if self.clip_norm > 0.0 { clip_scale(gradient_norm, self.clip_norm) } else { 1.0 };
             let parameters = parameters.iter_mut().zip(gradients).zip(&self.rates);
             for (((parameter, gradient), rate), state) in parameters.zip(&mut self.state) {
                 let learning_rate = learning_rate * rate;
@@ -150,15 +152,15 @@ impl Optimiser {
 
 /// What gradients are multiplied with so that their Euclidean norm over all parameters is at most `clip_norm`, as
 /// `torch.nn.utils.clip_grad_norm_` has it: `min(1, clip_norm / (norm + 1e-6))`.
-fn clip_scale(gradients: &[Tensor], clip_norm: f64) -> Result<f64> {
-    Ok((clip_norm / (norm(gradients)? + 1e-6)).min(1.0))
+fn clip_scale(norm: f64, clip_norm: f64) -> f64 {
+    (clip_norm / (norm + 1e-6)).min(1.0)
 }
 
 /// The Euclidean norm over all of `tensors`, summed in 64 bits.
 ///
 /// # Errors
 /// [`crate::Error::Torch`].
-pub(crate) fn norm(tensors: &[Tensor]) -> Result<f64> {
+pub fn norm(tensors: &[Tensor]) -> Result<f64> {
     if tensors.is_empty() {
         return Ok(0.0);
     }
@@ -217,7 +219,7 @@ mod tests {
                 oracle.backward_step(&loss);
                 let loss = (&ours[0] - &target).square().sum(tch::Kind::Float);
                 let gradients = Tensor::run_backward(&[loss], &[&ours[0]], false, false);
-                optimiser.update(&mut ours, &gradients, 0.05).unwrap();
+                optimiser.update(&mut ours, &gradients, norm(&gradients).unwrap(), 0.05).unwrap();
             }
             let difference = (&theirs - &ours[0]).abs().max().double_value(&[]);
             assert!(difference < 1e-6, "{difference} with {kind:?}, decay {weight_decay}");
@@ -232,7 +234,7 @@ mod tests {
             let gradients = [Tensor::from_slice(&[3.0_f64]), Tensor::from_slice(&[4.0_f64])];
             let kind = Kind::Sgd { momentum: 0.0 };
             let mut optimiser = Optimiser::new(kind, &train(0.0, clip_norm), &parameters).unwrap();
-            optimiser.update(&mut parameters, &gradients, 1.0).unwrap();
+            optimiser.update(&mut parameters, &gradients, norm(&gradients).unwrap(), 1.0).unwrap();
             for (parameter, expected) in parameters.iter().zip(expected) {
                 assert!((parameter.double_value(&[0]) - expected).abs() < 1e-6, "{clip_norm}");
             }

@@ -19,7 +19,7 @@ use sketchfind_core::{atomic, fingerprint};
 use sketchfind_models::network::{Head, HeadSpec, Network, file};
 use sketchfind_models::weights::{self, Weights, start};
 
-use crate::config::{Config, Neighbourhood, RANDOM, Teacher};
+use crate::config::{Config, NeighbourhoodSettings, RANDOM};
 use crate::source::ImageSource;
 use crate::{Error, Result, teacher};
 
@@ -213,7 +213,7 @@ pub fn initial_weights(config: &Config, network: &Network) -> Result<InitialWeig
 /// As [`initial_weights`].
 pub fn topology_weights(
     config: &Config,
-    settings: &Neighbourhood,
+    settings: &NeighbourhoodSettings,
     network: &Network,
 ) -> Result<InitialWeights> {
     pretrained((&settings.network, &settings.weights), config.seed, network, None)
@@ -224,11 +224,12 @@ pub fn topology_weights(
 /// # Errors
 /// As [`initial_weights`].
 pub(crate) fn topology_sha256(config: &Config) -> Result<Option<String>> {
-    let of = |settings: &Neighbourhood| -> Result<String> {
-        let network = Network::by_name_or_file(&settings.network, Head::Embedding)?;
-        Ok(topology_weights(config, settings, &network)?.sha256)
-    };
-    config.method.topology().map(of).transpose()
+    let Some(settings) = config.method.neighbourhood() else { return Ok(None) };
+    if settings.weights != RANDOM {
+        return sha256_of(&settings.weights).map(Some);
+    }
+    let network = Network::by_name_or_file(&settings.network, Head::Embedding)?;
+    Ok(Some(topology_weights(config, settings, &network)?.sha256))
 }
 
 /// The SHA-256 of the teacher's weights, if there is a teacher.
@@ -236,8 +237,16 @@ pub(crate) fn topology_sha256(config: &Config) -> Result<Option<String>> {
 /// # Errors
 /// As [`initial_weights`].
 pub(crate) fn teacher_sha256(config: &Config) -> Result<Option<String>> {
-    let of = |settings: &Teacher| Ok(teacher::Teacher::weights(settings, config.seed)?.1.sha256);
-    config.teacher.as_ref().map(of).transpose()
+    let Some(settings) = &config.teacher else { return Ok(None) };
+    if settings.weights != RANDOM {
+        return sha256_of(&settings.weights).map(Some);
+    }
+    Ok(Some(teacher::Teacher::weights(settings, config.seed)?.1.sha256))
+}
+
+/// The SHA-256 of weights in a file, which need not be understood for it.
+fn sha256_of(path: &str) -> Result<String> {
+    Ok(fingerprint::of_file(&weights::file_of(Path::new(path))?)?)
 }
 
 pub(crate) fn pretrained(
@@ -250,12 +259,19 @@ pub(crate) fn pretrained(
         Some(head) => start::of_head(network, head, seed)?,
         None => Weights::default(),
     };
-    match (path != RANDOM).then(|| PathBuf::from(path)) {
-        Some(path) => {
-            let all = weights::import(&path, name)?;
-            let mut source =
-                all.metadata().get("source").cloned().unwrap_or_else(|| file_name(&path).unwrap_or_default());
-            let mut all = all;
+    match path {
+        RANDOM => {
+            let mut weights = Weights::random(network, seed);
+            of_head.iter().for_each(|(name, tensor)| weights.insert(name, tensor.clone()));
+            let bytes: Vec<u8> =
+                weights.iter().flat_map(|(_, tensor)| &tensor.values).flat_map(|v| v.to_le_bytes()).collect();
+            let source = format!("random, seed {seed}");
+            Ok(InitialWeights { weights, sha256: fingerprint::of_bytes(&bytes), source })
+        }
+        path => {
+            let mut all = weights::import(Path::new(path), name)?;
+            let named = || file_name(Path::new(path)).unwrap_or_default();
+            let mut source = all.metadata().get("source").cloned().unwrap_or_else(named);
             for (name, tensor) in of_head.iter() {
                 // A photo-pre-trained network has no head: it begins anew.
                 if all.get(name).is_none() {
@@ -264,16 +280,8 @@ pub(crate) fn pretrained(
                 }
             }
             let weights = all.for_network(network)?;
-            let sha256 = fingerprint::of_file(&weights::file_of(&path)?)?;
+            let sha256 = sha256_of(path)?;
             Ok(InitialWeights { weights, sha256, source })
-        }
-        None => {
-            let mut weights = Weights::random(network, seed);
-            of_head.iter().for_each(|(name, tensor)| weights.insert(name, tensor.clone()));
-            let bytes: Vec<u8> =
-                weights.iter().flat_map(|(_, tensor)| &tensor.values).flat_map(|v| v.to_le_bytes()).collect();
-            let source = format!("random, seed {seed}");
-            Ok(InitialWeights { weights, sha256: fingerprint::of_bytes(&bytes), source })
         }
     }
 }

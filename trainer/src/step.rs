@@ -10,7 +10,7 @@ use sketchfind_core::distance::Distance;
 use tch::Tensor;
 
 use crate::batches::Batch;
-use crate::config::{Anchor, Config, Loss, Method, Negatives, Neighbourhood};
+use crate::config::{Anchor, Config, Loss, Method, Negatives, NeighbourhoodSettings};
 use crate::loss::{self, LossValue};
 use crate::network::{TorchNetwork, copied};
 use crate::optimiser::{Optimiser, norm};
@@ -66,7 +66,7 @@ pub fn step(
     if !value.is_finite() {
         return Err(Error::NotFinite { what: "the gradient's norm", step, epoch, value });
     }
-    optimiser.update(network.trained_mut(), &gradients, rate_factor * config.train.learning_rate)?;
+    optimiser.update(network.trained_mut(), &gradients, value, rate_factor * config.train.learning_rate)?;
     Ok(outcome)
 }
 
@@ -172,7 +172,7 @@ impl Objective<'_> {
     }
 
     /// L_NT of the batch's embeddings.
-    fn topology(&self, embeddings: &Tensor, settings: &Neighbourhood) -> Result<LossValue> {
+    fn topology(&self, embeddings: &Tensor, settings: &NeighbourhoodSettings) -> Result<LossValue> {
         let n = self.batch.n_pairs as i64;
         let anchors = match settings.anchor {
             Anchor::Sketch => embeddings.f_narrow(0, 0, n)?,
@@ -298,7 +298,7 @@ mod tests {
         config.train.batch_norm = batch_norm;
         config.train.learning_rate = ETA_S;
         config.optimiser = config::Optimiser::Sgd { momentum };
-        let mut topology = config.method.topology().unwrap().clone();
+        let mut topology = config.method.neighbourhood().unwrap().clone();
         (topology.margin, topology.alpha, topology.beta) = (0.05, 0.7, 1.3);
         (topology.eta_s, topology.eta_t) = (ETA_S, ETA_T);
         config.method = Method::new(method, Some(topology)).unwrap();
@@ -398,7 +398,9 @@ mod tests {
                         Optimiser::new(config.optimiser, &config.train, torch.trained()).unwrap();
                     for _ in 0..3 {
                         let gradients = gradients_of(&config, &batch, &mut torch);
-                        optimiser.update(torch.trained_mut(), &gradients, ETA_S).unwrap();
+                        optimiser
+                            .update(torch.trained_mut(), &gradients, norm(&gradients).unwrap(), ETA_S)
+                            .unwrap();
                     }
                     let updates: Vec<Tensor> =
                         torch.trained().iter().zip(&start).map(|(now, start)| now.detach() - start).collect();
@@ -415,7 +417,8 @@ mod tests {
         let reference = reference();
         let batch = batch(&reference);
         let config = settings(MethodName::Meta, 0.0, BatchNorm::Frozen);
-        let topology = &Neighbourhood { eta_s: 1e-3, ..config.method.topology().unwrap().clone() };
+        let topology =
+            &NeighbourhoodSettings { eta_s: 1e-3, ..config.method.neighbourhood().unwrap().clone() };
         let after = |precision| {
             let mut torch = network(&reference).with_arithmetic(precision, false).unwrap();
             let objective = objective(&config, &batch, &torch);
@@ -425,7 +428,7 @@ mod tests {
         let torch = network(&reference);
         let here = objective(&config, &batch, &torch);
         let before = value(&here.topology(&here.embed(&torch).unwrap(), topology).unwrap().loss).unwrap();
-        let (fp32, bf16) = (after(config::Precision::Fp32), after(config::Precision::Bf16));
+        let (fp32, bf16) = (after(config::TrainingPrecision::Fp32), after(config::TrainingPrecision::Bf16));
         assert!((fp32 - bf16).abs() < 0.1 * (fp32 - before).abs(), "{before} to {fp32}, in bf16 {bf16}");
     }
 
@@ -455,7 +458,7 @@ mod tests {
         for (batch_norm, mode) in [(BatchNorm::Frozen, "frozen"), (BatchNorm::Training, "training")] {
             let exact = expected(&reference, &format!("meta_full.0.0.{mode}"), "exact");
             let config = settings(MethodName::MetaFull, 0.0, batch_norm);
-            let topology = config.method.topology().unwrap();
+            let topology = config.method.neighbourhood().unwrap();
             let torch = || network(&reference).in_double();
             let objective = objective(&config, &batch, &torch());
             let (first_order, _) = meta::gradients(&objective, topology, &mut torch()).unwrap();
@@ -477,7 +480,7 @@ mod tests {
         let config = settings(MethodName::Meta, 0.0, BatchNorm::Frozen);
         let mut torch = network(&reference).in_double();
         let objective = objective(&config, &batch, &torch);
-        let settings = config.method.topology().unwrap();
+        let settings = config.method.neighbourhood().unwrap();
         let first = meta::FirstOrder::compute(&objective, settings, &mut torch).unwrap();
         // The network is at theta_tmp now.
         let expected: Vec<Tensor> = torch
@@ -489,7 +492,7 @@ mod tests {
         let mut torch = network(&reference).in_double();
         let gradients = gradients_of(&config, &batch, &mut torch);
         let mut optimiser = Optimiser::new(config.optimiser, &config.train, torch.trained()).unwrap();
-        optimiser.update(torch.trained_mut(), &gradients, ETA_S).unwrap();
+        optimiser.update(torch.trained_mut(), &gradients, norm(&gradients).unwrap(), ETA_S).unwrap();
         assert!(relative_difference(torch.trained(), &expected) < 1e-14);
     }
 

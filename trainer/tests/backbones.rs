@@ -3,7 +3,7 @@
 
 use sketchfind_models::network::{Head, Network};
 use sketchfind_tests::reference;
-use sketchfind_trainer::config::{BatchNorm, Precision};
+use sketchfind_trainer::config::{BatchNorm, TrainingPrecision};
 use sketchfind_trainer::network::{TorchNetwork, to_values};
 
 /// Outputs of `tests/reference/make_backbones.py`; with those that ONNX Runtime is held against, the two engines agree
@@ -14,7 +14,7 @@ fn every_network_gives_what_the_reference_gave() {
         let head = if output.head == "scores" { Head::Classifier } else { Head::Embedding };
         let network = Network::by_name(&output.network, head).unwrap();
         let torch = TorchNetwork::new(&network, &reference::weights(&network), tch::Device::Cpu).unwrap();
-        let torch = torch.with_arithmetic(Precision::Fp32, true).unwrap();
+        let torch = torch.with_arithmetic(TrainingPrecision::Fp32, true).unwrap();
         let side = output.side as i64;
         let image = tch::Tensor::from_slice(&reference::image(output.side)).reshape([1, 3, side, side]);
         let ours = tch::no_grad(|| torch.forward(&image, BatchNorm::Frozen)).unwrap();

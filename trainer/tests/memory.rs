@@ -8,7 +8,7 @@ use sketchfind_models::network::builder::Builder;
 use sketchfind_models::weights::Weights;
 use sketchfind_trainer::config::Features;
 use sketchfind_trainer::data::Picture;
-use sketchfind_trainer::neighbourhood::{Neighbourhood, Source};
+use sketchfind_trainer::neighbourhood::{PhotoDistances, Source};
 use sketchfind_trainer::network::TorchNetwork;
 
 /// The most memory that this process has had at once, in bytes, where the system tells it.
@@ -39,7 +39,7 @@ fn ten_thousand_photos_fit_in_a_gibibyte() {
         Source { network: &torch, weights_sha256: "w", preprocess: &preprocess, features: Features::Pooled };
     let cache = tempfile::tempdir().unwrap();
     let before = peak();
-    let run = || Neighbourhood::compute_or_load(&source, &photos, cache.path(), &|_, _| Ok(())).unwrap();
+    let run = || PhotoDistances::compute_or_load(&source, &photos, cache.path(), &|_, _| Ok(())).unwrap();
     let computed = run();
     let loaded = run();
     assert_eq!(computed.n_photos(), n_photos);

@@ -50,6 +50,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("the output of {} is not text", shown(command)))
 }
 
+/// What cargo knows of the workspace's packages.
+pub(crate) fn metadata() -> Result<serde_json::Value> {
+    let metadata = output(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    serde_json::from_str(&metadata).context("cargo metadata")
+}
+
 /// The SHA-256 of bytes as 64 hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -12,13 +12,16 @@ mod bench_neighbours;
 mod bench_precision;
 mod bench_search;
 mod bench_serve;
+mod check;
 mod checkout;
 mod demo;
 mod emoji;
 mod fetch;
 mod provision;
 mod say;
+mod semver;
 mod skipped;
+mod slowest;
 mod stage;
 mod test;
 mod tidy;
@@ -40,6 +43,17 @@ enum Command {
         /// Do every stage again.
         #[arg(long)]
         fresh: bool,
+    },
+    /// Check what takes minutes: formatting, rules of the house, lints, unit tests.
+    ///
+    /// It provisions nothing and asks no network once cargo has the crates. Without libtorch the trainer is left out, and
+    /// that is said at the end. `test` tests all.
+    Check,
+    /// Compare the libraries that are published with an earlier commit, by cargo-semver-checks.
+    Semver {
+        /// The commit.
+        #[arg(long, default_value = semver::BASELINE)]
+        baseline: String,
     },
     /// Provision what is missing and run every test, doctest, lint and check.
     Test,
@@ -123,6 +137,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo { fresh } => demo::run(fresh),
+        Command::Check => check::run(),
+        Command::Semver { baseline } => semver::run(&baseline),
         Command::Test => test::run(),
         Command::Provision { what } => {
             let what = if what.is_empty() { vec![Native::Libtorch, Native::Onnxruntime] } else { what };

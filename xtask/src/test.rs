@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use crate::check::{self, step};
 use crate::weights::{Known, Profile};
-use crate::{checkout, emoji, fetch, provision, say, skipped, tidy, web, weights, wheel};
+use crate::{checkout, emoji, fetch, provision, say, skipped, slowest, web, weights, wheel};
 
 /// Runs everything and stops at the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -19,12 +20,9 @@ pub(crate) fn run() -> Result<()> {
         provision::photographs()
     })?;
     let python = provision::python()?;
-    step("formatting", || checkout::run(checkout::cargo().args(["fmt", "--all", "--check"])))?;
-    step("rules of the house", tidy::run)?;
-    step("lints", || {
-        let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
-        checkout::run(checkout::cargo().args(lints))
-    })?;
+    check::formatting()?;
+    check::rules()?;
+    check::lints(&[])?;
     // All at once: built apart, each part would have its dependencies with other features, and compile them again.
     step("building programs and tests", || {
         checkout::run(checkout::cargo().args(["build", "--workspace", "--all-targets"]))
@@ -49,9 +47,23 @@ pub(crate) fn run() -> Result<()> {
         tests.env("SKETCHFIND_WHEEL_PYTHON", &with_wheel);
         let skipped = skipped::List::begin(checkout::target("skipped.txt"))?;
         tests.env("SKETCHFIND_SKIPPED", skipped.path());
-        let passed = checkout::run(tests.args(["test", "--workspace", "--no-fail-fast"]));
+        tests.args(slowest::RUNNER).args([
+            "test",
+            "--workspace",
+            "--no-fail-fast",
+            "--lib",
+            "--bins",
+            "--tests",
+        ]);
+        let passed = slowest::told(tests.arg("--").args(slowest::REPORT));
         skipped.tell(is_ci()).and(passed)
     })?;
+    step("examples in the documentation", || {
+        checkout::run(checkout::cargo().args(["test", "--workspace", "--no-fail-fast", "--doc"]))
+    })?;
+    if is_slow_asked_for() {
+        step("fuzz targets", fuzz_targets)?;
+    }
     step("the Python wheel", || wheel::test(&with_wheel))?;
     step("documentation", || {
         let mut docs = checkout::cargo();
@@ -72,14 +84,19 @@ fn with_surroundings(tests: &mut Command, python: &std::path::Path) {
     }
 }
 
-fn is_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+/// Whether the fuzz targets, which are apart from the workspace, compile. Cargo-fuzz wants another compiler; their code does
+/// not.
+fn fuzz_targets() -> Result<()> {
+    let mut check = checkout::cargo();
+    check.args(["check", "--quiet", "--all-targets", "--manifest-path", "fuzz/Cargo.toml"]);
+    checkout::run(check.arg("--target-dir").arg(checkout::target("fuzz")))
 }
 
-fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    say::line(&format!("== {name}"));
-    let started = Instant::now();
-    work().with_context(|| format!("{name} failed"))?;
-    say::line(&format!("   {name}: {}", say::duration(started.elapsed().as_secs_f64())));
-    Ok(())
+/// On a CI machine, and where somebody asks.
+fn is_slow_asked_for() -> bool {
+    is_ci() || std::env::var_os("SKETCHFIND_SLOW_TESTS").is_some_and(|value| value == "1")
+}
+
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }

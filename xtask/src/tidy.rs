@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{checkout, say};
 
 /// What a package may never depend on, however far away.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     (
         "sketchfind-core",
         &["tch", "ort", "hnsw_rs", "sketchfind-data", "sketchfind-models", "sketchfind-eval", "sketchfind"],
+    ),
+    (
+        "sketchfind-pickle",
+        &["tch", "ort", "hnsw_rs", "sketchfind-core", "sketchfind-data", "sketchfind-models"],
     ),
     ("sketchfind-data", &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-eval", "sketchfind"]),
     ("sketchfind-models", &["tch", "ort", "hnsw_rs", "sketchfind-eval", "sketchfind"]),
@@ -65,10 +69,7 @@ fn dependency_edges() -> Result<Vec<String>> {
             }
         }
     }
-    let metadata =
-        checkout::output(checkout::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata")?;
-    for package in metadata["packages"].as_array().into_iter().flatten() {
+    for package in checkout::metadata()?["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             if dependency["name"] == "sketchfind-cli" {

@@ -5,11 +5,24 @@ use std::path::Path;
 
 use sketchfind_core::dataset::{Dataset, MANIFEST, Modality, Split, read_manifest};
 
-use super::{Layout, Options, file, found, photo};
+use super::files::file;
+use super::pairs::photo;
+use super::{Layout, Options, found};
 use crate::found::{Entry, Found, HUMAN_TRIPLETS, HumanTriplet, Source};
 use crate::{Error, Result};
 
-pub(super) fn read(dir: &Path) -> Result<Found> {
+impl Layout {
+    /// A `manifest.csv`.
+    pub const MANIFEST: Layout =
+        Layout { name: "manifest", holds: "a file 'manifest.csv'", version: None, is_in, read };
+}
+
+/// Whether a folder has a manifest, in which case it is no other layout that is named by its folders.
+pub(super) fn is_in(dir: &Path) -> Result<bool> {
+    Ok(file(dir, MANIFEST).is_some())
+}
+
+fn read(dir: &Path, _: &Options) -> Result<Found> {
     let manifest = match file(dir, MANIFEST) {
         Some(manifest) => manifest,
         None if dir.is_dir() => dir.join(MANIFEST),
@@ -47,7 +60,7 @@ pub(super) fn read(dir: &Path) -> Result<Found> {
     let further = further.collect();
     let triplets = dataset.manifest().with_file_name(HUMAN_TRIPLETS);
     let triplets = if triplets.is_file() { human_triplets(&triplets, &dataset)? } else { Vec::new() };
-    Ok(Found { triplets, further, ..found(Layout::Manifest, entries, &Options::default()) })
+    Ok(Found { triplets, further, ..found(Layout::MANIFEST, entries, &Options::default()) })
 }
 
 /// What people said, which lies beside the manifest.

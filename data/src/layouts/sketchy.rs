@@ -7,15 +7,25 @@ use std::path::{Path, PathBuf};
 
 use sketchfind_core::dataset::Split;
 
-use super::plain::files;
-use super::{
-    Layout, Options, broken, children, draw_splits, file, folder, found, images, name_of, pair, photos_with,
-    without_ending,
-};
+use super::files::{children, file, folder, images, name_of};
+use super::pairs::{of_files, pair, photos_with};
+use super::splits::{draw_splits, without_ending};
+use super::{Layout, Options, broken, found};
 use crate::found::{Found, Naming};
 use crate::{Error, Result};
 
 const UNCHANGED: &str = "tx_000000000000";
+
+impl Layout {
+    /// The Sketchy database.
+    pub const SKETCHY: Layout = Layout {
+        name: "sketchy",
+        holds: "folders 'photo/tx_*/<category>' and 'sketch/tx_*/<category>', in '256x256' or not",
+        version: None,
+        is_in: |dir| Ok(root(dir).is_some()),
+        read,
+    };
+}
 
 /// The folder that holds `photo/tx_*` and `sketch/tx_*`.
 pub(super) fn root(dir: &Path) -> Option<PathBuf> {
@@ -54,9 +64,9 @@ fn variant(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
+fn read(dir: &Path, options: &Options) -> Result<Found> {
     let Some([photo_dir, sketch_dir]) = root(dir).and_then(|root| kinds(&root)) else {
-        return Err(broken(dir, format!("expected {}", Layout::Sketchy.describe())));
+        return Err(Layout::SKETCHY.missing(dir));
     };
     let photos = images(&variant(&photo_dir)?)?;
     let sketches = images(&variant(&sketch_dir)?)?;
@@ -77,6 +87,6 @@ pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
         None => draw_splits(dir, photos.keys().cloned().collect(), options)?,
     };
     let photos = photos_with(dir, photos, &splits, options.leave_out, &mut notes)?;
-    let entries = pair(dir, photos, files(sketches), Naming::Numbered, options.leave_out, &mut notes)?;
-    Ok(Found { notes, ..found(Layout::Sketchy, entries, options) })
+    let entries = pair(dir, photos, of_files(sketches), Naming::Numbered, options.leave_out, &mut notes)?;
+    Ok(Found { notes, ..found(Layout::SKETCHY, entries, options) })
 }

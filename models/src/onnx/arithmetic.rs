@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::constant::Constant;
 use super::read::Node;
 use super::steps::Work;
-use super::trace::{Flow, Part, Stage, Trace, Value, name_of};
+use super::trace::{Flow, Stage, Trace, Unfinished, Value, name_of};
 use crate::network::{GEM_MIN, Op};
 
 /// What is so small that a length, or a sum of squares, is the same with it.
@@ -56,14 +56,18 @@ impl Trace {
                 Ok(Value::Flow(self.push_like(node, Op::Gelu, from)))
             }
             "Erf" => match self.value(node, 0)? {
-                Value::Part(Part { base, stage: Stage::OverRoot2 }) => Ok(part(*base, Stage::Erf)),
+                Value::Unfinished(Unfinished { base, stage: Stage::OverRoot2 }) => {
+                    Ok(unfinished(*base, Stage::Erf))
+                }
                 _ => Err(node.refuse("it is no part of a GELU, x (1 + erf(x / sqrt 2)) / 2")),
             },
             "Sqrt" => match self.value(node, 0)?.clone() {
-                Value::Part(Part { base, stage: Stage::VariancePlus(eps) }) => {
-                    Ok(part(base, Stage::Deviation(eps)))
+                Value::Unfinished(Unfinished { base, stage: Stage::VariancePlus(eps) }) => {
+                    Ok(unfinished(base, Stage::Deviation(eps)))
                 }
-                Value::Part(Part { base, stage: Stage::SquaredLength }) => Ok(part(base, Stage::Length)),
+                Value::Unfinished(Unfinished { base, stage: Stage::SquaredLength }) => {
+                    Ok(unfinished(base, Stage::Length))
+                }
                 _ => Err(node.refuse("it is no part of a layer norm or of a division by the length")),
             },
             "Pow" => self.power(node),
@@ -94,15 +98,17 @@ impl Trace {
         most: Option<f32>,
     ) -> Result<Value, String> {
         match (&value, most) {
-            (Value::Part(Part { base, stage: Stage::Length | Stage::SquaredLength }), None)
+            (Value::Unfinished(Unfinished { base, stage: Stage::Length | Stage::SquaredLength }), None)
                 if least <= TINY =>
             {
-                let Value::Part(Part { stage, .. }) = &value else { return Ok(part(*base, Stage::Length)) };
-                return Ok(part(*base, stage.clone()));
+                let Value::Unfinished(Unfinished { stage, .. }) = &value else {
+                    return Ok(unfinished(*base, Stage::Length));
+                };
+                return Ok(unfinished(*base, stage.clone()));
             }
             (_, None) if least > 0.0 && least <= 1e-3 => {
                 let from = self.materialised(node, value)?;
-                return Ok(part(from, Stage::AtLeast(least)));
+                return Ok(unfinished(from, Stage::AtLeast(least)));
             }
             _ => {}
         }
@@ -190,7 +196,7 @@ impl Trace {
                     _ => image.times(wide.map(|number| 1.0 / number)),
                 }))
             }
-            (Value::Part(found), Value::Constant(constant)) => {
+            (Value::Unfinished(found), Value::Constant(constant)) => {
                 let name = |suffix: &str| name_of(node, place, suffix);
                 match self.part_and_number(node, &found, &constant, name(".weight"))? {
                     Some(value) => Ok(value),
@@ -204,11 +210,13 @@ impl Trace {
                 let flow = self.materialised(node, value)?;
                 self.flow_and_number(node, flow, &constant, place)
             }
-            (Value::Part(a), Value::Part(b)) if a.base == b.base => self.two_parts(node, a, b),
-            (Value::Flow(flow), Value::Part(found)) | (Value::Part(found), Value::Flow(flow))
+            (Value::Unfinished(a), Value::Unfinished(b)) if a.base == b.base => {
+                self.two_unfinished(node, a, b)
+            }
+            (Value::Flow(flow), Value::Unfinished(found)) | (Value::Unfinished(found), Value::Flow(flow))
                 if found.base == flow =>
             {
-                match self.flow_and_part(node, flow, &found)? {
+                match self.flow_and_unfinished(node, flow, &found)? {
                     Some(value) => Ok(value),
                     None => {
                         let flow_of_part = self.completed(node, found)?;
@@ -226,7 +234,7 @@ impl Trace {
     fn two_flows(&mut self, node: &Node, a: Flow, b: Flow) -> Result<Value, String> {
         match node.op_type.as_str() {
             "Add" => Ok(Value::Flow(self.added(node, a, b)?)),
-            "Mul" if a == b => Ok(part(a, Stage::Squared)),
+            "Mul" if a == b => Ok(unfinished(a, Stage::Squared)),
             op => Err(node.refuse(format!("no operation of ours does {op} with two maps or vectors"))),
         }
     }
@@ -243,10 +251,10 @@ impl Trace {
         if let ("Div" | "Mul", Some(number)) = (op, constant.as_float()) {
             let divisor = if op == "Div" { number } else { 1.0 / number };
             if is_near(divisor, SQRT_2) {
-                return Ok(part(flow, Stage::OverRoot2));
+                return Ok(unfinished(flow, Stage::OverRoot2));
             }
             if divisor == 2.0 {
-                return Ok(part(flow, Stage::Half));
+                return Ok(unfinished(flow, Stage::Half));
             }
             if divisor == 1.0 {
                 return Ok(Value::Flow(flow));
@@ -268,11 +276,11 @@ impl Trace {
         Ok(Value::Flow(self.with_numbers(node, work, flow, name_of(node, place, ""))))
     }
 
-    /// A part and a constant, or nothing where they make no further part.
+    /// Something unfinished and a constant, or nothing where they make nothing further.
     fn part_and_number(
         &mut self,
         node: &Node,
-        found: &Part,
+        found: &Unfinished,
         constant: &Rc<Constant>,
         name: Option<String>,
     ) -> Result<Option<Value>, String> {
@@ -280,16 +288,16 @@ impl Trace {
         let number = constant.as_float();
         let halves = matches!((node.op_type.as_str(), number), ("Mul", Some(0.5)) | ("Div", Some(2.0)));
         Ok(Some(match (node.op_type.as_str(), &found.stage, number) {
-            ("Add", Stage::Erf, Some(1.0)) => part(base, Stage::ErfPlus1),
-            (_, Stage::ErfPlus1, _) if halves => part(base, Stage::HalfErfPlus1),
+            ("Add", Stage::Erf, Some(1.0)) => unfinished(base, Stage::ErfPlus1),
+            (_, Stage::ErfPlus1, _) if halves => unfinished(base, Stage::HalfErfPlus1),
             (_, Stage::Doubled, _) if halves => Value::Flow(self.push_like(node, Op::Gelu, base)),
-            ("Add", Stage::Variance, Some(eps)) => part(base, Stage::VariancePlus(f64::from(eps))),
+            ("Add", Stage::Variance, Some(eps)) => unfinished(base, Stage::VariancePlus(f64::from(eps))),
             ("Add", Stage::Length | Stage::SquaredLength, Some(eps)) if (0.0..=TINY).contains(&eps) => {
-                part(base, found.stage.clone())
+                unfinished(base, found.stage.clone())
             }
             ("Mul", Stage::Normal(eps), _) => {
                 let numbers = self.per_channel(node, constant, base)?;
-                part(base, Stage::NormalTimes(*eps, numbers, name))
+                unfinished(base, Stage::NormalTimes(*eps, numbers, name))
             }
             ("Add", Stage::NormalTimes(eps, weight, name), _) => {
                 let bias = self.per_channel(node, constant, base)?;
@@ -299,14 +307,14 @@ impl Trace {
         }))
     }
 
-    fn two_parts(&mut self, node: &Node, a: Part, b: Part) -> Result<Value, String> {
+    fn two_unfinished(&mut self, node: &Node, a: Unfinished, b: Unfinished) -> Result<Value, String> {
         let base = a.base;
         match (node.op_type.as_str(), &a.stage, &b.stage) {
             ("Mul", Stage::Half, Stage::ErfPlus1) | ("Mul", Stage::ErfPlus1, Stage::Half) => {
                 Ok(Value::Flow(self.push_like(node, Op::Gelu, base)))
             }
-            ("Mul", Stage::Centred, Stage::Centred) => Ok(part(base, Stage::CentredSquared)),
-            ("Div", Stage::Centred, Stage::Deviation(eps)) => Ok(part(base, Stage::Normal(*eps))),
+            ("Mul", Stage::Centred, Stage::Centred) => Ok(unfinished(base, Stage::CentredSquared)),
+            ("Div", Stage::Centred, Stage::Deviation(eps)) => Ok(unfinished(base, Stage::Normal(*eps))),
             _ => {
                 let (a, b) = (self.completed(node, a)?, self.completed(node, b)?);
                 self.two_flows(node, a, b)
@@ -314,13 +322,18 @@ impl Trace {
         }
     }
 
-    /// A flow and a part that is made of it, or nothing where they make no further part.
-    fn flow_and_part(&mut self, node: &Node, flow: Flow, found: &Part) -> Result<Option<Value>, String> {
+    /// A flow and something unfinished that is made of it, or nothing where they make nothing further.
+    fn flow_and_unfinished(
+        &mut self,
+        node: &Node,
+        flow: Flow,
+        found: &Unfinished,
+    ) -> Result<Option<Value>, String> {
         let is_first = matches!(self.value(node, 0)?, Value::Flow(_));
         Ok(Some(match (node.op_type.as_str(), &found.stage) {
-            ("Mul", Stage::ErfPlus1) => part(flow, Stage::Doubled),
+            ("Mul", Stage::ErfPlus1) => unfinished(flow, Stage::Doubled),
             ("Mul", Stage::HalfErfPlus1) => Value::Flow(self.push_like(node, Op::Gelu, flow)),
-            ("Sub", Stage::Mean) if is_first => part(flow, Stage::Centred),
+            ("Sub", Stage::Mean) if is_first => unfinished(flow, Stage::Centred),
             ("Div", Stage::Length) if is_first => Value::Flow(self.push_like(node, Op::L2Normalise, flow)),
             _ => return Ok(None),
         }))
@@ -333,18 +346,18 @@ impl Trace {
             _ => return Err(node.refuse("its exponent is not one number")),
         };
         match self.value(node, 0)?.clone() {
-            Value::Part(Part { base, stage: Stage::Centred }) if exponent == 2.0 => {
-                Ok(part(base, Stage::CentredSquared))
+            Value::Unfinished(Unfinished { base, stage: Stage::Centred }) if exponent == 2.0 => {
+                Ok(unfinished(base, Stage::CentredSquared))
             }
-            Value::Part(Part { base, stage: Stage::AtLeast(least) }) => {
-                Ok(part(base, Stage::Power(least, exponent)))
+            Value::Unfinished(Unfinished { base, stage: Stage::AtLeast(least) }) => {
+                Ok(unfinished(base, Stage::Power(least, exponent)))
             }
-            Value::Part(Part { base, stage: Stage::PowerMean(least, p, keeps) })
+            Value::Unfinished(Unfinished { base, stage: Stage::PowerMean(least, p, keeps) })
                 if is_near(exponent, 1.0 / p) =>
             {
                 self.generalised_mean(node, base, least, p, keeps)
             }
-            Value::Flow(flow) if exponent == 2.0 => Ok(part(flow, Stage::Squared)),
+            Value::Flow(flow) if exponent == 2.0 => Ok(unfinished(flow, Stage::Squared)),
             _ => Err(node.refuse(
                 "it is no part of a layer norm, a division by the length or generalised mean pooling",
             )),
@@ -354,8 +367,10 @@ impl Trace {
     /// The mean over height and width of powers, if that is what a node takes.
     pub(super) fn power_mean(&self, node: &Node, keeps: bool) -> Result<Option<Value>, String> {
         Ok(match self.value(node, 0)? {
-            Value::Part(Part { base, stage: Stage::Power(least, p) }) if self.steps[base.step].is_map => {
-                Some(part(*base, Stage::PowerMean(*least, *p, keeps)))
+            Value::Unfinished(Unfinished { base, stage: Stage::Power(least, p) })
+                if self.steps[base.step].is_map =>
+            {
+                Some(unfinished(*base, Stage::PowerMean(*least, *p, keeps)))
             }
             _ => None,
         })
@@ -385,7 +400,7 @@ impl Trace {
         let axes = self.list(node, 1, "axes")?.ok_or_else(|| node.refuse("it names no axes"))?;
         let value = self.value(node, 0)?.clone();
         let base = match &value {
-            Value::Part(found) => found.base,
+            Value::Unfinished(found) => found.base,
             _ => self.materialised(node, value.clone())?,
         };
         let rank = self.rank(base) as i64;
@@ -396,14 +411,14 @@ impl Trace {
         let is_of_channels = axes == [self.channel_axis(base) as i64];
         match (node.op_type.as_str(), &value) {
             ("ReduceMean", _) if is_spatial => self.global_pool(node, keeps),
-            ("ReduceMean", Value::Part(Part { stage: Stage::CentredSquared, .. })) if is_of_channels && keeps => {
-                Ok(part(base, Stage::Variance))
+            ("ReduceMean", Value::Unfinished(Unfinished { stage: Stage::CentredSquared, .. })) if is_of_channels && keeps => {
+                Ok(unfinished(base, Stage::Variance))
             }
-            ("ReduceMean", Value::Flow(_)) if is_of_channels && keeps => Ok(part(base, Stage::Mean)),
-            ("ReduceSum", Value::Part(Part { stage: Stage::Squared, .. })) if is_of_channels && keeps => {
-                Ok(part(base, Stage::SquaredLength))
+            ("ReduceMean", Value::Flow(_)) if is_of_channels && keeps => Ok(unfinished(base, Stage::Mean)),
+            ("ReduceSum", Value::Unfinished(Unfinished { stage: Stage::Squared, .. })) if is_of_channels && keeps => {
+                Ok(unfinished(base, Stage::SquaredLength))
             }
-            ("ReduceL2", Value::Flow(_)) if is_of_channels && keeps => Ok(part(base, Stage::Length)),
+            ("ReduceL2", Value::Flow(_)) if is_of_channels && keeps => Ok(unfinished(base, Stage::Length)),
             _ => Err(node.refuse(format!(
                 "it is over the dimensions {axes:?}; expected the mean over height and width, or a part of a layer norm \
                  or of a division by the length"
@@ -411,9 +426,9 @@ impl Trace {
         }
     }
 
-    /// A part that is something by itself, as the output of a step.
-    pub(super) fn completed(&mut self, node: &Node, found: Part) -> Result<Flow, String> {
-        let Part { base, stage } = found;
+    /// Something unfinished that is something by itself, as the output of a step.
+    pub(super) fn completed(&mut self, node: &Node, found: Unfinished) -> Result<Flow, String> {
+        let Unfinished { base, stage } = found;
         let width = self.steps[base.step].width;
         let scale = match stage {
             Stage::OverRoot2 => FRAC_1_SQRT_2,
@@ -454,8 +469,8 @@ impl Stage {
     }
 }
 
-fn part(base: Flow, stage: Stage) -> Value {
-    Value::Part(Part { base, stage })
+fn unfinished(base: Flow, stage: Stage) -> Value {
+    Value::Unfinished(Unfinished { base, stage })
 }
 
 /// A number of 32 bits as the decimal one that its owner wrote.

@@ -27,7 +27,7 @@ pub(super) enum Value {
     Constant(Rc<Constant>),
     Image(Image),
     Flow(Flow),
-    Part(Part),
+    Unfinished(Unfinished),
     /// Sizes of dimensions, as `Shape` gives them.
     Sizes(Vec<Size>),
     /// What QuantizeLinear makes of a value.
@@ -62,14 +62,14 @@ impl Flow {
     }
 }
 
-/// A part of an operation: what has been done to `base`.
+/// An operation of several nodes that is not at its end: what has been done to `base`.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(super) struct Unfinished {
     pub(super) base: Flow,
     pub(super) stage: Stage,
 }
 
-/// How far a part has come.
+/// How far it has come.
 #[derive(Clone, Debug)]
 pub(super) enum Stage {
     /// GELU: `x / sqrt 2`, its error function, that plus 1, half of that; `x / 2`; `x (1 + erf)`.
@@ -215,7 +215,7 @@ impl Trace {
     fn spend(&mut self, node: &Node, first: usize, value: &Value) -> Result<(), String> {
         let mut n_values = match value {
             Value::Constant(constant) => constant.len(),
-            Value::Part(Part { stage: Stage::NormalTimes(_, weight, _), .. }) => weight.len(),
+            Value::Unfinished(Unfinished { stage: Stage::NormalTimes(_, weight, _), .. }) => weight.len(),
             _ => 0,
         };
         for step in self.steps.iter().skip(first) {
@@ -304,7 +304,7 @@ impl Trace {
         match value {
             Value::Flow(flow) => Ok(flow),
             Value::Image(image) => self.entered(node, image),
-            Value::Part(part) => self.completed(node, part),
+            Value::Unfinished(found) => self.completed(node, found),
             Value::Nothing => Err(node.refuse("an input is missing")),
             Value::Constant(_) => Err(node.refuse("it computes with constants only, which is not done here")),
             Value::Sizes(_) => Err(node.refuse("it computes with the sizes of a map")),
@@ -418,7 +418,7 @@ impl Trace {
                 Ok(Value::Constant(constant))
             }
             Value::Sizes(sizes) if to == INT64 => Ok(Value::Sizes(sizes)),
-            value @ (Value::Image(_) | Value::Flow(_) | Value::Part(_)) if is_float => Ok(value),
+            value @ (Value::Image(_) | Value::Flow(_) | Value::Unfinished(_)) if is_float => Ok(value),
             _ => Err(node.refuse(format!("it makes the type {to} of what it takes, expected floats"))),
         }
     }
@@ -634,8 +634,8 @@ impl Trace {
                     vec![Size::Batch, three, height, width]
                 }));
             }
-            // A part is of the size of what it is made of.
-            Value::Part(part) => part.base,
+            // It is of the size of what it is made of.
+            Value::Unfinished(found) => found.base,
             value => self.materialised(node, value)?,
         };
         let step = &self.steps[flow.step];
@@ -683,8 +683,8 @@ impl Trace {
     /// A number for each image, repeated for its features.
     fn expanded(&mut self, node: &Node) -> Result<Value, String> {
         match (self.value(node, 0)?, self.value(node, 1)?) {
-            (Value::Part(part @ Part { stage: Stage::Length, .. }), Value::Sizes(_)) => {
-                Ok(Value::Part(part.clone()))
+            (Value::Unfinished(found @ Unfinished { stage: Stage::Length, .. }), Value::Sizes(_)) => {
+                Ok(Value::Unfinished(found.clone()))
             }
             _ => Err(node.refuse("no operation of ours does this")),
         }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use sketchfind_core::pickle::Machine;
+use sketchfind_pickle::Machine;
 
 use super::Weights;
 use crate::{Error, Result};

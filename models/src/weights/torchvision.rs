@@ -78,8 +78,8 @@ mod tests {
                 (old, tensor)
             })
             .collect();
-        assert!(old.for_network(&network).is_err());
-        as_described(old, "densenet121").for_network(&network).unwrap();
+        assert!(old.check_fit(&network).is_err());
+        as_described(old, "densenet121").check_fit(&network).unwrap();
     }
 
     #[test]
@@ -90,8 +90,8 @@ mod tests {
             let network = Network::by_name(name, Head::Classifier).unwrap();
             let mut weights = ones(&network);
             weights.insert(auxiliary, Tensor::new(vec![1], vec![0.0]).unwrap());
-            assert!(as_described(weights.clone(), "resnet18").for_network(&network).is_err());
-            as_described(weights, name).for_network(&network).unwrap();
+            assert!(as_described(weights.clone(), "resnet18").check_fit(&network).is_err());
+            as_described(weights, name).check_fit(&network).unwrap();
         }
     }
 }

@@ -6,26 +6,20 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sketchfind::Photo;
 use utoipa::{IntoParams, ToSchema};
 
-use super::query::{IDS, ImageFile, LABELS, Refusals, decoded, is_image, other_type};
-use super::{check_token, media_type, parameters, read};
+use super::address::address;
+use super::bodies::{ImageFile, decoded, is_image, media_type, other_type, read};
+use super::parameters::{IDS, LABELS, parameters};
+use super::refusals::Refusals;
+use crate::Token;
 use crate::gate::on_thread;
 use crate::page;
 use crate::photo_files::SIZES;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
-
-/// All but letters, digits and what RFC 3986 leaves alone; a slash in an id is written %2F.
-const IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Where a photo's file is, relative to the server's root.
-pub(super) fn address(id: &str) -> String {
-    format!("photos/{}", utf8_percent_encode(id, IN_A_SEGMENT))
-}
 
 /// How a photo's file is wanted.
 #[derive(Deserialize, IntoParams)]
@@ -239,14 +233,19 @@ fn unknown() -> Problem {
     Problem::absent("no_photo", "the gallery has no photo with this id")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_one_segment() {
-        assert_eq!(address("photo/1F600"), "photos/photo%2F1F600");
-        assert_eq!(address("../a b?#%ä"), "photos/..%2Fa%20b%3F%23%25%C3%A4");
-        assert_eq!(address("x-y_z.~1"), "photos/x-y_z.~1");
+/// Lets a change through whose client knows the token.
+fn check_token(token: Option<&Token>, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(token) = token else {
+        let detail = "the server was started without a token, so that its gallery cannot be changed";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "no_changes", detail));
+    };
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = value
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    if given.is_some_and(|(_, text)| token.is(text.trim())) {
+        return Ok(());
     }
+    let detail = "changes need the header 'Authorization: Bearer TOKEN' with the server's token";
+    Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
 }

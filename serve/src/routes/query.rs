@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Uri};
 use serde::{Deserialize, Serialize};
 use sketchfind::Filter;
 use sketchfind_core::frame;
@@ -14,11 +14,14 @@ use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_data::strokes::{Raster, Strokes};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, IntoResponses, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{media_type, parameters, read};
+use super::address::address;
+use super::bodies::{ImageFile, is_image, media_type, other_type, read};
+use super::parameters::{IDS, LABELS, parameters};
+use super::refusals::Refusals;
 use crate::gate::on_thread;
-use crate::problem::{Problem, ProblemBody};
+use crate::problem::Problem;
 use crate::state::App;
 
 /// How many photos an answer has, where the client does not say.
@@ -78,56 +81,6 @@ impl Parameters {
     }
 }
 
-/// How many texts a parameter may have, and how long each may be.
-pub(super) struct Texts {
-    most: usize,
-    /// In characters, as JSON Schema counts.
-    longest: usize,
-}
-
-/// Labels of photos.
-pub(super) const LABELS: Texts = Texts { most: 64, longest: 256 };
-/// Ids of photos.
-pub(super) const IDS: Texts = Texts { most: 1000, longest: 1024 };
-
-impl Texts {
-    /// Checks how often `parameter` stands.
-    ///
-    /// # Errors
-    /// 400 where it is too often.
-    pub(super) fn check_count(&self, parameter: &str, n: usize) -> Result<(), Problem> {
-        if n > self.most {
-            let most = self.most;
-            return Err(Problem::malformed(format!(
-                "the parameter '{parameter}' stands {n} times, at most {most}"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Checks the values of `parameter`.
-    ///
-    /// # Errors
-    /// 400 where there are too many, or one is empty or too long.
-    pub(super) fn check(&self, parameter: &str, texts: &[String]) -> Result<(), Problem> {
-        self.check_count(parameter, texts.len())?;
-        let longest = &self.longest;
-        match texts.iter().map(|text| text.chars().count()).find(|n| !(1..=*longest).contains(n)) {
-            Some(n) => Err(Problem::malformed(format!(
-                "the parameter '{parameter}' has a value of {n} characters, expected 1 to {longest}"
-            ))),
-            None => Ok(()),
-        }
-    }
-
-    /// Of texts with `shortest` characters at least.
-    pub(super) fn schema(&self, shortest: usize) -> ArrayBuilder {
-        let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
-        let text = text.min_length(Some(shortest)).max_length(Some(self.longest));
-        ArrayBuilder::new().items(text).max_items(Some(self.most))
-    }
-}
-
 fn labels_schema() -> RefOr<Schema> {
     LABELS.schema(1).into()
 }
@@ -176,11 +129,6 @@ fn polylines_schema() -> RefOr<Schema> {
     let polyline = ArrayBuilder::new().items(pair(number(-LARGEST))).min_items(Some(1));
     ArrayBuilder::new().items(polyline).min_items(Some(1)).into()
 }
-
-/// An image's file as bytes.
-#[derive(ToSchema)]
-#[schema(value_type = String, format = Binary)]
-pub(super) struct ImageFile(#[expect(dead_code, reason = "it stands for its schema only")] Vec<u8>);
 
 /// Photos for a sketch, the best first.
 #[derive(Serialize, ToSchema)]
@@ -235,36 +183,6 @@ struct Took {
     total: f64,
 }
 
-/// Why a query can be refused.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "it stands for its description only")]
-pub(super) enum Refusals {
-    /// The request is not what this document says
-    #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(ProblemBody),
-    /// The request took too long
-    #[response(status = 408, content_type = "application/problem+json")]
-    TooSlow(ProblemBody),
-    /// The body is too large
-    #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(ProblemBody),
-    /// The body is neither a drawing nor an image of a known kind, or is compressed
-    #[response(status = 415, content_type = "application/problem+json")]
-    OtherType(ProblemBody),
-    /// The server is not called by that name
-    #[response(status = 421, content_type = "application/problem+json")]
-    WrongHost(ProblemBody),
-    /// The image is broken or too large, or the drawing is blank or has too many points
-    #[response(status = 422, content_type = "application/problem+json")]
-    Unusable(ProblemBody),
-    /// The address and the headers have more than 64 KiB
-    #[response(status = 431)]
-    HeadTooLarge,
-    /// Overloaded, opening the gallery, or another program is changing it; `Retry-After` says when to ask again
-    #[response(status = 503, content_type = "application/problem+json")]
-    Overloaded(ProblemBody),
-}
-
 /// Rank the photos for a sketch
 ///
 /// The body is a drawing as JSON, or an image's file: JPEG, PNG, WebP, GIF, BMP or TIFF. It is brought into the frame that the
@@ -313,7 +231,7 @@ pub(super) async fn query(
         let ms = |duration: std::time::Duration| duration.as_micros() as f64 / 1000.0;
         let hits = found.matches.into_iter().map(|hit| Hit {
             rank: hit.rank,
-            photo: super::photos::address(&hit.id),
+            photo: address(&hit.id),
             id: hit.id,
             distance: hit.distance,
         });
@@ -338,19 +256,6 @@ pub(super) async fn query(
 enum Sketch {
     Strokes(Strokes),
     Image(Bytes),
-}
-
-/// The media types of images that are taken. Which of them it is, its content says.
-const IMAGE_TYPES: [&str; 6] =
-    ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff"];
-
-/// Other names that clients have for them.
-const OTHER_NAMES: [&str; 6] =
-    ["image/jpg", "image/pjpeg", "image/x-png", "image/apng", "image/x-ms-bmp", "image/x-bmp"];
-
-/// Whether a media type is that of an image that is taken.
-pub(super) fn is_image(media_type: &str) -> bool {
-    IMAGE_TYPES.contains(&media_type) || OTHER_NAMES.contains(&media_type)
 }
 
 impl Sketch {
@@ -392,23 +297,6 @@ impl Sketch {
             }
         }
     }
-}
-
-/// A body of a media type that is not taken.
-pub(super) fn other_type(media_type: &str, also: &str) -> Problem {
-    let given = match media_type {
-        "" => "missing".to_owned(),
-        given => format!("{:?}", given.chars().take(64).collect::<String>()),
-    };
-    let types = IMAGE_TYPES.join(", ");
-    let detail = format!("the body's Content-Type is {given}, expected {also}one of {types}");
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", detail)
-}
-
-/// The image in a body.
-pub(super) fn decoded(bytes: &[u8], most_pixels: u64) -> Result<Image, Problem> {
-    Image::decode(bytes, "in the body", DecodeLimits { max_pixels: most_pixels })
-        .map_err(|error| Problem::unusable("image", error.to_string()))
 }
 
 fn strokes(body: &[u8]) -> Result<Strokes, Problem> {

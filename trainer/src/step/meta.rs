@@ -15,7 +15,7 @@ use tch::Tensor;
 
 use super::{Objective, Place, Retrieval, StepOutcome, gradient, outcome};
 use crate::Result;
-use crate::config::Neighbourhood;
+use crate::config::NeighbourhoodSettings;
 use crate::loss::LossValue;
 use crate::network::TorchNetwork;
 
@@ -37,7 +37,7 @@ impl FirstOrder {
     /// Computes both gradients; the network is at theta_tmp afterwards.
     pub(super) fn compute(
         objective: &Objective<'_>,
-        settings: &Neighbourhood,
+        settings: &NeighbourhoodSettings,
         network: &mut TorchNetwork,
     ) -> Result<FirstOrder> {
         // Algorithm 1: g_hat.
@@ -63,7 +63,7 @@ impl FirstOrder {
 /// [`crate::Error::Torch`].
 pub fn gradients(
     objective: &Objective<'_>,
-    settings: &Neighbourhood,
+    settings: &NeighbourhoodSettings,
     network: &mut TorchNetwork,
 ) -> Result<(Vec<Tensor>, StepOutcome)> {
     let first = FirstOrder::compute(objective, settings, network)?;

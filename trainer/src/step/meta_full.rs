@@ -19,7 +19,7 @@ use tch::Tensor;
 use super::meta::FirstOrder;
 use super::{Objective, StepOutcome, gradient};
 use crate::Result;
-use crate::config::Neighbourhood;
+use crate::config::NeighbourhoodSettings;
 use crate::network::TorchNetwork;
 use crate::optimiser::norm;
 
@@ -32,7 +32,7 @@ const DIFFERENCE_STEP: f64 = 0.01;
 /// [`crate::Error::Torch`].
 pub fn gradients(
     objective: &Objective<'_>,
-    settings: &Neighbourhood,
+    settings: &NeighbourhoodSettings,
     network: &mut TorchNetwork,
 ) -> Result<(Vec<Tensor>, StepOutcome)> {
     with_difference_step(objective, settings, network, DIFFERENCE_STEP)
@@ -40,7 +40,7 @@ pub fn gradients(
 
 pub(super) fn with_difference_step(
     objective: &Objective<'_>,
-    settings: &Neighbourhood,
+    settings: &NeighbourhoodSettings,
     network: &mut TorchNetwork,
     difference_step: f64,
 ) -> Result<(Vec<Tensor>, StepOutcome)> {

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use super::{Objective, StepOutcome, gradient, outcome};
 use crate::Result;
-use crate::config::Neighbourhood;
+use crate::config::NeighbourhoodSettings;
 use crate::network::TorchNetwork;
 
 /// One gradient of the weighted sum at theta_n, from one forward pass.
@@ -13,7 +13,7 @@ use crate::network::TorchNetwork;
 /// [`crate::Error::Torch`].
 pub fn gradients(
     objective: &Objective<'_>,
-    settings: &Neighbourhood,
+    settings: &NeighbourhoodSettings,
     network: &TorchNetwork,
 ) -> Result<(Vec<Tensor>, StepOutcome)> {
     let embeddings = objective.embed(network)?;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 
-use sketchfind_core::pickle::{Machine, PickleResult};
+use sketchfind_pickle::{Machine, PickleResult};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::super::{Weights, mistaken};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sketchfind_core::pickle::{Machine, PickleResult, Value};
+use sketchfind_pickle::{Machine, PickleResult, Value};
 
 use super::super::Weights;
 use super::vocabulary::{ElementType, Torch, assemble, state_dictionary};

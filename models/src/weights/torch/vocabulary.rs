@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use sketchfind_core::pickle::{Arguments, Machine, Made, PickleResult, Value, Vocabulary};
+use sketchfind_pickle::{Arguments, Machine, Made, PickleResult, Value, Vocabulary};
 
 use super::super::safetensors_file::convert;
 use super::super::{Tensor, Weights};

@@ -1,4 +1,4 @@
-//! Networks in 16 and 8 bits: calibration on training images, and what the reduced arithmetic computes, with libtorch in
+//! A network as it is exported, in 32, 16 or 8 bits: calibration on training images, and what the reduced arithmetic computes, with libtorch in
 //! 32 bits, number for number. So an export knows how far its embeddings are off without the library that will run them.
 
 use std::collections::BTreeMap;
@@ -24,27 +24,27 @@ const RAREST: f64 = 0.001;
 /// The most that a component may be off, as a share of the largest: what differs more is another model.
 const MAX_DEVIATION: f64 = 0.3;
 
-/// A network with its arithmetic.
+/// A network with folded batch norms and the arithmetic in which it is exported.
 #[derive(Debug)]
-pub struct Reduced {
+pub struct ExportedNetwork {
     network: Network,
     weights: Weights,
     precision: Precision,
     quantisation: Option<Quantisation>,
 }
 
-impl Reduced {
+impl ExportedNetwork {
     /// A network in `precision`. For 8 bits the ranges of maps come from `calibration`, training images.
     ///
     /// # Errors
-    /// [`Error::Models`], [`Error::Torch`]; [`Error::Reduced`] where a map is not finite.
+    /// [`Error::Models`], [`Error::Torch`]; [`Error::Precision`] where a map is not finite.
     pub fn new(
         network: &Network,
         weights: &Weights,
         precision: Precision,
         calibration: &[Picture],
         preprocess: &Preprocess,
-    ) -> Result<Reduced> {
+    ) -> Result<ExportedNetwork> {
         let (network, weights) = folded(network, weights)?;
         let (weights, quantisation) = match precision {
             Precision::Int8 => {
@@ -53,7 +53,7 @@ impl Reduced {
             }
             Precision::Fp32 | Precision::Fp16 => (weights, None),
         };
-        Ok(Reduced { network, weights, precision, quantisation })
+        Ok(ExportedNetwork { network, weights, precision, quantisation })
     }
 
     /// The network, with its batch norms folded.
@@ -82,7 +82,7 @@ impl Reduced {
     /// much again as was seen here, and a thousandth, pass.
     ///
     /// # Errors
-    /// [`Error::Torch`]; [`Error::Reduced`] where the embeddings are not those of the network any more.
+    /// [`Error::Torch`]; [`Error::Precision`] where the embeddings are not those of the network any more.
     pub fn probe_facts(
         &self,
         pictures: &[Picture],
@@ -100,7 +100,7 @@ impl Reduced {
             differences.fold(0.0_f64, |most, d| if d.is_finite() { most.max(d) } else { f64::INFINITY });
         let deviation = worst / largest.max(f64::MIN_POSITIVE);
         if deviation > MAX_DEVIATION {
-            return Err(Error::Reduced {
+            return Err(Error::Precision {
                 precision: self.precision.name(),
                 reason: format!(
                     "embeddings of the probe are off by {deviation:.3} of their largest component, at most \
@@ -240,7 +240,7 @@ fn observe(
         };
         if let Some(value) = new.low.iter().chain(&new.high).find(|value| !value.is_finite()) {
             let reason = format!("a map of node {index} holds {value} on a training image");
-            return Err(Error::Reduced { precision: Precision::Int8.name(), reason });
+            return Err(Error::Precision { precision: Precision::Int8.name(), reason });
         }
         match seen.get_mut(&index) {
             None => {

@@ -7,15 +7,28 @@ use std::path::Path;
 use sketchfind_core::dataset::{Modality, Split};
 use sketchfind_core::image::Image;
 
-use super::qmul_v1::{annotation, human_triplets};
-use super::{Layout, Options, broken, children, found, name_of, photo};
+use super::annotation::{annotation, human_triplets};
+use super::files::{self, children, name_of};
+use super::pairs::photo;
+use super::{Layout, Options, broken, found};
 use crate::Result;
 use crate::found::{Entry, Found, Source};
 use crate::mat::ByteArray;
 
 const SKETCHES: &str = "_sketch_db_train.mat";
 
-pub(super) fn is_in(dir: &Path) -> Result<bool> {
+impl Layout {
+    /// [`Layout::QMUL_V1`] as MATLAB arrays: `*_sketch_db_train.mat`, `*_image_db_train.mat`, ...
+    pub const QMUL_V1_ARRAYS: Layout = Layout {
+        name: "qmul-v1-arrays",
+        holds: "files '*_sketch_db_train.mat' and '*_image_db_train.mat' or '*_edge_db_train.mat'",
+        version: Some("V1"),
+        is_in,
+        read,
+    };
+}
+
+fn is_in(dir: &Path) -> Result<bool> {
     Ok(!sets(dir)?.is_empty())
 }
 
@@ -32,10 +45,10 @@ fn sets(dir: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
+fn read(dir: &Path, options: &Options) -> Result<Found> {
     let set = match &sets(dir)?[..] {
         [set] => set.clone(),
-        [] => return Err(broken(dir, format!("expected {}", Layout::QmulV1Arrays.describe()))),
+        [] => return Err(Layout::QMUL_V1_ARRAYS.missing(dir)),
         sets => {
             let reason = format!("it holds several sets, {}; expected one in a folder", sets.join(", "));
             return Err(broken(dir, reason));
@@ -43,7 +56,7 @@ pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
     };
     let file = |kind: &str, split: Split| {
         let name = format!("{set}_{kind}_db_{split}.mat");
-        super::file(dir, &name).unwrap_or_else(|| dir.join(name))
+        files::file(dir, &name).unwrap_or_else(|| dir.join(name))
     };
     let has_photos = file("image", Split::Train).is_file();
     let kind = if has_photos && !options.edges { "image" } else { "edge" };
@@ -78,7 +91,7 @@ pub(super) fn read(dir: &Path, options: &Options) -> Result<Found> {
             });
         }
     }
-    Ok(Found { triplets, notes, ..found(Layout::QmulV1Arrays, entries, options) })
+    Ok(Found { triplets, notes, ..found(Layout::QMUL_V1_ARRAYS, entries, options) })
 }
 
 /// The images of an array `[n, h, w]` of grey or `[n, h, w, 3]` of colour.
