@@ -16,8 +16,8 @@ use sketchfind_core::random::Stream;
 
 use crate::Result;
 use crate::config::Augmentation;
-use crate::data::Picture;
 use crate::lines;
+use crate::picture::Picture;
 
 /// Displacements of an elastic distortion, across and down.
 const N_KNOTS: usize = 6;

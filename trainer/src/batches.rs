@@ -308,7 +308,7 @@ fn n_queries(pairs: &Pairs) -> usize {
 mod tests {
     use super::*;
     use crate::config::{self, Loss, Negatives};
-    use crate::data::Picture;
+    use crate::picture::Picture;
     use sketchfind_core::image::Image;
     use std::path::Path;
 

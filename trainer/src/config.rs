@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sketchfind_core::image::Preprocess;
 use sketchfind_models::network::{Head, HeadSpec, InputSpec, Network, ParameterKind, Pooling, Stage, file};
 
-use crate::run::NetworkFile;
+use crate::network_file::NetworkFile;
 use crate::{Error, Result};
 
 /// A configuration. [`Config::load`] reads it from a file and checks it.
@@ -610,7 +610,7 @@ pub struct Validation {
 }
 
 /// What is measured of gradients after each epoch that is validated: the nuclear norm of their covariance between batches
-/// ([`crate::landscape::gradient_covariance`]).
+/// ([`crate::gradients::gradient_covariance`]).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gradients {

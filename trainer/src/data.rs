@@ -7,22 +7,12 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use sketchfind_core::dataset::{Dataset, Split};
-use sketchfind_core::image::{Alpha, DecodeLimits, Image, Preprocess};
+use sketchfind_core::image::{DecodeLimits, Image, Preprocess};
 use sketchfind_core::random::Stream;
 
 use crate::config::Config;
+use crate::picture::Picture;
 use crate::{Error, Result, augment, lines};
-
-/// An image and its id.
-#[derive(Clone, Debug)]
-pub struct Picture {
-    /// The id in the data set.
-    pub id: String,
-    /// The pixels, resized as the configuration says.
-    pub image: Image,
-    /// How opaque they are, where lines are to be drawn from a photo that is transparent somewhere.
-    pub alpha: Option<Alpha>,
-}
 
 /// Photos and the sketches of them.
 #[derive(Clone, Debug, Default)]

@@ -16,10 +16,10 @@ use sketchfind_models::onnx;
 
 use crate::augment;
 use crate::checkpoint::Which;
-use crate::data::Picture;
 use crate::exported::ExportedNetwork;
 use crate::fit::network_at;
 use crate::network::TorchNetwork;
+use crate::picture::Picture;
 use crate::run::Run;
 use crate::source::ImageSource;
 use crate::validation::embed;

@@ -13,8 +13,9 @@ use sketchfind_models::quantise::{Histogram, Quantisation, points};
 use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 use tch::Tensor;
 
-use crate::data::{Picture, centre_crops};
+use crate::data::centre_crops;
 use crate::network::{TorchNetwork, to_values};
+use crate::picture::Picture;
 use crate::{Error, Result};
 
 /// Images that are passed at once: every map of theirs may be looked at.

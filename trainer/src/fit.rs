@@ -15,7 +15,6 @@ use crate::config::{self, Config};
 use crate::contact_sheet;
 use crate::data::TrainingData;
 use crate::device::TrainingDevice;
-use crate::landscape;
 use crate::metrics::{EPOCHS, EpochRow, Log, STEPS, StepRow};
 use crate::neighbourhood::{PhotoDistances, Source};
 use crate::network::TorchNetwork;
@@ -27,7 +26,7 @@ use crate::step::step;
 use crate::teacher::Teacher;
 use crate::tensorboard::EventLog;
 use crate::validation::held_out_acc1;
-use crate::{Error, Result};
+use crate::{Error, Result, gradients, initial};
 
 /// The folder in a run's folder that keeps the distances between its training photos.
 const CACHE: &str = "neighbourhood";
@@ -144,7 +143,7 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
 
     let dataset = options.source.load()?;
     let network = run::network_of(config)?;
-    let initial = run::initial_weights(config, &network)?;
+    let initial = initial::initial_weights(config, &network)?;
     let tell = |n_done, n_images| observer(Event::Decoded { n_done, n_images });
     let data = TrainingData::load(&dataset, config, &tell, options.interrupted)?;
     if !data.without_lines.is_empty() {
@@ -284,7 +283,7 @@ fn train(options: &FitOptions<'_>, observer: &(dyn Fn(Event) + Sync)) -> Result<
         let gradient_covariance = match config.gradients.filter(|_| is_validated) {
             Some(gradients) => {
                 let of = (position.epochs_done, gradients.batches);
-                landscape::gradient_covariance(config, &mut torch, &sampler, of)?
+                gradients::gradient_covariance(config, &mut torch, &sampler, of)?
             }
             None => None,
         };
@@ -358,7 +357,7 @@ fn refuse_to_overwrite(out: &Path, resume: bool) -> Result<()> {
 struct TopologySource<'a> {
     settings: &'a config::NeighbourhoodSettings,
     network: Network,
-    initial: run::InitialWeights,
+    initial: initial::InitialWeights,
 }
 
 impl<'a> TopologySource<'a> {
@@ -368,7 +367,7 @@ impl<'a> TopologySource<'a> {
             return Ok(None);
         };
         let network = Network::by_name_or_file(&settings.network, Head::Embedding)?;
-        let initial = run::topology_weights(config, settings, &network)?;
+        let initial = initial::topology_weights(config, settings, &network)?;
         Ok(Some(TopologySource { settings, network, initial }))
     }
 
@@ -396,7 +395,7 @@ fn begin_or_check(
     options: &FitOptions<'_>,
     dataset: &Dataset,
     data: &TrainingData,
-    initial: &run::InitialWeights,
+    initial: &initial::InitialWeights,
     topology: Option<&TopologySource<'_>>,
     teacher_weights_sha256: Option<String>,
 ) -> Result<()> {
@@ -440,7 +439,7 @@ pub(crate) fn network_at(
     let network = run::network_of(config)?;
     match which {
         None => {
-            let initial = run::initial_weights(config, &network)?;
+            let initial = initial::initial_weights(config, &network)?;
             if initial.sha256 != run.weights_sha256 {
                 let reason = format!(
                     "the initial weights have changed since: their sha256 is {}, expected {}",

@@ -14,9 +14,9 @@ use sketchfind_models::network::Network;
 use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 
 use crate::config::{Features, NeighbourhoodSettings};
-use crate::data::Picture;
+use crate::initial::InitialWeights;
 use crate::network::TorchNetwork;
-use crate::run::InitialWeights;
+use crate::picture::Picture;
 use crate::validation::for_each_chunk;
 use crate::{Error, Result};
 

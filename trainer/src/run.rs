@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sketchfind_core::dataset::Dataset;
 use sketchfind_core::{atomic, fingerprint};
-use sketchfind_models::network::{Head, HeadSpec, Network, file};
-use sketchfind_models::weights::{self, Weights, start};
+use sketchfind_models::network::{Head, Network, file};
 
-use crate::config::{Config, NeighbourhoodSettings, RANDOM};
+use crate::config::Config;
+use crate::network_file::NetworkFile;
 use crate::source::ImageSource;
-use crate::{Error, Result, teacher};
+use crate::{Error, Result};
 
 /// The file of a [`Run`].
 pub const RUN: &str = "run.json";
@@ -63,16 +63,6 @@ pub struct Run {
     pub teacher_weights_sha256: Option<String>,
     /// The configuration as TOML; paths of weights are reduced to the file's name.
     pub config: String,
-}
-
-/// A network's file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetworkFile {
-    /// Where it was.
-    pub path: PathBuf,
-    /// What was in it.
-    pub sha256: String,
 }
 
 /// The files of the networks that a configuration names.
@@ -185,104 +175,6 @@ impl Run {
         }
         let reason = format!("it cannot be resumed, it is another run: {}", differences.join("; "));
         Err(Error::run(folder, reason))
-    }
-}
-
-/// The weights that training begins with.
-#[derive(Debug)]
-pub struct InitialWeights {
-    /// The tensors of the network.
-    pub weights: Weights,
-    /// See [`Run::weights_sha256`].
-    pub sha256: String,
-    /// See [`Run::weights_source`].
-    pub source: String,
-}
-
-/// Reads or draws the weights that training begins with.
-///
-/// # Errors
-/// [`Error::Models`] where they cannot be read or do not fit.
-pub fn initial_weights(config: &Config, network: &Network) -> Result<InitialWeights> {
-    pretrained((&config.network, &config.weights), config.seed, network, config.head.as_ref())
-}
-
-/// Reads or draws the weights of the network that R comes from.
-///
-/// # Errors
-/// As [`initial_weights`].
-pub fn topology_weights(
-    config: &Config,
-    settings: &NeighbourhoodSettings,
-    network: &Network,
-) -> Result<InitialWeights> {
-    pretrained((&settings.network, &settings.weights), config.seed, network, None)
-}
-
-/// The SHA-256 of the weights that R comes from, for a method that has it.
-///
-/// # Errors
-/// As [`initial_weights`].
-pub(crate) fn topology_sha256(config: &Config) -> Result<Option<String>> {
-    let Some(settings) = config.method.neighbourhood() else { return Ok(None) };
-    if settings.weights != RANDOM {
-        return sha256_of(&settings.weights).map(Some);
-    }
-    let network = Network::by_name_or_file(&settings.network, Head::Embedding)?;
-    Ok(Some(topology_weights(config, settings, &network)?.sha256))
-}
-
-/// The SHA-256 of the teacher's weights, if there is a teacher.
-///
-/// # Errors
-/// As [`initial_weights`].
-pub(crate) fn teacher_sha256(config: &Config) -> Result<Option<String>> {
-    let Some(settings) = &config.teacher else { return Ok(None) };
-    if settings.weights != RANDOM {
-        return sha256_of(&settings.weights).map(Some);
-    }
-    Ok(Some(teacher::Teacher::weights(settings, config.seed)?.1.sha256))
-}
-
-/// The SHA-256 of weights in a file, which need not be understood for it.
-fn sha256_of(path: &str) -> Result<String> {
-    Ok(fingerprint::of_file(&weights::file_of(Path::new(path))?)?)
-}
-
-pub(crate) fn pretrained(
-    (name, path): (&str, &str),
-    seed: u64,
-    network: &Network,
-    head: Option<&HeadSpec>,
-) -> Result<InitialWeights> {
-    let of_head = match head {
-        Some(head) => start::of_head(network, head, seed)?,
-        None => Weights::default(),
-    };
-    match path {
-        RANDOM => {
-            let mut weights = Weights::random(network, seed);
-            of_head.iter().for_each(|(name, tensor)| weights.insert(name, tensor.clone()));
-            let bytes: Vec<u8> =
-                weights.iter().flat_map(|(_, tensor)| &tensor.values).flat_map(|v| v.to_le_bytes()).collect();
-            let source = format!("random, seed {seed}");
-            Ok(InitialWeights { weights, sha256: fingerprint::of_bytes(&bytes), source })
-        }
-        path => {
-            let mut all = weights::import(Path::new(path), name)?;
-            let named = || file_name(Path::new(path)).unwrap_or_default();
-            let mut source = all.metadata().get("source").cloned().unwrap_or_else(named);
-            for (name, tensor) in of_head.iter() {
-                // A photo-pre-trained network has no head: it begins anew.
-                if all.get(name).is_none() {
-                    all.insert(name, tensor.clone());
-                    source = format!("{source}; {name} new, seed {seed}");
-                }
-            }
-            let weights = all.for_network(network)?;
-            let sha256 = sha256_of(path)?;
-            Ok(InitialWeights { weights, sha256, source })
-        }
     }
 }
 

@@ -29,11 +29,12 @@ use sketchfind_eval::{Bootstrap, QueryResult, rank_queries};
 
 use crate::checkpoint::{self, Position, Which};
 use crate::config::Config;
-use crate::data::{self, Picture};
+use crate::data;
 use crate::device::TrainingDevice;
 use crate::fit::{Event, FitOptions, Outcome, fit, network_at};
 use crate::metrics::{EPOCHS, EpochRow};
 use crate::network::TorchNetwork;
+use crate::picture::Picture;
 use crate::run::{self, Run};
 use crate::source::ImageSource;
 use crate::validation::embed;
@@ -556,10 +557,10 @@ impl<'a> TestSource<'a> {
             return Ok(false);
         }
         // A configuration names weights by their file, whose content may have changed since.
-        let initial = run::initial_weights(config, &run::network_of(config)?)?;
+        let initial = crate::initial::initial_weights(config, &run::network_of(config)?)?;
         Ok(run.weights_sha256 == initial.sha256
-            && run.topology_weights_sha256 == run::topology_sha256(config)?
-            && run.teacher_weights_sha256 == run::teacher_sha256(config)?)
+            && run.topology_weights_sha256 == crate::initial::topology_sha256(config)?
+            && run.teacher_weights_sha256 == crate::teacher::Teacher::sha256(config)?)
     }
 
     /// Ranks the test photos for every test sketch, as [`crate::validation`] does with held-out ones.

@@ -5,10 +5,10 @@ use sketchfind_models::network::{Head, Network};
 use tch::Tensor;
 
 use crate::Result;
-use crate::config::{self, Config, Distillation, Features};
+use crate::config::{self, Config, Distillation, Features, RANDOM};
+use crate::initial::{self, InitialWeights};
 use crate::loss::distillation;
 use crate::network::TorchNetwork;
-use crate::run::{self, InitialWeights};
 
 /// A teacher's network on a device, and how it is listened to.
 #[derive(Debug)]
@@ -33,9 +33,21 @@ impl Teacher {
         };
         let weights = {
             let of = (settings.network.as_str(), settings.weights.as_str());
-            run::pretrained(of, seed, &network, settings.head.as_ref())?
+            initial::pretrained(of, seed, &network, settings.head.as_ref())?
         };
         Ok((network, weights))
+    }
+
+    /// The SHA-256 of the teacher's weights, if there is a teacher.
+    ///
+    /// # Errors
+    /// As [`initial::initial_weights`].
+    pub(crate) fn sha256(config: &Config) -> Result<Option<String>> {
+        let Some(settings) = &config.teacher else { return Ok(None) };
+        if settings.weights != RANDOM {
+            return initial::sha256_of(&settings.weights).map(Some);
+        }
+        Ok(Some(Teacher::weights(settings, config.seed)?.1.sha256))
     }
 
     /// The teacher of a configuration, on a device.

@@ -10,8 +10,9 @@ use tch::Tensor;
 
 use crate::Result;
 use crate::config::Features;
-use crate::data::{Pairs, Picture, centre_crops};
+use crate::data::{Pairs, centre_crops};
 use crate::network::{TorchNetwork, to_values};
+use crate::picture::Picture;
 
 /// Images that are embedded at once: enough to keep the cores busy, little memory.
 const BATCH: usize = 32;

@@ -7,9 +7,9 @@ use sketchfind_models::network::Network;
 use sketchfind_models::network::builder::Builder;
 use sketchfind_models::weights::Weights;
 use sketchfind_trainer::config::Features;
-use sketchfind_trainer::data::Picture;
 use sketchfind_trainer::neighbourhood::{PhotoDistances, Source};
 use sketchfind_trainer::network::TorchNetwork;
+use sketchfind_trainer::picture::Picture;
 
 /// The most memory that this process has had at once, in bytes, where the system tells it.
 fn peak() -> Option<u64> {

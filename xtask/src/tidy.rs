@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::{checkout, say};
 
 /// What a package may never depend on, however far away.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &[&str]); 11] = [
     (
         "sketchfind-core",
         &["tch", "ort", "hnsw_rs", "sketchfind-data", "sketchfind-models", "sketchfind-eval", "sketchfind"],
@@ -20,6 +20,10 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("sketchfind-data", &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind-eval", "sketchfind"]),
     ("sketchfind-models", &["tch", "ort", "hnsw_rs", "sketchfind-eval", "sketchfind"]),
     ("sketchfind-eval", &["tch", "ort", "hnsw_rs", "sketchfind-models", "sketchfind"]),
+    (
+        "sketchfind-index",
+        &["tch", "ort", "sketchfind-data", "sketchfind-models", "sketchfind-eval", "sketchfind"],
+    ),
     ("sketchfind", &["tch", "sketchfind-data", "sketchfind-models", "sketchfind-eval"]),
     ("sketchfind-serve", &["tch", "sketchfind-trainer", "sketchfind-models", "sketchfind-eval"]),
     ("sketchfind-trainer", &["ort", "hnsw_rs", "sketchfind"]),
