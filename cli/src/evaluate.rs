@@ -7,16 +7,16 @@ use anyhow::Result;
 use sketchfind::{Embedder, Framing, OnBroken};
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::unicode::{Meant, Names};
-use sketchfind_eval::neighbours::{Neighbourhood, SketchAnchors, Space};
+use sketchfind_eval::neighbours::{SketchAnchors, Space};
 use sketchfind_eval::report::{Extras, Provenance, Reference, Report};
 use sketchfind_eval::summary::summarise_by;
-use sketchfind_eval::{Bootstrap, Estimate, rank_queries_of_several, trec};
+use sketchfind_eval::{Bootstrap, rank_queries_of_several, trec};
 
 use crate::embed::{embed_files, files_of_split};
 use crate::exit::Exit;
 use crate::frames::{self, MeasuredFrame, embed_framed};
 use crate::progress::say;
-use crate::{Embedding, Which, neighbours, output};
+use crate::{Embedding, Which, figures, neighbours, output};
 
 mod human;
 mod labels;
@@ -91,7 +91,7 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     sketchfind_eval::report::check_free(out)?;
     bootstrap.check()?;
     let truth = truth_of(options, &dataset)?;
-    let labels = labels::read(options, &dataset)?;
+    let labels = labels::read(&options.label, options.labels.as_deref(), &dataset, *split)?;
     let people = options.human.as_ref().map(|path| human::read(path, &dataset, *split)).transpose()?;
     let drawn = options.strokes.as_ref().map(|path| strokes::read(path, &dataset, *split)).transpose()?;
     let against = options.against.as_ref().map(|folder| Report::read(folder, bootstrap)).transpose()?;
@@ -256,55 +256,16 @@ fn render(report: &Report, extras: &Extras) -> Result<()> {
         summary.n_photos,
         summary.n_gallery
     )])?;
-    let mut rows = vec![header("metric", &summary.bootstrap)];
-    let closeness = report.closeness();
-    let mut estimates: Vec<&Estimate> = summary.estimates.iter().chain(&closeness).collect();
-    estimates.extend(extras.human.iter().map(|human| &human.agreement));
-    estimates.extend(extras.early.iter().flat_map(|early| &early.areas));
-    estimates.extend(extras.robustness.iter().map(|change| &change.drop));
-    rows.extend(estimates.into_iter().map(|estimate| row(estimate.metric.clone(), estimate)));
-    for part in &extras.labels {
-        let figures = part.summary.estimates.iter().filter(|estimate| estimate.metric.starts_with("acc@"));
-        rows.extend(
-            figures
-                .filter(|estimate| !estimate.metric.ends_with("area"))
-                .map(|estimate| row(format!("{} {}={}", estimate.metric, part.column, part.label), estimate)),
-        );
-    }
-    output::lines(output::table(&rows, &[1, 2, 3]))?;
-    if let Some(neighbours) = &extras.neighbours {
-        render_neighbours(neighbours)?;
-    }
-    Ok(())
-}
-
-/// The statistics of two spaces as a table.
-pub(crate) fn render_neighbours(found: &Neighbourhood) -> Result<()> {
-    let mut rows = vec![header("neighbours, by anchors", &found.bootstrap)];
-    let estimates = found.estimates.iter();
-    rows.extend(estimates.map(|one| row(format!("{} {}", one.anchors, one.estimate.metric), &one.estimate)));
-    output::lines(output::table(&rows, &[1, 2, 3]))
-}
-
-fn header(first: &str, bootstrap: &Bootstrap) -> Vec<String> {
-    let percent = 100.0 * bootstrap.confidence;
-    vec![first.to_owned(), "value".into(), format!("{percent:.0} % interval"), "n".into()]
-}
-
-fn row(name: String, estimate: &Estimate) -> Vec<String> {
-    let (value, interval) = shown(estimate);
-    vec![name, value, interval, estimate.n.to_string()]
-}
-
-/// A figure and its interval; shares as per cent.
-pub(crate) fn shown(estimate: &Estimate) -> (String, String) {
-    let is_share =
-        ["acc@", "human", "triplet", "overlap"].iter().any(|start| estimate.metric.starts_with(start));
-    let number = |value: f64| match (is_share, value.abs()) {
-        (_, size) if size.is_nan() => "unknown".into(),
-        (true, _) => format!("{:.2} %", 100.0 * value),
-        (false, size) if size > 0.0 && size < 0.01 => format!("{value:.2e}"),
-        (false, _) => format!("{value:.3}"),
-    };
-    (number(estimate.value), format!("{} to {}", number(estimate.low), number(estimate.high)))
+    let mut estimates = summary.estimates.clone();
+    estimates.extend(report.closeness());
+    estimates.extend(extras.human.iter().map(|human| human.agreement.clone()));
+    estimates.extend(extras.early.iter().flat_map(|early| early.areas.clone()));
+    estimates.extend(extras.robustness.iter().map(|change| change.drop.clone()));
+    let over_all = estimates.into_iter().map(|estimate| (estimate.metric.clone(), estimate));
+    let by_label = extras.labels.iter().flat_map(|part| {
+        let figures = part.summary.estimates.iter().filter(|estimate| figures::is_accuracy(estimate));
+        figures.map(|one| (format!("{} {}={}", one.metric, part.column, part.label), one.clone()))
+    });
+    figures::render("metric", &summary.bootstrap, over_all.chain(by_label))?;
+    extras.neighbours.as_ref().map_or(Ok(()), figures::render_neighbours)
 }

@@ -17,6 +17,7 @@ mod data;
 mod embed;
 mod evaluate;
 mod exit;
+mod figures;
 mod frames;
 mod index;
 mod info;

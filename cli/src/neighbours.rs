@@ -12,8 +12,8 @@ use sketchfind_eval::report::{self, Provenance, Reference};
 
 use crate::Embedding;
 use crate::embed::embed_files;
-use crate::evaluate::render_neighbours;
 use crate::exit::Exit;
+use crate::figures::render_neighbours;
 use crate::interrupt::Interrupt;
 use crate::photos::photos_of;
 use crate::progress::{Bar, say};

@@ -33,7 +33,7 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 
 use crate::bootstrap::{Groups, central_interval};
-use crate::summary::{Bootstrap, Estimate, IntervalMethod, Resampled};
+use crate::estimate::{Bootstrap, Estimate, IntervalMethod, Resampled};
 use crate::{Error, Result};
 
 pub mod order;
@@ -341,28 +341,16 @@ fn summarise(
             columns.push((format!("overlap@{k}"), of_kind.iter().map(|a| Some(a.overlap[index])).collect()));
         }
         let groups = Groups::by_key(of_kind.iter().map(|anchor| anchor.photo.as_str()));
-        let (names, columns): (Vec<String>, Vec<Vec<Option<f64>>>) = columns.into_iter().unzip();
-        let intervals = groups.mean_intervals(bootstrap, &format!("neighbours of {}", kind.name()), &columns);
         let total = of_kind.iter().fold(PairCounts::default(), |sum, anchor| sum.plus(anchor.pairs));
-        for ((metric, column), (low, high)) in names.into_iter().zip(columns).zip(intervals) {
-            let values: Vec<f64> = column.iter().copied().flatten().collect();
-            let value = values.iter().sum::<f64>() / values.len() as f64;
-            estimates.push(NeighbourEstimate {
+        let name = format!("neighbours of {}", kind.name());
+        estimates.extend(groups.mean_estimates(bootstrap, &name, columns).into_iter().map(|estimate| {
+            NeighbourEstimate {
                 anchors: kind.name(),
-                pairs: (metric == "triplet_agreement").then_some(total),
-                estimate: Estimate {
-                    metric,
-                    value,
-                    low,
-                    high,
-                    n: values.len(),
-                    n_resampled: groups.len(),
-                    resampled: Resampled::Photos,
-                    interval: IntervalMethod::PercentileBootstrap,
-                },
-                n_undefined: column.len() - values.len(),
-            });
-        }
+                pairs: (estimate.metric == "triplet_agreement").then_some(total),
+                n_undefined: of_kind.len() - estimate.n,
+                estimate: Estimate { resampled: Resampled::Photos, ..estimate },
+            }
+        }));
     }
     estimates.extend(hubness(occurrences, bootstrap));
     estimates

@@ -4,22 +4,24 @@
 //!
 //! In every CSV, header and row come from one struct; what is unknown is empty. `docs/report-files.md` has the columns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sketchfind_core::atomic;
 
-use crate::accuracy::QueryResult;
 use crate::attribution::Attribution;
-use crate::closeness::{Closeness, closeness, summarise_closeness};
+use crate::closeness::{closeness, summarise_closeness};
 use crate::early::EarlyRetrieval;
+use crate::estimate::{Bootstrap, Estimate};
 use crate::human::HumanAgreement;
 use crate::map::EmbeddingMap;
+use crate::metrics::cutoff_of;
 use crate::neighbours::{Neighbourhood, Space};
 use crate::paired::{Comparison, compare_all};
+use crate::result::{Closeness, QueryResult};
 use crate::robustness::Robustness;
-use crate::summary::{ACCURACY_CUTOFFS, Bootstrap, Estimate, LabelSummary, Summary, summarise_at};
+use crate::summary::{ACCURACY_CUTOFFS, LabelSummary, Summary, summarise_at};
 use crate::{Error, Result};
 
 mod html;
@@ -28,7 +30,9 @@ mod rows;
 
 pub use html::pictured;
 pub use neighbours::{check_neighbours_free, write_neighbours};
-use rows::{AttributionRow, ComparisonRow, EarlyRow, GalleryRow, QueryRow, RobustnessRow, SummaryRow};
+use rows::{
+    AttributionRow, ComparisonRow, EarlyRow, FigureRow, GalleryRow, QueryRow, RobustnessRow, SummaryRow,
+};
 
 /// One row a query, sorted by id.
 pub const QUERIES: &str = "queries.csv";
@@ -251,7 +255,7 @@ impl Report {
         })
     }
 
-    /// Reads a report's `queries.csv` and `gallery.csv` and summarises it anew.
+    /// Reads a report's `queries.csv` and `gallery.csv` and summarises it anew, with acc@k at the k of its `summary.csv`.
     ///
     /// # Errors
     /// [`Error::ReportFile`] where it is no such file or rows contradict each other; those of [`crate::summarise`].
@@ -305,7 +309,7 @@ impl Report {
         }
         let (provenance, reference) =
             provenance.ok_or_else(|| Error::report_file(&path, "it holds no query"))?;
-        let mut report = Report::new(provenance, results, bootstrap)?;
+        let mut report = Report::at(provenance, results, &read_cutoffs(&folder.join(SUMMARY))?, bootstrap)?;
         report.reference = (reference != Reference::default()).then_some(reference);
         let path = folder.join(GALLERY);
         if path.is_file() {
@@ -425,7 +429,7 @@ impl Report {
     }
 }
 
-/// Compares each report with each later one.
+/// Compares each report with each later one, by acc@1, on which McNemar's test is, and acc@k at every k of one of them.
 ///
 /// # Errors
 /// [`Error::NotComparable`] where they are of different splits, queries, galleries or data, naming what differs.
@@ -434,7 +438,9 @@ pub fn compare(reports: &[Report], bootstrap: &Bootstrap) -> Result<Vec<Comparis
         others.iter().try_for_each(|other| check_comparable(first, other))?;
     }
     let results: Vec<&[QueryResult]> = reports.iter().map(|report| report.results.as_slice()).collect();
-    compare_all(&results, bootstrap)
+    let of_reports = reports.iter().flat_map(|report| &report.summary.cutoffs).copied();
+    let cutoffs: BTreeSet<usize> = of_reports.chain([1]).collect();
+    compare_all(&results, &cutoffs.into_iter().collect::<Vec<_>>(), bootstrap)
 }
 
 /// Whether a report may be written to `folder`: nothing is there, or an empty folder, or another report.
@@ -587,6 +593,15 @@ fn read_rows<R: for<'de> Deserialize<'de>>(path: &Path) -> Result<Vec<R>> {
     Ok(rows)
 }
 
+/// The k of acc@k over all queries; the usual ones where the file is gone.
+fn read_cutoffs(path: &Path) -> Result<Vec<usize>> {
+    if !path.is_file() {
+        return Ok(ACCURACY_CUTOFFS.to_vec());
+    }
+    let rows = read_rows::<FigureRow>(path)?.into_iter();
+    Ok(rows.filter(|row| row.label_column.is_empty()).filter_map(|row| cutoff_of(&row.metric)).collect())
+}
+
 /// Joins ids by `|`, escaped where they hold one.
 fn join_ids(ids: &[String]) -> String {
     let escaped: Vec<String> = ids.iter().map(|id| id.replace('\\', "\\\\").replace('|', "\\|")).collect();
@@ -614,7 +629,7 @@ fn split_ids(joined: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::tests::with_ranks;
+    use crate::result::tests::with_ranks;
 
     pub(super) fn report(ranks: &[usize]) -> Report {
         let provenance = Provenance {
@@ -747,6 +762,26 @@ mod tests {
             read(SUMMARY).contains("smoothness@10,") && read(SUMMARY).contains("acc@1_drop_rotation,0.0,")
         );
         assert_eq!(read(GALLERY).lines().count(), 1 + n);
+    }
+
+    #[test]
+    fn reports_keep_their_k_and_are_compared_at_all_of_them() {
+        let parent = tempfile::tempdir().unwrap();
+        let read = |name: &str, cutoffs: &[usize]| {
+            let one = report(&[1, 2, 30]);
+            let one = Report::at(one.provenance, one.results, cutoffs, &Bootstrap::default()).unwrap();
+            one.write(&parent.path().join(name)).unwrap();
+            Report::read(&parent.path().join(name), &Bootstrap::default()).unwrap()
+        };
+        let reports = [read("a", &[20, 3]), read("b", &[50])];
+        assert_eq!(reports[0].summary.cutoffs, [20, 3]);
+        let comparisons = compare(&reports, &Bootstrap::default()).unwrap();
+        let metrics: Vec<&str> = comparisons[0].differences.iter().map(|one| one.metric.as_str()).collect();
+        assert_eq!(metrics, ["acc@1", "acc@3", "acc@20", "acc@50", "mrr"]);
+        // Where the figures are gone, the results are still read.
+        std::fs::remove_file(parent.path().join("a").join(SUMMARY)).unwrap();
+        let one = Report::read(&parent.path().join("a"), &Bootstrap::default()).unwrap();
+        assert_eq!(one.summary.cutoffs, ACCURACY_CUTOFFS);
     }
 
     #[test]

@@ -8,10 +8,10 @@
 use sketchfind_core::random::Stream;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::accuracy::QueryResult;
 use crate::bootstrap::{Groups, central_interval};
+use crate::estimate::Bootstrap;
 use crate::paired::check_same_questions;
-use crate::summary::Bootstrap;
+use crate::result::QueryResult;
 use crate::{Error, Result};
 
 /// acc@1 over several runs of one method.
@@ -196,7 +196,7 @@ impl Scores {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::tests::with_ranks;
+    use crate::result::tests::with_ranks;
 
     #[test]
     fn means_and_students_interval_by_hand() {

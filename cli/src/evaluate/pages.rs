@@ -13,10 +13,12 @@ use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_core::random::Stream;
 use sketchfind_core::{Error, atomic};
 use sketchfind_data::pages::Page;
+use sketchfind_eval::metrics::unit_of;
 use sketchfind_eval::summary::summarise_at;
 use sketchfind_eval::{Bootstrap, rank_queries_of_several};
 
 use crate::embed::embed_pictures;
+use crate::figures::is_accuracy;
 use crate::frames::framed_sketch;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
@@ -130,20 +132,17 @@ impl Retrieval<'_> {
         let distance = self.embedder.card().distance;
         let results = rank_queries_of_several(queries, gallery, self.truth, distance)?;
         let summary = summarise_at(&results, self.cutoffs, self.bootstrap)?;
-        let wanted = |metric: &str| self.cutoffs.iter().any(|k| metric == format!("acc@{k}"));
-        rows.extend(summary.estimates.into_iter().filter(|estimate| wanted(&estimate.metric)).map(
-            |estimate| Row {
-                schema: 1,
-                modality,
-                page: page.map_or("own", Page::name),
-                framed,
-                metric: estimate.metric,
-                value: estimate.value,
-                low: estimate.low,
-                high: estimate.high,
-                n: estimate.n,
-            },
-        ));
+        rows.extend(summary.estimates.into_iter().filter(is_accuracy).map(|estimate| Row {
+            schema: 1,
+            modality,
+            page: page.map_or("own", Page::name),
+            framed,
+            metric: estimate.metric,
+            value: estimate.value,
+            low: estimate.low,
+            high: estimate.high,
+            n: estimate.n,
+        }));
         Ok(())
     }
 }
@@ -171,7 +170,7 @@ pub(super) fn table(rows: &[Row]) -> Vec<Vec<String>> {
         let key = (row.modality, row.page, &row.metric);
         let framed =
             rows.iter().find(|other| other.framed && (other.modality, other.page, &other.metric) == key);
-        let share = |value: f64| format!("{:.2} %", 100.0 * value);
+        let share = |value: f64| unit_of(&row.metric).shown(value);
         lines.push(vec![
             format!("{} {}", row.modality, row.page),
             row.metric.clone(),

@@ -82,6 +82,14 @@ pub(super) struct SummaryRow<'a> {
     pub(super) tool: &'a str,
 }
 
+/// What is read back of a row of `summary.csv`.
+#[derive(Debug, Deserialize)]
+pub(super) struct FigureRow {
+    pub(super) metric: String,
+    #[serde(default)]
+    pub(super) label_column: String,
+}
+
 /// A row of `neighbours.csv`.
 #[derive(Debug, Serialize)]
 pub(super) struct NeighbourRow<'a> {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::super::{Extras, Picture, Report};
 use super::{escape, put};
-use crate::accuracy::QueryResult;
+use crate::result::QueryResult;
 
 /// Queries of each kind.
 const N_QUERIES: usize = 6;
