@@ -137,8 +137,9 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 /// ```
 pub fn permutation_p_value(sums: &[f64], samples: usize, seed: u64) -> f64 {
     let sums: Vec<f64> = sums.iter().copied().filter(|sum| *sum != 0.0).collect();
-    // Sums of shares are not exact; what differs by rounding is equal.
-    let observed = sums.iter().sum::<f64>().abs() * (1.0 - 1e-12);
+    // Sums of shares are not exact; what differs by rounding is equal, also around 0.
+    let rounding = 1e-12 * sums.iter().map(|sum| sum.abs()).sum::<f64>();
+    let observed = sums.iter().sum::<f64>().abs() - rounding;
     let n_patterns = u32::try_from(sums.len()).ok().and_then(|n| 1_usize.checked_shl(n));
     if let Some(n_patterns) = n_patterns.filter(|&n_patterns| sums.len() < 60 && n_patterns <= samples) {
         let is_as_far = |pattern: &usize| {

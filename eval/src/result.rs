@@ -50,8 +50,8 @@ impl QueryResult {
 pub struct Closeness {
     /// The mean distance over pairs of the first [`N_SMOOTH`](crate::closeness::N_SMOOTH) photos; 0 in a gallery of one.
     pub smoothness: f64,
-    /// The mean distance between the query's own photo and each of the first [`N_FAITHFUL`](crate::closeness::N_FAITHFUL), itself included where it
-    /// is among them.
+    /// The mean distance between the query's own photo and each of the first
+    /// [`N_FAITHFUL`](crate::closeness::N_FAITHFUL), itself included where it is among them.
     pub fidelity: f64,
 }
 
