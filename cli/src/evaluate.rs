@@ -1,27 +1,28 @@
 //! `sketchfind eval`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use sketchfind::{Embedder, Framing, OnBroken};
-use sketchfind_core::dataset::{Dataset, Split};
-use sketchfind_core::unicode::{Meant, Names};
+use sketchfind::{Embedder, Framing};
+use sketchfind_core::dataset::{Dataset, Modality, Split};
+use sketchfind_core::embed::Embed;
+use sketchfind_eval::evaluate::photo_of_sketches;
 use sketchfind_eval::neighbours::{SketchAnchors, Space};
 use sketchfind_eval::report::{Extras, Provenance, Reference, Report};
 use sketchfind_eval::summary::summarise_by;
-use sketchfind_eval::{Bootstrap, rank_queries_of_several, trec};
+use sketchfind_eval::{Answers, Bootstrap, Questions, trec};
 
-use crate::embed::{embed_files, files_of_split};
+use crate::embedding::Watched;
 use crate::exit::Exit;
-use crate::frames::{self, MeasuredFrame, embed_framed};
+use crate::frames::{self, MeasuredFrame};
 use crate::progress::say;
-use crate::{Embedding, Which, figures, neighbours, output};
+use crate::{Embedding, figures, neighbours, output};
 
 mod human;
 mod labels;
 mod pages;
 mod pictures;
+mod qrels;
 mod strokes;
 
 /// What is evaluated, and what is measured besides.
@@ -90,7 +91,12 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     // What can be refused is refused before anything is embedded.
     sketchfind_eval::report::check_free(out)?;
     bootstrap.check()?;
-    let truth = truth_of(options, &dataset)?;
+    let photo_of = photo_of_sketches(&dataset, *split);
+    let mut questions = Questions::of_split(&dataset, *split);
+    if let Some(path) = &options.qrels {
+        questions.truth = qrels::read(path, &dataset, *split, &photo_of)?;
+    }
+    let truth = &questions.truth;
     let labels = labels::read(&options.label, options.labels.as_deref(), &dataset, *split)?;
     let people = options.human.as_ref().map(|path| human::read(path, &dataset, *split)).transpose()?;
     let drawn = options.strokes.as_ref().map(|path| strokes::read(path, &dataset, *split)).transpose()?;
@@ -101,13 +107,10 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     let mut embedder = Embedder::open(&options.model, compute.options())?;
     let frame = options.pages.then(|| frames::of_card(&embedder, &options.model)).transpose()?;
     // A broken image stops an evaluation: leaving it out would change what is measured.
-    let photos = files_of_split(&dataset, *split, Which::Photos);
-    let sketches = files_of_split(&dataset, *split, Which::Sketches);
-    let (of_sketches, of_photos) = options.frame.of(&embedder, &options.model)?;
-    let gallery = embed_framed(&mut embedder, &photos, &of_photos, "embedding photos")?;
-    let queries = embed_framed(&mut embedder, &sketches, &of_sketches, "embedding sketches")?;
-    let distance = embedder.card().distance;
-    let results = rank_queries_of_several(&queries, &gallery, &truth, distance)?;
+    let mut framed = options.frame.on(&mut embedder, &options.model)?;
+    let mut watched = Watched { network: &mut framed, note: "" };
+    let Answers { gallery, queries, results } = sketchfind_eval::evaluate(&questions, &mut watched)?;
+    let distance = embedder.distance();
     let provenance = provenance(&embedder, &dataset, *split, options.frame.framing)?;
     let tag = provenance.model.replace(char::is_whitespace, "-");
     let mut report = Report::at(provenance, results, &options.k, bootstrap)?.with_gallery(gallery.ids())?;
@@ -118,10 +121,10 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     for (column, labels) in &labels {
         extras.labels.extend(summarise_by(report.results(), column, labels, &options.k, bootstrap)?);
     }
-    let photo_of = photo_of_sketches(&dataset, *split);
     if let Some(reference) = &mut reference {
-        let embedded = embed_files(reference, &photos, OnBroken::Refuse, "embedding photos, reference")?;
-        let space = Space { photos: &embedded.embeddings, distance: reference.card().distance };
+        let mut watched = Watched { network: reference, note: ", reference" };
+        let photos = watched.embeddings(Modality::Photo, &questions.photos, &mut |_| true)?;
+        let space = Space { photos: &photos, distance: watched.distance() };
         let named = Reference {
             model: reference.card().name.clone(),
             model_sha256: reference.card().onnx.sha256.clone(),
@@ -136,13 +139,8 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
             Some(sketchfind_eval::human::agreement(triplets, &queries, &gallery, distance, bootstrap)?);
     }
     if let Some(drawn) = &drawn {
-        let mut retrieval = strokes::Retrieval {
-            embedder: &mut embedder,
-            gallery: &gallery,
-            truth: &truth,
-            drawn,
-            bootstrap,
-        };
+        let mut retrieval =
+            strokes::Retrieval { embedder: &mut embedder, gallery: &gallery, truth, drawn, bootstrap };
         if let Some(n_steps) = options.on_the_fly {
             extras.early = Some(retrieval.on_the_fly(usize::from(n_steps))?);
         }
@@ -154,11 +152,11 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         None => Vec::new(),
         Some(frame) => pages::Retrieval {
             embedder: &mut embedder,
-            photos: &photos,
-            sketches: &sketches,
+            photos: &questions.photos,
+            sketches: &questions.sketches,
             gallery: &gallery,
             queries: &queries,
-            truth: &truth,
+            truth,
             cutoffs: &options.k,
             bootstrap,
         }
@@ -173,8 +171,8 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         }
         if let Some(depth) = options.trec {
             let run = new.join(trec::RUN);
-            trec::write_run(&run, &queries, &gallery, &truth, distance, depth as usize, &tag)?;
-            trec::write_qrels(&new.join(trec::QRELS), &truth)?;
+            trec::write_run(&run, &queries, &gallery, truth, distance, depth as usize, &tag)?;
+            trec::write_qrels(&new.join(trec::QRELS), truth)?;
         }
         Ok(())
     })?;
@@ -200,50 +198,6 @@ fn provenance(embedder: &Embedder, dataset: &Dataset, split: Split, framing: Fra
         split: split.to_string(),
         distance: card.distance.to_string(),
     })
-}
-
-/// The photo that each sketch depicts.
-fn photo_of_sketches(dataset: &Dataset, split: Split) -> BTreeMap<String, String> {
-    dataset
-        .sketches_in(split)
-        .map(|sketch| (sketch.id.clone(), dataset.photo_of(sketch).id.clone()))
-        .collect()
-}
-
-/// The matches of each sketch, the photo that it depicts first where it is one.
-fn truth_of(options: &Options, dataset: &Dataset) -> Result<BTreeMap<String, Vec<String>>> {
-    let own = photo_of_sketches(dataset, options.split);
-    let Some(path) = &options.qrels else {
-        return Ok(own.into_iter().map(|(sketch, photo)| (sketch, vec![photo])).collect());
-    };
-    // Ids are the same in every form of Unicode; one that is unknown is told where it is looked for.
-    let (sketches, photos) = (
-        Names::new(own.keys().map(String::as_str)),
-        Names::new(dataset.photos().iter().map(|photo| photo.id.as_str())),
-    );
-    let meant = |names: &Names<'_>, id: String| match names.meant_by(&id) {
-        Meant::One(known) => known.to_owned(),
-        _ => id,
-    };
-    let mut truth: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (query, matches) in trec::read_qrels(path)? {
-        let known = truth.entry(meant(&sketches, query)).or_default();
-        for id in matches.into_iter().map(|id| meant(&photos, id)) {
-            if !known.contains(&id) {
-                known.push(id);
-            }
-        }
-    }
-    if let Some(query) = truth.keys().find(|query| !own.contains_key(*query)) {
-        let reason = format!("its query '{query}' is no sketch of the {} split", options.split);
-        return Err(sketchfind_core::Error::malformed(path, reason).into());
-    }
-    for (sketch, matches) in &mut truth {
-        if let Some(place) = own.get(sketch).and_then(|photo| matches.iter().position(|id| id == photo)) {
-            matches[..=place].rotate_right(1);
-        }
-    }
-    Ok(truth)
 }
 
 fn render(report: &Report, extras: &Extras) -> Result<()> {

@@ -15,6 +15,7 @@ use exit::Exit;
 mod compare;
 mod data;
 mod embed;
+mod embedding;
 mod evaluate;
 mod exit;
 mod figures;

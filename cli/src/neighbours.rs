@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use sketchfind::{Embedder, OnBroken};
-use sketchfind_core::dataset::Split;
+use sketchfind::Embedder;
+use sketchfind_core::dataset::{Modality, Split};
+use sketchfind_core::embed::Embed;
 use sketchfind_core::fingerprint;
 use sketchfind_eval::Bootstrap;
 use sketchfind_eval::neighbours::{Neighbourhood, SketchAnchors, Space, neighbourhood};
 use sketchfind_eval::report::{self, Provenance, Reference};
 
 use crate::Embedding;
-use crate::embed::embed_files;
+use crate::embedding::Watched;
 use crate::exit::Exit;
 use crate::figures::render_neighbours;
 use crate::interrupt::Interrupt;
@@ -46,14 +47,15 @@ pub(crate) fn neighbours(options: &Options, bootstrap: &Bootstrap, compute: Embe
     let files = photos_of(photos, *split)?;
     let (mut of_reference, mut of_model) =
         (Embedder::open(reference, compute.options())?, Embedder::open(model, compute.options())?);
-    let embed = |embedder: &mut Embedder, what: &str| {
-        let embedded = embed_files(embedder, &files, OnBroken::Refuse, what)?;
-        anyhow::Ok((embedded.embeddings, embedder.card().distance))
+    let pictures: Vec<(&str, &Path)> = files.iter().map(|(id, path)| (id.as_str(), path.as_path())).collect();
+    let embed = |network: &mut Embedder, note| {
+        Watched { network, note }.embeddings(Modality::Photo, &pictures, &mut |_| true)
     };
-    let (in_reference, distance_there) = embed(&mut of_reference, "embedding photos, reference")?;
-    let (in_model, distance) = embed(&mut of_model, "embedding photos")?;
+    let in_reference = embed(&mut of_reference, ", reference")?;
+    let in_model = embed(&mut of_model, "")?;
+    let distance = of_model.distance();
     let found = compare(
-        Space { photos: &in_reference, distance: distance_there },
+        Space { photos: &in_reference, distance: of_reference.distance() },
         Space { photos: &in_model, distance },
         None,
         bootstrap,

@@ -1,7 +1,7 @@
 //! How good a retriever is, and how sure one can be: pure functions over core's values, and the files they go to.
 //!
-//! [`accuracy`] ranks every query against the whole gallery by exact distance and keeps one [`QueryResult`] a
-//! query. [`summary`] turns those into figures, each with its n and an interval, by the table of [`metrics`]. [`paired`]
+//! [`evaluate()`] embeds a split's photos and sketches; [`accuracy`] ranks every query against the whole gallery by exact
+//! distance and keeps one [`QueryResult`] a query. [`summary`] turns those into figures, each with its n and an interval, by the table of [`metrics`]. [`paired`]
 //! compares models on the same queries, [`seeds`] methods that were trained several times.
 //!
 //! Beyond the first place: [`neighbours`] says how far a space keeps the neighbours of another, [`human`] whether a model
@@ -19,6 +19,7 @@ pub mod closeness;
 pub mod early;
 mod error;
 pub mod estimate;
+pub mod evaluate;
 pub mod human;
 pub mod map;
 pub mod metrics;
@@ -34,5 +35,6 @@ pub mod trec;
 pub use accuracy::{rank_of, rank_queries, rank_queries_of_several};
 pub use error::{Error, Result};
 pub use estimate::{Bootstrap, Estimate};
+pub use evaluate::{Answers, Questions, evaluate};
 pub use result::QueryResult;
 pub use summary::{Summary, summarise, summarise_at};

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provenance, Training};
-use sketchfind_core::dataset::Split;
+use sketchfind_core::dataset::{Modality, Split};
 use sketchfind_core::distance::Distance;
+use sketchfind_core::embed::Embed;
 use sketchfind_core::frame::{self, Frame};
 use sketchfind_core::image::{DecodeLimits, Image, Preprocess};
 use sketchfind_core::random::Stream;
@@ -17,12 +18,12 @@ use sketchfind_models::onnx;
 use crate::augment;
 use crate::checkpoint::Which;
 use crate::data::Picture;
+use crate::embed::{TorchEmbedder, named};
 use crate::fit::network_at;
 use crate::network::TorchNetwork;
 use crate::reduced::Reduced;
 use crate::run::Run;
 use crate::source::ImageSource;
-use crate::validation::embed;
 use crate::{Error, Result};
 
 /// Photos, and as many sketches, in a probe.
@@ -118,7 +119,11 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
         .iter()
         .map(|(id, image)| Ok(Picture { id: id.clone(), image: preprocess.resized(image)?, alpha: None }))
         .collect::<Result<Vec<_>>>()?;
-    let embeddings = embed(&torch, &pictures.iter().collect::<Vec<_>>(), &preprocess)?;
+    let embeddings = TorchEmbedder { network: &torch, preprocess: &preprocess }.embeddings(
+        Modality::Photo,
+        &named(&pictures),
+        &mut |_| true,
+    )?;
     // In the order of the embeddings' ids, which are sorted.
     let mut sorted = pictures;
     sorted.sort_by(|a, b| a.id.cmp(&b.id));

@@ -15,9 +15,9 @@ use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 
 use crate::config::{Features, Neighbourhood as Settings};
 use crate::data::Picture;
+use crate::embed::for_each_chunk;
 use crate::network::TorchNetwork;
 use crate::run::InitialWeights;
-use crate::validation::for_each_chunk;
 use crate::{Error, Result};
 
 /// Features that are kept in memory at once; larger ones are computed again, block against block.

@@ -2,7 +2,7 @@
 //! their page, or look otherwise, than those of training; as they are, and framed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use sketchfind_eval::metrics::unit_of;
 use sketchfind_eval::summary::summarise_at;
 use sketchfind_eval::{Bootstrap, rank_queries_of_several};
 
-use crate::embed::embed_pictures;
+use crate::embedding::embed_pictures;
 use crate::figures::is_accuracy;
 use crate::frames::framed_sketch;
 use crate::interrupt::Interrupt;
@@ -29,8 +29,8 @@ pub(super) const PAGES: &str = "pages.csv";
 /// What is put on other pages, embedded and ranked.
 pub(super) struct Retrieval<'a> {
     pub(super) embedder: &'a mut Embedder,
-    pub(super) photos: &'a [(String, PathBuf)],
-    pub(super) sketches: &'a [(String, PathBuf)],
+    pub(super) photos: &'a [(&'a str, &'a Path)],
+    pub(super) sketches: &'a [(&'a str, &'a Path)],
     pub(super) gallery: &'a Embeddings,
     pub(super) queries: &'a Embeddings,
     pub(super) truth: &'a BTreeMap<String, Vec<String>>,
@@ -100,16 +100,16 @@ impl Retrieval<'_> {
 
     fn embed(
         &mut self,
-        files: &[(String, PathBuf)],
+        files: &[(&str, &Path)],
         open: fn(&Path, DecodeLimits) -> sketchfind_core::Result<Image>,
         page: Option<Page>,
         told: &mut dyn FnMut(usize) -> Result<()>,
         framed: &dyn Fn(Image) -> sketchfind_core::Result<Image>,
     ) -> Result<Embeddings> {
-        let ids: Vec<String> = files.iter().map(|(id, _)| id.clone()).collect();
+        let ids: Vec<String> = files.iter().map(|&(id, _)| id.to_owned()).collect();
         let (limits, seed) = (self.embedder.options().limits, self.bootstrap.seed);
         let mut make = |index: usize| {
-            let (id, path) = &files[index];
+            let (id, path) = files[index];
             let picture = open(path, limits)?;
             let picture = match page {
                 None => picture,

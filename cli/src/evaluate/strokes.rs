@@ -17,7 +17,7 @@ use sketchfind_eval::early::{EarlyRetrieval, early_retrieval};
 use sketchfind_eval::robustness::{Changed, Robustness, robustness};
 use sketchfind_eval::{Bootstrap, QueryResult, rank_queries_of_several};
 
-use crate::embed::embed_pictures;
+use crate::embedding::embed_pictures;
 use crate::interrupt::Interrupt;
 use crate::progress::{Bar, say};
 
