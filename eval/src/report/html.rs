@@ -1,9 +1,7 @@
 //! A report as one HTML page that needs nothing else: no script, no network. Pictures are data URIs of bounded size.
 //! Readable on a phone, printable, and without sight: every figure has a text that says what it shows.
 
-use std::fmt::Write;
-
-use super::{Extras, Report};
+use super::contents::{Extras, Report};
 use crate::attribution::attribute;
 use crate::estimate::Estimate;
 use crate::metrics::{self, ACCURACY, unit_of};
@@ -12,8 +10,10 @@ use crate::summary::Summary;
 
 mod charts;
 mod sheet;
+mod text;
 
 pub use sheet::pictured;
+use text::{escape, put};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--line:#d0d7de;--accent:#0b5cad;--second:#a8480c;\
@@ -397,18 +397,9 @@ fn origin(report: &Report) -> String {
     page
 }
 
-fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    let _ = page.write_fmt(text);
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Picture;
+    use super::super::contents::Picture;
     use super::super::tests::report;
     use super::*;
     use crate::Bootstrap;

@@ -1,5 +1,5 @@
 //! The rows of a report's CSV files: header and row come from one struct, so that they cannot differ. What is unknown is
-//! empty. `docs/report-files.md` tells what each column means; a change of columns raises [`super::SCHEMA`].
+//! empty. `docs/report-files.md` tells what each column means; a change of columns raises [`super::csv_files::SCHEMA`].
 
 use serde::{Deserialize, Serialize};
 
