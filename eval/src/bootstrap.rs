@@ -82,12 +82,6 @@ impl Groups {
         if self.is_clustered() { Resampled::Photos } else { Resampled::Queries }
     }
 
-    /// The percentile interval of a mean.
-    fn mean_interval(&self, bootstrap: &Bootstrap, name: &str, values: &[f64]) -> (f64, f64) {
-        let column = values.iter().copied().map(Some).collect();
-        self.mean_intervals(bootstrap, name, &[column]).pop().unwrap_or((f64::NAN, f64::NAN))
-    }
-
     /// For each resample of groups what `finish` makes of the sums of their totals.
     ///
     /// # Shapes
@@ -181,9 +175,8 @@ impl Groups {
 
     /// The mean of one column of values, drawn by its own name.
     pub(crate) fn mean_estimate(&self, bootstrap: &Bootstrap, metric: &str, values: &[f64]) -> Estimate {
-        let value = values.iter().sum::<f64>() / values.len() as f64;
-        let interval = self.mean_interval(bootstrap, metric, values);
-        self.estimate(metric.to_owned(), (value, values.len()), interval)
+        let column = values.iter().copied().map(Some).collect();
+        self.mean_estimates(bootstrap, metric, vec![(metric.to_owned(), column)]).swap_remove(0)
     }
 
     /// The median of values, drawn by its own name.

@@ -7,7 +7,7 @@ use sketchfind_core::dataset::{Dataset, Modality, Split};
 use sketchfind_core::embed::Embed;
 use sketchfind_core::embeddings::Embeddings;
 
-use crate::accuracy::rank_queries_of_several;
+use crate::accuracy::rank_queries;
 use crate::result::QueryResult;
 
 /// Sketches, the photos among which theirs are looked for, and which these are.
@@ -58,7 +58,7 @@ pub struct Answers {
 /// Embeds photos and sketches and ranks all photos for each sketch, by exact distance.
 ///
 /// # Errors
-/// Those of `network`; those of [`rank_queries_of_several`].
+/// Those of `network`; those of [`rank_queries`].
 pub fn evaluate<E>(questions: &Questions<'_, E::Picture>, network: &mut E) -> Result<Answers, E::Error>
 where
     E: Embed + ?Sized,
@@ -66,7 +66,7 @@ where
 {
     let gallery = network.embeddings(Modality::Photo, &questions.photos, &mut |_| true)?;
     let queries = network.embeddings(Modality::Sketch, &questions.sketches, &mut |_| true)?;
-    let results = rank_queries_of_several(&queries, &gallery, &questions.truth, network.distance())?;
+    let results = rank_queries(&queries, &gallery, &questions.truth, network.distance())?;
     Ok(Answers { gallery, queries, results })
 }
 

@@ -30,11 +30,6 @@ impl Summary {
     pub fn get(&self, metric: &str) -> Option<&Estimate> {
         self.estimates.iter().find(|estimate| estimate.metric == metric)
     }
-
-    /// Whether some photo has several queries, which are then resampled together.
-    pub fn is_clustered(&self) -> bool {
-        self.n_photos < self.n_queries
-    }
 }
 
 /// The cut-offs of acc@k that a summary holds where none are asked for.

@@ -15,7 +15,7 @@ use sketchfind_core::{Error, atomic};
 use sketchfind_data::pages::Page;
 use sketchfind_eval::metrics::unit_of;
 use sketchfind_eval::summary::summarise_at;
-use sketchfind_eval::{Bootstrap, rank_queries_of_several};
+use sketchfind_eval::{Bootstrap, rank_queries};
 
 use crate::embedding::embed_pictures;
 use crate::figures::is_accuracy;
@@ -130,7 +130,7 @@ impl Retrieval<'_> {
         rows: &mut Vec<Row>,
     ) -> Result<()> {
         let distance = self.embedder.card().distance;
-        let results = rank_queries_of_several(queries, gallery, self.truth, distance)?;
+        let results = rank_queries(queries, gallery, self.truth, distance)?;
         let summary = summarise_at(&results, self.cutoffs, self.bootstrap)?;
         rows.extend(summary.estimates.into_iter().filter(is_accuracy).map(|estimate| Row {
             schema: 1,
