@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use sketchfind_eval::Bootstrap;
 use sketchfind_eval::attribution::{Blame, attribute};
+use sketchfind_eval::metrics::unit_of;
 use sketchfind_eval::paired::Comparison;
 use sketchfind_eval::report::{self, Report};
 
-use crate::evaluate::shown;
 use crate::exit::Exit;
+use crate::figures::shown;
 use crate::output;
 
 pub(crate) fn compare(folders: &[PathBuf], out: Option<&Path>, bootstrap: &Bootstrap) -> Result<Exit> {
@@ -65,10 +66,7 @@ fn render(comparison: &Comparison, n_pairs: usize, bootstrap: &Bootstrap) -> Res
     };
     let mut rows = Vec::new();
     for difference in &comparison.differences {
-        let number = |value: f64| match difference.metric.as_str() {
-            "mrr" => format!("{value:+.4}"),
-            _ => format!("{:+.2} points", 100.0 * value),
-        };
+        let number = |value: f64| unit_of(&difference.metric).shown_difference(value);
         rows.push(vec![
             format!("  {}", difference.metric),
             number(difference.estimate.value),

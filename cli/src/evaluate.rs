@@ -1,27 +1,29 @@
 //! `sketchfind eval`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use sketchfind::{Embedder, Framing, OnBroken};
-use sketchfind_core::dataset::{Dataset, Split};
-use sketchfind_core::unicode::{Meant, Names};
-use sketchfind_eval::neighbours::{Neighbourhood, SketchAnchors, Space};
+use sketchfind::{Embedder, Framing};
+use sketchfind_core::dataset::{Dataset, Modality, Split};
+use sketchfind_core::embed::Embed;
+use sketchfind_core::work::{Cancel, Progress};
+use sketchfind_eval::evaluate::photo_of_sketches;
+use sketchfind_eval::neighbours::{SketchAnchors, Space};
 use sketchfind_eval::report::{Extras, Provenance, Reference, Report};
 use sketchfind_eval::summary::summarise_by;
-use sketchfind_eval::{Bootstrap, Estimate, rank_queries_of_several, trec};
+use sketchfind_eval::{Answers, Bootstrap, Questions, trec};
 
-use crate::embed::{embed_files, files_of_split};
+use crate::embedding::Watched;
 use crate::exit::Exit;
-use crate::frames::{self, MeasuredFrame, embed_framed};
+use crate::frames::{self, MeasuredFrame};
 use crate::progress::say;
-use crate::{Embedding, Which, neighbours, output};
+use crate::{Embedding, figures, neighbours, output};
 
 mod human;
 mod labels;
 mod pages;
 mod pictures;
+mod qrels;
 mod strokes;
 
 /// What is evaluated, and what is measured besides.
@@ -90,8 +92,13 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     // What can be refused is refused before anything is embedded.
     sketchfind_eval::report::check_free(out)?;
     bootstrap.check()?;
-    let truth = truth_of(options, &dataset)?;
-    let labels = labels::read(options, &dataset)?;
+    let photo_of = photo_of_sketches(&dataset, *split);
+    let mut questions = Questions::of_split(&dataset, *split);
+    if let Some(path) = &options.qrels {
+        questions.truth = qrels::read(path, &dataset, *split, &photo_of)?;
+    }
+    let truth = &questions.truth;
+    let labels = labels::read(&options.label, options.labels.as_deref(), &dataset, *split)?;
     let people = options.human.as_ref().map(|path| human::read(path, &dataset, *split)).transpose()?;
     let drawn = options.strokes.as_ref().map(|path| strokes::read(path, &dataset, *split)).transpose()?;
     let against = options.against.as_ref().map(|folder| Report::read(folder, bootstrap)).transpose()?;
@@ -101,13 +108,10 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     let mut embedder = Embedder::open(&options.model, compute.options())?;
     let frame = options.pages.then(|| frames::of_card(&embedder, &options.model)).transpose()?;
     // A broken image stops an evaluation: leaving it out would change what is measured.
-    let photos = files_of_split(&dataset, *split, Which::Photos);
-    let sketches = files_of_split(&dataset, *split, Which::Sketches);
-    let (of_sketches, of_photos) = options.frame.of(&embedder, &options.model)?;
-    let gallery = embed_framed(&mut embedder, &photos, &of_photos, "embedding photos")?;
-    let queries = embed_framed(&mut embedder, &sketches, &of_sketches, "embedding sketches")?;
-    let distance = embedder.card().distance;
-    let results = rank_queries_of_several(&queries, &gallery, &truth, distance)?;
+    let mut framed = options.frame.on(&mut embedder, &options.model)?;
+    let mut watched = Watched { network: &mut framed, note: "" };
+    let Answers { gallery, queries, results } = sketchfind_eval::evaluate(&questions, &mut watched)?;
+    let distance = embedder.distance();
     let provenance = provenance(&embedder, &dataset, *split, options.frame.framing)?;
     let tag = provenance.model.replace(char::is_whitespace, "-");
     let mut report = Report::at(provenance, results, &options.k, bootstrap)?.with_gallery(gallery.ids())?;
@@ -118,10 +122,11 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     for (column, labels) in &labels {
         extras.labels.extend(summarise_by(report.results(), column, labels, &options.k, bootstrap)?);
     }
-    let photo_of = photo_of_sketches(&dataset, *split);
     if let Some(reference) = &mut reference {
-        let embedded = embed_files(reference, &photos, OnBroken::Refuse, "embedding photos, reference")?;
-        let space = Space { photos: &embedded.embeddings, distance: reference.card().distance };
+        let mut watched = Watched { network: reference, note: ", reference" };
+        let photos =
+            watched.embeddings(Modality::Photo, &questions.photos, Progress::default(), Cancel::default())?;
+        let space = Space { photos: &photos, distance: watched.distance() };
         let named = Reference {
             model: reference.card().name.clone(),
             model_sha256: reference.card().onnx.sha256.clone(),
@@ -136,13 +141,8 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
             Some(sketchfind_eval::human::agreement(triplets, &queries, &gallery, distance, bootstrap)?);
     }
     if let Some(drawn) = &drawn {
-        let mut retrieval = strokes::Retrieval {
-            embedder: &mut embedder,
-            gallery: &gallery,
-            truth: &truth,
-            drawn,
-            bootstrap,
-        };
+        let mut retrieval =
+            strokes::Retrieval { embedder: &mut embedder, gallery: &gallery, truth, drawn, bootstrap };
         if let Some(n_steps) = options.on_the_fly {
             extras.early = Some(retrieval.on_the_fly(usize::from(n_steps))?);
         }
@@ -154,11 +154,11 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         None => Vec::new(),
         Some(frame) => pages::Retrieval {
             embedder: &mut embedder,
-            photos: &photos,
-            sketches: &sketches,
+            photos: &questions.photos,
+            sketches: &questions.sketches,
             gallery: &gallery,
             queries: &queries,
-            truth: &truth,
+            truth,
             cutoffs: &options.k,
             bootstrap,
         }
@@ -173,8 +173,8 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         }
         if let Some(depth) = options.trec {
             let run = new.join(trec::RUN);
-            trec::write_run(&run, &queries, &gallery, &truth, distance, depth as usize, &tag)?;
-            trec::write_qrels(&new.join(trec::QRELS), &truth)?;
+            trec::write_run(&run, &queries, &gallery, truth, distance, depth as usize, &tag)?;
+            trec::write_qrels(&new.join(trec::QRELS), truth)?;
         }
         Ok(())
     })?;
@@ -202,50 +202,6 @@ fn provenance(embedder: &Embedder, dataset: &Dataset, split: Split, framing: Fra
     })
 }
 
-/// The photo that each sketch depicts.
-fn photo_of_sketches(dataset: &Dataset, split: Split) -> BTreeMap<String, String> {
-    dataset
-        .sketches_in(split)
-        .map(|sketch| (sketch.id.clone(), dataset.photo_of(sketch).id.clone()))
-        .collect()
-}
-
-/// The matches of each sketch, the photo that it depicts first where it is one.
-fn truth_of(options: &Options, dataset: &Dataset) -> Result<BTreeMap<String, Vec<String>>> {
-    let own = photo_of_sketches(dataset, options.split);
-    let Some(path) = &options.qrels else {
-        return Ok(own.into_iter().map(|(sketch, photo)| (sketch, vec![photo])).collect());
-    };
-    // Ids are the same in every form of Unicode; one that is unknown is told where it is looked for.
-    let (sketches, photos) = (
-        Names::new(own.keys().map(String::as_str)),
-        Names::new(dataset.photos().iter().map(|photo| photo.id.as_str())),
-    );
-    let meant = |names: &Names<'_>, id: String| match names.meant_by(&id) {
-        Meant::One(known) => known.to_owned(),
-        _ => id,
-    };
-    let mut truth: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (query, matches) in trec::read_qrels(path)? {
-        let known = truth.entry(meant(&sketches, query)).or_default();
-        for id in matches.into_iter().map(|id| meant(&photos, id)) {
-            if !known.contains(&id) {
-                known.push(id);
-            }
-        }
-    }
-    if let Some(query) = truth.keys().find(|query| !own.contains_key(*query)) {
-        let reason = format!("its query '{query}' is no sketch of the {} split", options.split);
-        return Err(sketchfind_core::Error::malformed(path, reason).into());
-    }
-    for (sketch, matches) in &mut truth {
-        if let Some(place) = own.get(sketch).and_then(|photo| matches.iter().position(|id| id == photo)) {
-            matches[..=place].rotate_right(1);
-        }
-    }
-    Ok(truth)
-}
-
 fn render(report: &Report, extras: &Extras) -> Result<()> {
     let summary = report.summary();
     output::lines([format!(
@@ -256,55 +212,16 @@ fn render(report: &Report, extras: &Extras) -> Result<()> {
         summary.n_photos,
         summary.n_gallery
     )])?;
-    let mut rows = vec![header("metric", &summary.bootstrap)];
-    let closeness = report.closeness();
-    let mut estimates: Vec<&Estimate> = summary.estimates.iter().chain(&closeness).collect();
-    estimates.extend(extras.human.iter().map(|human| &human.agreement));
-    estimates.extend(extras.early.iter().flat_map(|early| &early.areas));
-    estimates.extend(extras.robustness.iter().map(|change| &change.drop));
-    rows.extend(estimates.into_iter().map(|estimate| row(estimate.metric.clone(), estimate)));
-    for part in &extras.labels {
-        let figures = part.summary.estimates.iter().filter(|estimate| estimate.metric.starts_with("acc@"));
-        rows.extend(
-            figures
-                .filter(|estimate| !estimate.metric.ends_with("area"))
-                .map(|estimate| row(format!("{} {}={}", estimate.metric, part.column, part.label), estimate)),
-        );
-    }
-    output::lines(output::table(&rows, &[1, 2, 3]))?;
-    if let Some(neighbours) = &extras.neighbours {
-        render_neighbours(neighbours)?;
-    }
-    Ok(())
-}
-
-/// The statistics of two spaces as a table.
-pub(crate) fn render_neighbours(found: &Neighbourhood) -> Result<()> {
-    let mut rows = vec![header("neighbours, by anchors", &found.bootstrap)];
-    let estimates = found.estimates.iter();
-    rows.extend(estimates.map(|one| row(format!("{} {}", one.anchors, one.estimate.metric), &one.estimate)));
-    output::lines(output::table(&rows, &[1, 2, 3]))
-}
-
-fn header(first: &str, bootstrap: &Bootstrap) -> Vec<String> {
-    let percent = 100.0 * bootstrap.confidence;
-    vec![first.to_owned(), "value".into(), format!("{percent:.0} % interval"), "n".into()]
-}
-
-fn row(name: String, estimate: &Estimate) -> Vec<String> {
-    let (value, interval) = shown(estimate);
-    vec![name, value, interval, estimate.n.to_string()]
-}
-
-/// A figure and its interval; shares as per cent.
-pub(crate) fn shown(estimate: &Estimate) -> (String, String) {
-    let is_share =
-        ["acc@", "human", "triplet", "overlap"].iter().any(|start| estimate.metric.starts_with(start));
-    let number = |value: f64| match (is_share, value.abs()) {
-        (_, size) if size.is_nan() => "unknown".into(),
-        (true, _) => format!("{:.2} %", 100.0 * value),
-        (false, size) if size > 0.0 && size < 0.01 => format!("{value:.2e}"),
-        (false, _) => format!("{value:.3}"),
-    };
-    (number(estimate.value), format!("{} to {}", number(estimate.low), number(estimate.high)))
+    let mut estimates = summary.estimates.clone();
+    estimates.extend(report.closeness());
+    estimates.extend(extras.human.iter().map(|human| human.agreement.clone()));
+    estimates.extend(extras.early.iter().flat_map(|early| early.areas.clone()));
+    estimates.extend(extras.robustness.iter().map(|change| change.drop.clone()));
+    let over_all = estimates.into_iter().map(|estimate| (estimate.metric.clone(), estimate));
+    let by_label = extras.labels.iter().flat_map(|part| {
+        let figures = part.summary.estimates.iter().filter(|estimate| figures::is_accuracy(estimate));
+        figures.map(|one| (format!("{} {}={}", one.metric, part.column, part.label), one.clone()))
+    });
+    figures::render("metric", &summary.bootstrap, over_all.chain(by_label))?;
+    extras.neighbours.as_ref().map_or(Ok(()), figures::render_neighbours)
 }

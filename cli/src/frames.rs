@@ -1,17 +1,19 @@
 //! Pictures of a data set, brought into a model's frame before they are embedded: for measurements, where it is asked for.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
-use sketchfind::{Embedder, Framing, OnBroken};
+use sketchfind::{Embedder, Framing};
 use sketchfind_core::Error;
+use sketchfind_core::dataset::Modality;
+use sketchfind_core::distance::Distance;
+use sketchfind_core::embed::Embed;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::frame::{self, Frame, PhotoFrame};
 use sketchfind_core::image::{DecodeLimits, Image};
+use sketchfind_core::work::{Cancel, Progress};
 
-use crate::embed::{embed_files, embed_pictures};
-use crate::interrupt::Interrupt;
-use crate::progress::Bar;
+use crate::embedding::embed_pictures;
 
 /// How measurements frame pictures.
 #[derive(clap::Args, Clone, Copy)]
@@ -23,18 +25,18 @@ pub(crate) struct MeasuredFrame {
 }
 
 impl MeasuredFrame {
-    /// What becomes of sketches and of photos.
+    /// A model that frames pictures so before it embeds them.
     ///
     /// # Errors
     /// Where the card is asked for and states no frame.
-    pub(crate) fn of(self, embedder: &Embedder, model: &Path) -> Result<(Way, Way)> {
+    pub(crate) fn on<'a>(self, embedder: &'a mut Embedder, model: &Path) -> Result<Framed<'a>> {
         let card = match self.framing {
             Framing::Card => Some(of_card(embedder, model)?),
             Framing::Off | Framing::Share(_) => None,
         };
-        let sketches = self.framing.share(card)?.map_or(Way::AsItIs, Way::Sketch);
-        let photos = self.framing.of_photos(card)?.map_or(Way::AsItIs, Way::Photo);
-        Ok((sketches, photos))
+        let of_sketches = self.framing.share(card)?.map_or(Way::AsItIs, Way::Sketch);
+        let of_photos = self.framing.of_photos(card)?.map_or(Way::AsItIs, Way::Photo);
+        Ok(Framed { embedder, of_sketches, of_photos })
     }
 }
 
@@ -47,7 +49,7 @@ pub(crate) fn of_card(embedder: &Embedder, model: &Path) -> Result<Frame> {
 }
 
 /// What becomes of a picture.
-pub(crate) enum Way {
+enum Way {
     /// Nothing.
     AsItIs,
     /// A drawing that is to fill this share.
@@ -74,30 +76,42 @@ pub(crate) fn framed_sketch(picture: Image, share: f32) -> sketchfind_core::Resu
     }
 }
 
-/// Embeds files with progress, until interrupted; a broken one stops it.
-pub(crate) fn embed_framed(
-    embedder: &mut Embedder,
-    files: &[(String, PathBuf)],
-    way: &Way,
-    what: &str,
-) -> Result<Embeddings> {
-    if matches!(way, Way::AsItIs) {
-        return Ok(embed_files(embedder, files, OnBroken::Refuse, what)?.embeddings);
+/// A model behind its framing; a broken file is an error.
+pub(crate) struct Framed<'a> {
+    embedder: &'a mut Embedder,
+    of_sketches: Way,
+    of_photos: Way,
+}
+
+impl Embed for Framed<'_> {
+    type Picture = Path;
+    type Error = anyhow::Error;
+
+    fn distance(&self) -> Distance {
+        self.embedder.distance()
     }
-    let interrupt = Interrupt::listen()?;
-    let bar = Bar::new(files.len(), what);
-    let ids: Vec<String> = files.iter().map(|(id, _)| id.clone()).collect();
-    let limits = embedder.options().limits;
-    let mut n_done = 0;
-    let embeddings =
-        embed_pictures(embedder, &ids, &mut |index| Ok(way.open(&files[index].1, limits)?), &mut |n| {
-            if interrupt.is_set() {
-                return Err(sketchfind::Error::Cancelled.into());
-            }
+
+    fn embeddings(
+        &mut self,
+        modality: Modality,
+        pictures: &[(&str, &Path)],
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<Embeddings> {
+        let way = match modality {
+            Modality::Photo => &self.of_photos,
+            Modality::Sketch => &self.of_sketches,
+        };
+        if matches!(way, Way::AsItIs) {
+            return Ok(self.embedder.embeddings(modality, pictures, progress, cancel)?);
+        }
+        let ids: Vec<String> = pictures.iter().map(|&(id, _)| id.to_owned()).collect();
+        let limits = self.embedder.options().limits;
+        let mut n_done = 0;
+        embed_pictures(self.embedder, &ids, &mut |index| Ok(way.open(pictures[index].1, limits)?), &mut |n| {
             n_done += n;
-            bar.set(n_done);
-            Ok(())
-        })?;
-    bar.finish();
-    Ok(embeddings)
+            progress.tell(n_done);
+            if cancel.is_cancelled() { Err(sketchfind::Error::Cancelled.into()) } else { Ok(()) }
+        })
+    }
 }

@@ -3,17 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use sketchfind::{Embedder, OnBroken};
-use sketchfind_core::dataset::Split;
+use sketchfind::Embedder;
+use sketchfind_core::dataset::{Modality, Split};
+use sketchfind_core::embed::Embed;
 use sketchfind_core::fingerprint;
+use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_eval::Bootstrap;
 use sketchfind_eval::neighbours::{Neighbourhood, SketchAnchors, Space, neighbourhood};
 use sketchfind_eval::report::{self, Provenance, Reference};
 
 use crate::Embedding;
-use crate::embed::embed_files;
-use crate::evaluate::render_neighbours;
+use crate::embedding::Watched;
 use crate::exit::Exit;
+use crate::figures::render_neighbours;
 use crate::interrupt::Interrupt;
 use crate::photos::photos_of;
 use crate::progress::{Bar, say};
@@ -46,14 +48,20 @@ pub(crate) fn neighbours(options: &Options, bootstrap: &Bootstrap, compute: Embe
     let files = photos_of(photos, *split)?;
     let (mut of_reference, mut of_model) =
         (Embedder::open(reference, compute.options())?, Embedder::open(model, compute.options())?);
-    let embed = |embedder: &mut Embedder, what: &str| {
-        let embedded = embed_files(embedder, &files, OnBroken::Refuse, what)?;
-        anyhow::Ok((embedded.embeddings, embedder.card().distance))
+    let pictures: Vec<(&str, &Path)> = files.iter().map(|(id, path)| (id.as_str(), path.as_path())).collect();
+    let embed = |network: &mut Embedder, note| {
+        Watched { network, note }.embeddings(
+            Modality::Photo,
+            &pictures,
+            Progress::default(),
+            Cancel::default(),
+        )
     };
-    let (in_reference, distance_there) = embed(&mut of_reference, "embedding photos, reference")?;
-    let (in_model, distance) = embed(&mut of_model, "embedding photos")?;
+    let in_reference = embed(&mut of_reference, ", reference")?;
+    let in_model = embed(&mut of_model, "")?;
+    let distance = of_model.distance();
     let found = compare(
-        Space { photos: &in_reference, distance: distance_there },
+        Space { photos: &in_reference, distance: of_reference.distance() },
         Space { photos: &in_model, distance },
         None,
         bootstrap,
@@ -85,9 +93,14 @@ pub(crate) fn compare(
 ) -> Result<Neighbourhood> {
     let interrupt = Interrupt::listen()?;
     let bar = Bar::new(studied.photos.len(), "comparing neighbours");
-    let found = neighbourhood(reference, studied, sketches, bootstrap, &|n_done| bar.set(n_done), &|| {
-        interrupt.is_set()
-    })?;
+    let found = neighbourhood(
+        reference,
+        studied,
+        sketches,
+        bootstrap,
+        Progress::new(&|n_done| bar.set(n_done)),
+        Cancel::new(&|| interrupt.is_set()),
+    )?;
     bar.finish();
     Ok(found)
 }

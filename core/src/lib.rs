@@ -12,6 +12,7 @@ pub mod atomic;
 pub mod card;
 pub mod dataset;
 pub mod distance;
+pub mod embed;
 pub mod embeddings;
 pub mod error;
 pub mod fingerprint;

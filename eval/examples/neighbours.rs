@@ -15,6 +15,7 @@ use std::time::Instant;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::random::Stream;
+use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_eval::Bootstrap;
 use sketchfind_eval::neighbours::{SketchAnchors, Space, neighbourhood};
 
@@ -37,7 +38,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let anchors = SketchAnchors { sketches: &sketches, photo_of: &photo_of };
             let bootstrap = Bootstrap { samples, ..Bootstrap::default() };
             let anchors = with_sketches.then_some(anchors);
-            neighbourhood(space(&reference), space(&studied), anchors, &bootstrap, &|_| (), &|| false)?;
+            neighbourhood(
+                space(&reference),
+                space(&studied),
+                anchors,
+                &bootstrap,
+                Progress::default(),
+                Cancel::default(),
+            )?;
             Ok(started.elapsed().as_secs_f64())
         };
         let (photos, both) = (time(false, 1)?, time(true, 1)?);

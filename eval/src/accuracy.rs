@@ -6,55 +6,11 @@ use rayon::prelude::*;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 
-use crate::closeness::Closeness;
+use crate::result::QueryResult;
 use crate::{Error, Result};
 
 /// How many of the nearest photos a [`QueryResult`] names.
 pub const N_TOP: usize = 10;
-
-/// Where one query's match was ranked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QueryResult {
-    /// The query's id.
-    pub query_id: String,
-    /// The id of the photo that it depicts: its match, or the first of several. Queries of one photo are resampled
-    /// together.
-    pub truth_id: String,
-    /// How many photos of the gallery are matches, at least 1.
-    pub n_matches: usize,
-    /// The rank of the first match, from 1; ties count against the model (see [`rank_of`]).
-    pub rank: usize,
-    /// How many photos that are no match are exactly as far as the nearest match.
-    pub n_tied: usize,
-    /// The average precision over all matches (see [`average_precision`]); 1 / rank for a single one.
-    pub average_precision: f64,
-    /// The distance to the nearest match.
-    pub truth_distance: f64,
-    /// The distance to the nearest photo.
-    pub first_distance: f64,
-    /// The ids of the nearest photos, at most [`N_TOP`], nearest first, ties by id.
-    pub top: Vec<String>,
-    /// The number of photos that were ranked.
-    pub n_gallery: usize,
-    /// What a fixed photo network says of the photos that were found, where it was asked.
-    pub closeness: Option<Closeness>,
-}
-
-impl QueryResult {
-    /// The share of the other photos that the match is ranked before, `(N - rank) / (N - 1)`, in `[0, 1]`: 1 for the
-    /// first place, 0 for the last (the ranking percentile of Bhunia et al., CVPR 2020). 1 in a gallery of one.
-    pub fn rank_percentile(&self) -> f64 {
-        match self.n_gallery {
-            0 | 1 => 1.0,
-            n => (n - self.rank.min(n)) as f64 / (n - 1) as f64,
-        }
-    }
-
-    /// The area under acc@k over k from 1 to N of this query alone, `(N - rank + 1) / N`.
-    pub fn area_under_accuracy(&self) -> f64 {
-        (self.n_gallery + 1).saturating_sub(self.rank) as f64 / self.n_gallery.max(1) as f64
-    }
-}
 
 /// The rank of entry `truth` among `distances`, from 1, and the number of other entries exactly as far.
 ///
@@ -131,39 +87,17 @@ pub fn places_of(distances: &[f64], matches: &[usize]) -> Vec<usize> {
 /// Ranks the gallery for every query by exact distance. Results are in order of the queries' ids.
 ///
 /// # Shapes
-/// `queries`: `[n_queries, D]`, `gallery`: `[n_gallery, D]`; `truth` maps every query's id to its match's.
+/// `queries`: `[n_queries, D]`, `gallery`: `[n_gallery, D]`; `truth` maps every query's id to its matches', the photo that it
+/// depicts first. One that stands there twice counts once.
 ///
 /// # Errors
-/// [`Error::Empty`] without queries or photos, [`Error::Widths`], [`Error::NoTruth`],
-/// [`Error::TruthNotInGallery`].
+/// [`Error::Empty`] without queries or photos, [`Error::Widths`], [`Error::NoTruth`], also where the matches are an empty
+/// list, [`Error::TruthNotInGallery`].
 pub fn rank_queries(
-    queries: &Embeddings,
-    gallery: &Embeddings,
-    truth: &BTreeMap<String, String>,
-    distance: Distance,
-) -> Result<Vec<QueryResult>> {
-    rank_all(queries, gallery, distance, |query| truth.get(query).map(std::slice::from_ref))
-}
-
-/// Ranks as [`rank_queries`] does where a query may have several matches: `truth` maps its id to theirs, the photo
-/// that it depicts first. One that stands there twice counts once.
-///
-/// # Errors
-/// As [`rank_queries`]; [`Error::NoTruth`] too where the matches are an empty list.
-pub fn rank_queries_of_several(
     queries: &Embeddings,
     gallery: &Embeddings,
     truth: &BTreeMap<String, Vec<String>>,
     distance: Distance,
-) -> Result<Vec<QueryResult>> {
-    rank_all(queries, gallery, distance, |query| truth.get(query).map(Vec::as_slice))
-}
-
-fn rank_all<'a>(
-    queries: &Embeddings,
-    gallery: &Embeddings,
-    distance: Distance,
-    truth: impl Fn(&str) -> Option<&'a [String]>,
 ) -> Result<Vec<QueryResult>> {
     let truths = rows_of_truths(queries, gallery, truth)?;
     Ok((0..queries.len())
@@ -174,10 +108,10 @@ fn rank_all<'a>(
 
 /// The rows of every query's matches in the gallery, the photo that it depicts first. All doors are checked here,
 /// before any work is done.
-pub(crate) fn rows_of_truths<'a>(
+pub(crate) fn rows_of_truths(
     queries: &Embeddings,
     gallery: &Embeddings,
-    truth: impl Fn(&str) -> Option<&'a [String]>,
+    truth: &BTreeMap<String, Vec<String>>,
 ) -> Result<Vec<Vec<usize>>> {
     if queries.is_empty() {
         return Err(Error::Empty { what: "query" });
@@ -197,7 +131,7 @@ pub(crate) fn rows_of_truths<'a>(
         .ids()
         .iter()
         .map(|query| {
-            let matches = truth(query).filter(|matches| !matches.is_empty());
+            let matches = truth.get(query).filter(|matches| !matches.is_empty());
             let matches = matches.ok_or_else(|| Error::NoTruth { query: query.clone() })?;
             let mut rows: Vec<usize> = Vec::with_capacity(matches.len());
             for id in matches {
@@ -263,8 +197,8 @@ mod tests {
         Embeddings::new(ids, width, values).unwrap()
     }
 
-    fn same_number(n: usize) -> BTreeMap<String, String> {
-        (0..n).map(|row| (format!("q{row:03}"), format!("g{row:03}"))).collect()
+    fn same_number(n: usize) -> BTreeMap<String, Vec<String>> {
+        (0..n).map(|row| (format!("q{row:03}"), vec![format!("g{row:03}")])).collect()
     }
 
     /// On a line: photos at 0, 10, 20; sketches at 1, 14, 11. Ranks by hand: 1 (photo 0 nearest), 1 (10 at 4, 20
@@ -305,8 +239,8 @@ mod tests {
         assert!(matches!(run(&wide, &gallery, &truth), Error::Widths { queries: 2, gallery: 1 }));
         assert!(matches!(run(&queries, &gallery, &same_number(1)), Error::NoTruth { .. }));
         let elsewhere = BTreeMap::from([
-            ("q000".to_owned(), "g000".to_owned()),
-            ("q001".to_owned(), "nowhere".to_owned()),
+            ("q000".to_owned(), vec!["g000".to_owned()]),
+            ("q001".to_owned(), vec!["nowhere".to_owned()]),
         ]);
         assert!(run(&queries, &gallery, &elsewhere).to_string().contains("'nowhere'"));
     }
@@ -350,7 +284,7 @@ mod tests {
         let matches = |ids: &[&str]| {
             BTreeMap::from([("q000".to_owned(), ids.iter().map(|id| (*id).to_owned()).collect())])
         };
-        let run = |truth| rank_queries_of_several(&queries, &gallery, &truth, Distance::Mse);
+        let run = |truth| rank_queries(&queries, &gallery, &truth, Distance::Mse);
         // From 12: 10, 20, 0, 30. The one that is depicted is at place 3, its fellow at 1.
         let result = run(matches(&["g000", "g001", "g000"])).unwrap().remove(0);
         assert_eq!((result.rank, result.n_matches, result.truth_id.as_str()), (1, 2, "g000"));

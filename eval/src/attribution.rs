@@ -8,10 +8,9 @@
 //!
 //! What counts as large is our choice: above the median over all queries and both models.
 
-use crate::accuracy::QueryResult;
-use crate::closeness::Closeness;
+use crate::bootstrap::median;
 use crate::paired::check_same_questions;
-use crate::summary::median;
+use crate::result::{Closeness, QueryResult};
 use crate::{Error, Result};
 
 /// What a wrong retrieval is put down to.
@@ -95,7 +94,7 @@ pub fn attribute(baseline: &[QueryResult], model: &[QueryResult]) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::tests::with_ranks;
+    use crate::result::tests::with_ranks;
 
     fn with_closeness(ranks: &[usize], values: &[(f64, f64)]) -> Vec<QueryResult> {
         let mut results = with_ranks(ranks, 1);

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use sketchfind_core::random::Stream;
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use crate::accuracy::QueryResult;
-use crate::summary::{Bootstrap, Resampled};
+use crate::estimate::{Bootstrap, Estimate, IntervalMethod, Resampled};
+use crate::result::QueryResult;
 
 /// Things in groups that are drawn together: the queries of one photo are not independent of each other.
 pub(crate) struct Groups {
@@ -54,7 +54,7 @@ impl Groups {
 
     /// The percentile interval (Efron and Tibshirani 1993, section 13.3) of `statistic`, which is given the indices
     /// of the members in one resample. The same on any number of threads.
-    pub(crate) fn percentile_interval(
+    fn percentile_interval(
         &self,
         bootstrap: &Bootstrap,
         name: &str,
@@ -80,12 +80,6 @@ impl Groups {
     /// What is resampled where the groups are photos.
     pub(crate) fn resampled(&self) -> Resampled {
         if self.is_clustered() { Resampled::Photos } else { Resampled::Queries }
-    }
-
-    /// The percentile interval of a mean.
-    pub(crate) fn mean_interval(&self, bootstrap: &Bootstrap, name: &str, values: &[f64]) -> (f64, f64) {
-        let column = values.iter().copied().map(Some).collect();
-        self.mean_intervals(bootstrap, name, &[column]).pop().unwrap_or((f64::NAN, f64::NAN))
     }
 
     /// For each resample of groups what `finish` makes of the sums of their totals.
@@ -123,7 +117,7 @@ impl Groups {
     ///
     /// # Shapes
     /// `columns`: `[n_columns][n_members]`; returns `[n_columns]`.
-    pub(crate) fn mean_intervals(
+    fn mean_intervals(
         &self,
         bootstrap: &Bootstrap,
         name: &str,
@@ -153,6 +147,74 @@ impl Groups {
             })
             .collect()
     }
+
+    /// The means of several columns of values as figures, all from the same resamples, which draw photos. A value that is
+    /// nothing has no part in its column's mean; a column without any has no mean.
+    ///
+    /// # Shapes
+    /// `columns`: `[n_columns]` names and `[n_members]` values; returns `[n_columns]`.
+    pub(crate) fn mean_estimates(
+        &self,
+        bootstrap: &Bootstrap,
+        name: &str,
+        columns: Vec<(String, Vec<Option<f64>>)>,
+    ) -> Vec<Estimate> {
+        let (metrics, columns): (Vec<String>, Vec<Vec<Option<f64>>>) = columns.into_iter().unzip();
+        let intervals = self.mean_intervals(bootstrap, name, &columns);
+        let means = columns.iter().map(|column| {
+            let known = column.iter().flatten();
+            (known.clone().sum::<f64>() / known.clone().count() as f64, known.count())
+        });
+        metrics
+            .into_iter()
+            .zip(means)
+            .zip(intervals)
+            .map(|((metric, (value, n)), interval)| self.estimate(metric, (value, n), interval))
+            .collect()
+    }
+
+    /// The mean of one column of values, drawn by its own name.
+    pub(crate) fn mean_estimate(&self, bootstrap: &Bootstrap, metric: &str, values: &[f64]) -> Estimate {
+        let column = values.iter().copied().map(Some).collect();
+        self.mean_estimates(bootstrap, metric, vec![(metric.to_owned(), column)]).swap_remove(0)
+    }
+
+    /// The median of values, drawn by its own name.
+    pub(crate) fn median_estimate(&self, bootstrap: &Bootstrap, metric: &str, values: &[f64]) -> Estimate {
+        let interval = self.percentile_interval(bootstrap, metric, |indices| {
+            median(indices.iter().map(|&index| values[index]).collect())
+        });
+        self.estimate(metric.to_owned(), (median(values.to_vec()), values.len()), interval)
+    }
+
+    fn estimate(&self, metric: String, (value, n): (f64, usize), (low, high): (f64, f64)) -> Estimate {
+        let (n_resampled, resampled) = (self.len(), self.resampled());
+        let interval = IntervalMethod::PercentileBootstrap;
+        Estimate { metric, value, low, high, n, n_resampled, resampled, interval }
+    }
+
+    /// A share of values that are each 0 or 1, with Wilson's interval where each value is a group of its own, and where
+    /// all are alike, so that no resample differs: then a group counts once. The groups are of what `resampled` says.
+    pub(crate) fn share(
+        &self,
+        bootstrap: &Bootstrap,
+        metric: String,
+        values: &[f64],
+        resampled: Resampled,
+    ) -> Estimate {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        if self.is_clustered() && mean > 0.0 && mean < 1.0 {
+            return Estimate { resampled, ..self.mean_estimate(bootstrap, &metric, values) };
+        }
+        let n_independent = self.len() as f64;
+        let interval = wilson_interval(mean * n_independent, n_independent, bootstrap.confidence);
+        let interval_method = IntervalMethod::Wilson;
+        Estimate {
+            resampled,
+            interval: interval_method,
+            ..self.estimate(metric, (mean, values.len()), interval)
+        }
+    }
 }
 
 /// The quantiles between which the share `confidence` of `values` lies, as much left out below as above.
@@ -171,8 +233,18 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
 }
 
+/// The median; of an even number of values the mean of the middle two.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() % 2 {
+        1 => values[half],
+        _ => 0.5 * (values[half - 1] + values[half]),
+    }
+}
+
 /// Wilson's score interval (1927) for a share `successes / n`.
-pub(crate) fn wilson_interval(successes: f64, n: f64, confidence: f64) -> (f64, f64) {
+fn wilson_interval(successes: f64, n: f64, confidence: f64) -> (f64, f64) {
     let z = Normal::standard().inverse_cdf(0.5 + confidence / 2.0);
     let share = successes / n;
     let denominator = 1.0 + z * z / n;

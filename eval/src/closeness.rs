@@ -7,25 +7,16 @@
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 
-use crate::accuracy::QueryResult;
 use crate::bootstrap::Groups;
-use crate::summary::{Bootstrap, Estimate, IntervalMethod};
+use crate::estimate::{Bootstrap, Estimate};
+use crate::metrics::{METRICS, Over};
+use crate::result::{Closeness, QueryResult};
 use crate::{Error, Result};
 
 /// How many of the nearest photos smoothness is over.
 pub const N_SMOOTH: usize = 10;
 /// How many of the nearest photos fidelity is over.
 pub const N_FAITHFUL: usize = 5;
-
-/// What a fixed photo network says of the photos that one query found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Closeness {
-    /// The mean distance over pairs of the first [`N_SMOOTH`] photos; 0 in a gallery of one.
-    pub smoothness: f64,
-    /// The mean distance between the query's own photo and each of the first [`N_FAITHFUL`], itself included where it
-    /// is among them.
-    pub fidelity: f64,
-}
 
 /// The closeness of each result, in the features of a fixed network for the gallery's photos.
 ///
@@ -67,34 +58,22 @@ pub fn closeness(
 
 /// The means of both over all results that have them, with intervals by the bootstrap over photos.
 pub fn summarise_closeness(results: &[QueryResult], bootstrap: &Bootstrap) -> Vec<Estimate> {
-    let of = |value: fn(&Closeness) -> f64| -> Vec<Option<f64>> {
-        results.iter().map(|result| result.closeness.as_ref().map(value)).collect()
-    };
-    let columns = [of(|closeness| closeness.smoothness), of(|closeness| closeness.fidelity)];
-    let groups = Groups::by_photo(results);
-    let intervals = groups.mean_intervals(bootstrap, "closeness", &columns);
-    let named = ["smoothness@10", "fidelity@5"].into_iter().zip(&columns).zip(intervals);
-    named
-        .filter_map(|((metric, column), (low, high))| {
-            let values: Vec<f64> = column.iter().copied().flatten().collect();
-            (!values.is_empty()).then(|| Estimate {
-                metric: metric.to_owned(),
-                value: values.iter().sum::<f64>() / values.len() as f64,
-                low,
-                high,
-                n: values.len(),
-                n_resampled: groups.len(),
-                resampled: groups.resampled(),
-                interval: IntervalMethod::PercentileBootstrap,
-            })
-        })
-        .collect()
+    let columns = METRICS.iter().filter_map(|metric| match metric.over {
+        Over::MeanInReference(of) => {
+            let values = results.iter().map(|result| result.closeness.as_ref().map(of)).collect();
+            Some((metric.name.to_owned(), values))
+        }
+        _ => None,
+    });
+    let mut estimates = Groups::by_photo(results).mean_estimates(bootstrap, "closeness", columns.collect());
+    estimates.retain(|estimate| estimate.n > 0);
+    estimates
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::tests::with_ranks;
+    use crate::result::tests::with_ranks;
 
     /// Photos on a line at 0, 1, 3; the first three found are 0, 1, 3 and the true one is at 3. Squared differences by
     /// hand: pairs 1, 9, 4; to the true one 9, 4, 0.

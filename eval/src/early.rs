@@ -5,10 +5,11 @@
 //! of the rank percentile (there m@A) and of 1 / rank (there m@B) against the share drawn, together with acc@k of the
 //! whole sketch.
 
-use crate::accuracy::{QueryResult, accuracy_at};
+use crate::accuracy::accuracy_at;
 use crate::bootstrap::Groups;
+use crate::estimate::{Bootstrap, Estimate};
 use crate::paired::check_same_questions;
-use crate::summary::{Bootstrap, Estimate, IntervalMethod};
+use crate::result::QueryResult;
 use crate::{Error, Result};
 
 /// What was found at one step.
@@ -55,24 +56,11 @@ pub fn early_retrieval(steps: &[Vec<QueryResult>], bootstrap: &Bootstrap) -> Res
             .map(|query| Some(steps.iter().map(|step| of(&step[query])).sum::<f64>() / n_steps))
             .collect()
     };
-    let columns = [area(&QueryResult::rank_percentile), area(&|result| 1.0 / result.rank as f64)];
-    let groups = Groups::by_photo(first);
-    let intervals = groups.mean_intervals(bootstrap, "early retrieval", &columns);
-    let named = ["early_rank_percentile_area", "early_reciprocal_rank_area"].into_iter();
-    let areas = named
-        .zip(&columns)
-        .zip(intervals)
-        .map(|((metric, column), (low, high))| Estimate {
-            metric: metric.to_owned(),
-            value: column.iter().flatten().sum::<f64>() / column.len() as f64,
-            low,
-            high,
-            n: column.len(),
-            n_resampled: groups.len(),
-            resampled: groups.resampled(),
-            interval: IntervalMethod::PercentileBootstrap,
-        })
-        .collect();
+    let columns = vec![
+        ("early_rank_percentile_area".to_owned(), area(&QueryResult::rank_percentile)),
+        ("early_reciprocal_rank_area".to_owned(), area(&|result| 1.0 / result.rank as f64)),
+    ];
+    let areas = Groups::by_photo(first).mean_estimates(bootstrap, "early retrieval", columns);
     let mean = |step: &[QueryResult], of: fn(&QueryResult) -> f64| {
         step.iter().map(of).sum::<f64>() / step.len() as f64
     };
@@ -94,7 +82,7 @@ pub fn early_retrieval(steps: &[Vec<QueryResult>], bootstrap: &Bootstrap) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::tests::with_ranks;
+    use crate::result::tests::with_ranks;
 
     /// Two sketches, two steps, a gallery of 1,000: ranks 1000 and 4, then 1 and 2.
     #[test]

@@ -4,7 +4,7 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 
 use crate::bootstrap::Groups;
-use crate::summary::{Bootstrap, Estimate, Resampled, share};
+use crate::estimate::{Bootstrap, Estimate, Resampled};
 use crate::{Error, Result};
 
 /// What people said: this photo looks more like the sketch than that one.
@@ -67,7 +67,7 @@ pub fn agreement(
         agrees.push(f64::from(u8::from(nearer < farther)));
     }
     let groups = Groups::by_key(triplets.iter().map(|triplet| triplet.sketch.as_str()));
-    let agreement = share("human_agreement".into(), &agrees, &groups, Resampled::Sketches, bootstrap);
+    let agreement = groups.share(bootstrap, "human_agreement".into(), &agrees, Resampled::Sketches);
     Ok(HumanAgreement { agreement, n_tied })
 }
 

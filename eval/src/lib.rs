@@ -1,8 +1,9 @@
 //! How good a retriever is, and how sure one can be: pure functions over core's values, and the files they go to.
 //!
-//! [`accuracy`] ranks every query against the whole gallery by exact distance and keeps one [`QueryResult`] a
-//! query. [`summary`] turns those into figures, each with its n and an interval. [`paired`] compares models on the same
-//! queries, [`seeds`] methods that were trained several times.
+//! [`evaluate()`] embeds a split's photos and sketches; [`accuracy`] ranks every query against the whole gallery by exact
+//! distance and keeps one [`QueryResult`] a query. [`summary`] turns those into figures, each with its n and an interval, by
+//! the table of [`metrics`]. [`paired`] compares models on the same queries, [`seeds`] methods that were trained several
+//! times.
 //!
 //! Beyond the first place: [`neighbours`] says how far a space keeps the neighbours of another, [`human`] whether a model
 //! orders photos as people do, [`closeness`] how alike the photos are that were found, [`attribution`] whether a sketch
@@ -18,16 +19,23 @@ mod bootstrap;
 pub mod closeness;
 pub mod early;
 mod error;
+pub mod estimate;
+pub mod evaluate;
 pub mod human;
 pub mod map;
+pub mod metrics;
 pub mod neighbours;
 pub mod paired;
 pub mod report;
+pub mod result;
 pub mod robustness;
 pub mod seeds;
 pub mod summary;
 pub mod trec;
 
-pub use accuracy::{QueryResult, rank_of, rank_queries, rank_queries_of_several};
+pub use accuracy::{rank_of, rank_queries};
 pub use error::{Error, Result};
-pub use summary::{Bootstrap, Estimate, Summary, summarise, summarise_at};
+pub use estimate::{Bootstrap, Estimate};
+pub use evaluate::{Answers, Questions, evaluate};
+pub use result::QueryResult;
+pub use summary::{Summary, summarise, summarise_at};

@@ -31,9 +31,10 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use rayon::prelude::*;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
+use sketchfind_core::work::{Cancel, Progress};
 
 use crate::bootstrap::{Groups, central_interval};
-use crate::summary::{Bootstrap, Estimate, IntervalMethod, Resampled};
+use crate::estimate::{Bootstrap, Estimate, IntervalMethod, Resampled};
 use crate::{Error, Result};
 
 pub mod order;
@@ -148,7 +149,7 @@ impl Neighbourhood {
 /// Rows of distances that are computed at once: enough for fast matrix products, few enough for memory.
 const BLOCK: usize = 128;
 
-/// Computes all statistics. `progress` is told how many anchor photos are done; `cancelled` is asked every hundred or so.
+/// Computes all statistics. `progress` is told how many anchor photos are done; `cancel` is asked every hundred or so.
 ///
 /// # Errors
 /// [`Error::Cancelled`]; [`Error::TooFewPhotos`] with less than three; [`Error::NotComparable`] where the spaces hold other photos;
@@ -159,8 +160,8 @@ pub fn neighbourhood(
     studied: Space<'_>,
     sketches: Option<SketchAnchors<'_>>,
     bootstrap: &Bootstrap,
-    progress: &(dyn Fn(usize) + Sync),
-    cancelled: &(dyn Fn() -> bool + Sync),
+    progress: Progress<'_>,
+    cancel: Cancel<'_>,
 ) -> Result<Neighbourhood> {
     bootstrap.check()?;
     let ids = reference.photos.ids();
@@ -188,7 +189,7 @@ pub fn neighbourhood(
     let blocks: Vec<Vec<Anchor>> = (0..n_photos.div_ceil(BLOCK))
         .into_par_iter()
         .map(|block| {
-            if cancelled() {
+            if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let rows = block * BLOCK..((block + 1) * BLOCK).min(n_photos);
@@ -232,7 +233,7 @@ pub fn neighbourhood(
                 }
             }
             anchors.extend(of_photo.into_iter().flatten());
-            progress(rows.len() + n_done.fetch_add(rows.len(), Ordering::Relaxed));
+            progress.tell(rows.len() + n_done.fetch_add(rows.len(), Ordering::Relaxed));
             Ok(anchors)
         })
         .collect::<Result<_>>()?;
@@ -341,28 +342,16 @@ fn summarise(
             columns.push((format!("overlap@{k}"), of_kind.iter().map(|a| Some(a.overlap[index])).collect()));
         }
         let groups = Groups::by_key(of_kind.iter().map(|anchor| anchor.photo.as_str()));
-        let (names, columns): (Vec<String>, Vec<Vec<Option<f64>>>) = columns.into_iter().unzip();
-        let intervals = groups.mean_intervals(bootstrap, &format!("neighbours of {}", kind.name()), &columns);
         let total = of_kind.iter().fold(PairCounts::default(), |sum, anchor| sum.plus(anchor.pairs));
-        for ((metric, column), (low, high)) in names.into_iter().zip(columns).zip(intervals) {
-            let values: Vec<f64> = column.iter().copied().flatten().collect();
-            let value = values.iter().sum::<f64>() / values.len() as f64;
-            estimates.push(NeighbourEstimate {
+        let name = format!("neighbours of {}", kind.name());
+        estimates.extend(groups.mean_estimates(bootstrap, &name, columns).into_iter().map(|estimate| {
+            NeighbourEstimate {
                 anchors: kind.name(),
-                pairs: (metric == "triplet_agreement").then_some(total),
-                estimate: Estimate {
-                    metric,
-                    value,
-                    low,
-                    high,
-                    n: values.len(),
-                    n_resampled: groups.len(),
-                    resampled: Resampled::Photos,
-                    interval: IntervalMethod::PercentileBootstrap,
-                },
-                n_undefined: column.len() - values.len(),
-            });
-        }
+                pairs: (estimate.metric == "triplet_agreement").then_some(total),
+                n_undefined: of_kind.len() - estimate.n,
+                estimate: Estimate { resampled: Resampled::Photos, ..estimate },
+            }
+        }));
     }
     estimates.extend(hubness(occurrences, bootstrap));
     estimates

@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 use sketchfind_core::random::Stream;
 
-use crate::accuracy::QueryResult;
 use crate::bootstrap::Groups;
-use crate::summary::{Bootstrap, Estimate, IntervalMethod};
+use crate::estimate::{Bootstrap, Estimate};
+use crate::metrics::{METRICS, Over};
+use crate::result::QueryResult;
 use crate::{Error, Result};
 
 /// McNemar's test (1947) on the first place: do two models differ in how often they are right?
@@ -33,7 +34,7 @@ pub struct McNemar {
 /// How one figure differs between two models.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// The figure: `acc@1`, `acc@5`, `acc@10`, `mrr`.
+    /// The figure: acc@k or another of [`METRICS`] that models are compared by.
     pub metric: String,
     /// Its value with B less that with A, with the paired bootstrap's interval; photos are drawn with all their queries.
     pub estimate: Estimate,
@@ -50,7 +51,7 @@ pub struct Comparison {
     pub a: usize,
     /// The number of B in the list of models.
     pub b: usize,
-    /// How acc@1, acc@5, acc@10 and MRR differ, in this order.
+    /// How the figures differ that models are compared by, in the order of [`METRICS`].
     pub differences: Vec<Difference>,
     /// McNemar's exact test on the first place.
     pub mcnemar: McNemar,
@@ -136,8 +137,9 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 /// ```
 pub fn permutation_p_value(sums: &[f64], samples: usize, seed: u64) -> f64 {
     let sums: Vec<f64> = sums.iter().copied().filter(|sum| *sum != 0.0).collect();
-    // Sums of shares are not exact; what differs by rounding is equal.
-    let observed = sums.iter().sum::<f64>().abs() * (1.0 - 1e-12);
+    // Sums of shares are not exact; what differs by rounding is equal, also around 0.
+    let rounding = 1e-12 * sums.iter().map(|sum| sum.abs()).sum::<f64>();
+    let observed = sums.iter().sum::<f64>().abs() - rounding;
     let n_patterns = u32::try_from(sums.len()).ok().and_then(|n| 1_usize.checked_shl(n));
     if let Some(n_patterns) = n_patterns.filter(|&n_patterns| sums.len() < 60 && n_patterns <= samples) {
         let is_as_far = |pattern: &usize| {
@@ -161,20 +163,29 @@ pub fn permutation_p_value(sums: &[f64], samples: usize, seed: u64) -> f64 {
     (1 + n_as_far) as f64 / (1 + samples) as f64
 }
 
-/// Compares two models' results.
+/// Compares two models' results, by acc@k at the given k and every other metric that models are compared by.
 ///
 /// # Errors
 /// Those of [`compare_all`].
-pub fn compare(a: &[QueryResult], b: &[QueryResult], bootstrap: &Bootstrap) -> Result<Comparison> {
-    compare_pair((0, a), (1, b), bootstrap)
+pub fn compare(
+    a: &[QueryResult],
+    b: &[QueryResult],
+    cutoffs: &[usize],
+    bootstrap: &Bootstrap,
+) -> Result<Comparison> {
+    compare_pair((0, a), (1, b), cutoffs, bootstrap)
 }
 
-/// Compares each model with each later one, and corrects p-values for the number of pairs.
+/// Compares each model with each later one as [`compare`] does, and corrects p-values for the number of pairs.
 ///
 /// # Errors
 /// [`Error::NotComparable`] where queries, their matches or the gallery's size differ, naming the first ones that
 /// do, or there are fewer than two models; [`Error::Empty`]; [`Error::OutOfRange`] on settings of the bootstrap.
-pub fn compare_all(models: &[&[QueryResult]], bootstrap: &Bootstrap) -> Result<Vec<Comparison>> {
+pub fn compare_all(
+    models: &[&[QueryResult]],
+    cutoffs: &[usize],
+    bootstrap: &Bootstrap,
+) -> Result<Vec<Comparison>> {
     if models.len() < 2 {
         let reason = format!("there are {}, expected at least two", models.len());
         return Err(Error::NotComparable { reason });
@@ -182,14 +193,14 @@ pub fn compare_all(models: &[&[QueryResult]], bootstrap: &Bootstrap) -> Result<V
     let mut comparisons = Vec::new();
     for (a, of_a) in models.iter().enumerate() {
         for (b, of_b) in models.iter().enumerate().skip(a + 1) {
-            comparisons.push(compare_pair((a, of_a), (b, of_b), bootstrap)?);
+            comparisons.push(compare_pair((a, of_a), (b, of_b), cutoffs, bootstrap)?);
         }
     }
     let p_values: Vec<f64> = comparisons.iter().map(|comparison| comparison.mcnemar.p_value).collect();
     for (comparison, p_holm) in comparisons.iter_mut().zip(holm(&p_values)) {
         comparison.mcnemar.p_holm = p_holm;
     }
-    for metric in 0..FIGURES.len() {
+    for metric in 0..comparisons[0].differences.len() {
         let p_values: Vec<f64> =
             comparisons.iter().map(|comparison| comparison.differences[metric].p_value).collect();
         for (comparison, p_holm) in comparisons.iter_mut().zip(holm(&p_values)) {
@@ -199,20 +210,10 @@ pub fn compare_all(models: &[&[QueryResult]], bootstrap: &Bootstrap) -> Result<V
     Ok(comparisons)
 }
 
-/// A figure that is the mean of a value of each query.
-type Figure = (&'static str, fn(&QueryResult) -> f64);
-
-/// What is compared.
-const FIGURES: [Figure; 4] = [
-    ("acc@1", |result| f64::from(u8::from(result.rank <= 1))),
-    ("acc@5", |result| f64::from(u8::from(result.rank <= 5))),
-    ("acc@10", |result| f64::from(u8::from(result.rank <= 10))),
-    ("mrr", |result| 1.0 / result.rank as f64),
-];
-
 fn compare_pair(
     (a, of_a): (usize, &[QueryResult]),
     (b, of_b): (usize, &[QueryResult]),
+    cutoffs: &[usize],
     bootstrap: &Bootstrap,
 ) -> Result<Comparison> {
     bootstrap.check()?;
@@ -221,34 +222,35 @@ fn compare_pair(
     }
     check_same_questions(of_a, of_b)?;
     let groups = Groups::by_photo(of_a);
-    let columns: Vec<Vec<Option<f64>>> = FIGURES
+    let mut figures: Vec<(String, Vec<Option<f64>>)> = Vec::new();
+    let mut add = |metric: String, of: &dyn Fn(&QueryResult) -> f64| {
+        figures.push((metric, of_a.iter().zip(of_b).map(|(a, b)| Some(of(b) - of(a))).collect()));
+    };
+    for metric in METRICS.iter().filter(|metric| metric.is_compared) {
+        match metric.over {
+            Over::ShareAt(of) => cutoffs.iter().for_each(|&k| {
+                add(format!("acc@{k}"), &|result| f64::from(u8::from(of(result, k))));
+            }),
+            Over::Mean(of) => add(metric.name.to_owned(), &of),
+            _ => {}
+        }
+    }
+    let p_values: Vec<f64> = figures
         .iter()
-        .map(|(_, of)| of_a.iter().zip(of_b).map(|(a, b)| Some(of(b) - of(a))).collect())
+        .map(|(_, column)| {
+            let sum = |members: &Vec<usize>| members.iter().filter_map(|&query| column[query]).sum();
+            let sums: Vec<f64> = groups.members().iter().map(sum).collect();
+            permutation_p_value(&sums, bootstrap.samples, bootstrap.seed)
+        })
         .collect();
-    let intervals = groups.mean_intervals(bootstrap, "paired differences", &columns);
-    let differences = FIGURES
-        .iter()
-        .zip(columns)
-        .zip(intervals)
-        .map(|(((metric, _), column), (low, high))| {
-            let values: Vec<f64> = column.into_iter().flatten().collect();
-            let sums: Vec<f64> = groups
-                .members()
-                .iter()
-                .map(|members| members.iter().map(|&query| values[query]).sum())
-                .collect();
-            let p_value = permutation_p_value(&sums, bootstrap.samples, bootstrap.seed);
-            let estimate = Estimate {
-                metric: format!("{metric}_difference"),
-                value: values.iter().sum::<f64>() / values.len() as f64,
-                low,
-                high,
-                n: values.len(),
-                n_resampled: groups.len(),
-                resampled: groups.resampled(),
-                interval: IntervalMethod::PercentileBootstrap,
-            };
-            Difference { metric: (*metric).to_owned(), estimate, p_value, p_holm: p_value }
+    let differences = groups
+        .mean_estimates(bootstrap, "paired differences", figures)
+        .into_iter()
+        .zip(p_values)
+        .map(|(estimate, p_value)| {
+            let metric = estimate.metric.clone();
+            let estimate = Estimate { metric: format!("{metric}_difference"), ..estimate };
+            Difference { metric, estimate, p_value, p_holm: p_value }
         })
         .collect();
     let right = |results: &[QueryResult]| results.iter().map(|r| r.rank == 1).collect::<Vec<_>>();
@@ -303,7 +305,7 @@ pub(crate) fn difference_of_ids(a: &[String], b: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::tests::with_ranks;
+    use crate::result::tests::with_ranks;
 
     #[test]
     fn mcnemar_equals_statsmodels() {
@@ -324,7 +326,7 @@ mod tests {
     fn a_difference_by_hand() {
         let a = with_ranks(&[1, 2, 2, 2], 1);
         let b = with_ranks(&[2, 1, 1, 2], 1);
-        let comparison = compare(&a, &b, &Bootstrap::default()).unwrap();
+        let comparison = compare(&a, &b, &[1, 5], &Bootstrap::default()).unwrap();
         let acc1 = comparison.get("acc@1").unwrap();
         assert_eq!((acc1.estimate.value, acc1.estimate.n), (0.25, 4));
         assert!(acc1.estimate.low <= 0.25 && 0.25 <= acc1.estimate.high);
@@ -333,7 +335,7 @@ mod tests {
         assert_eq!(comparison.get("mrr").unwrap().estimate.value, 0.125);
         assert_eq!(comparison.get("acc@5").unwrap().estimate.value, 0.0);
         assert_eq!((comparison.mcnemar.n_only_a, comparison.mcnemar.n_only_b), (1, 2));
-        let same = compare(&a, &a, &Bootstrap::default()).unwrap();
+        let same = compare(&a, &a, &[1, 5], &Bootstrap::default()).unwrap();
         let acc1 = same.get("acc@1").unwrap();
         assert_eq!((acc1.estimate.low, acc1.estimate.high, acc1.p_value), (0.0, 0.0, 1.0));
         assert_eq!(same.mcnemar.p_value, 1.0);
@@ -343,7 +345,7 @@ mod tests {
     fn several_models_are_corrected_for_their_pairs() {
         let n = 12;
         let (bad, good) = (with_ranks(&vec![2; n], 1), with_ranks(&vec![1; n], 1));
-        let all = compare_all(&[&bad, &good, &good], &Bootstrap::default()).unwrap();
+        let all = compare_all(&[&bad, &good, &good], &[1], &Bootstrap::default()).unwrap();
         assert_eq!(all.iter().map(|pair| (pair.a, pair.b)).collect::<Vec<_>>(), [(0, 1), (0, 2), (1, 2)]);
         // All 12 to one side: 2 of 2^12 patterns, in both tests; two of three pairs are that small.
         let p = 2.0 / 4096.0;
@@ -351,14 +353,14 @@ mod tests {
             assert!((pair.get("acc@1").unwrap().p_holm - expected).abs() < 1e-12, "{pair:?}");
             assert!((pair.mcnemar.p_holm - expected).abs() < 1e-9, "{pair:?}");
         }
-        assert!(compare_all(&[&bad], &Bootstrap::default()).is_err());
+        assert!(compare_all(&[&bad], &[1], &Bootstrap::default()).is_err());
     }
 
     /// Four sketches of one photo are one observation, and never significant.
     #[test]
     fn queries_of_one_photo_are_swapped_together() {
         let (a, b) = (with_ranks(&[2; 4], 4), with_ranks(&[1; 4], 4));
-        let comparison = compare(&a, &b, &Bootstrap::default()).unwrap();
+        let comparison = compare(&a, &b, &[1, 5], &Bootstrap::default()).unwrap();
         assert!(comparison.is_clustered);
         assert_eq!(comparison.get("acc@1").unwrap().p_value, 1.0);
     }
@@ -387,13 +389,23 @@ mod tests {
     #[test]
     fn different_questions_are_refused_by_name() {
         let a = with_ranks(&[1, 2, 3], 1);
-        let fewer = compare(&a, &a[..2], &Bootstrap::default()).unwrap_err().to_string();
+        let fewer = compare(&a, &a[..2], &[1, 5], &Bootstrap::default()).unwrap_err().to_string();
         assert!(fewer.contains("only in the first: 1 (q00002)"), "{fewer}");
         let mut moved = a.clone();
         moved[1].truth_id = "elsewhere".into();
-        assert!(compare(&a, &moved, &Bootstrap::default()).unwrap_err().to_string().contains("'elsewhere'"));
+        assert!(
+            compare(&a, &moved, &[1, 5], &Bootstrap::default())
+                .unwrap_err()
+                .to_string()
+                .contains("'elsewhere'")
+        );
         let mut larger = a.clone();
         larger[0].n_gallery = 7;
-        assert!(compare(&a, &larger, &Bootstrap::default()).unwrap_err().to_string().contains("7 photos"));
+        assert!(
+            compare(&a, &larger, &[1, 5], &Bootstrap::default())
+                .unwrap_err()
+                .to_string()
+                .contains("7 photos")
+        );
     }
 }

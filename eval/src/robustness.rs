@@ -3,10 +3,10 @@
 //! Each sketch has several seeded versions of each kind of change, which `sketchfind-data` draws; here their acc@1 is set
 //! against that of the sketches as they are. After 'Photo Pre-Training, But for Sketch' (CVPR 2023).
 
-use crate::accuracy::QueryResult;
 use crate::bootstrap::Groups;
+use crate::estimate::{Bootstrap, Estimate};
 use crate::paired::check_same_questions;
-use crate::summary::{Bootstrap, Estimate, IntervalMethod};
+use crate::result::QueryResult;
 use crate::{Error, Result};
 
 /// The results of all versions of one kind of change.
@@ -61,24 +61,11 @@ pub fn robustness(
         let acc1: Vec<Option<f64>> = (0..original.len()).map(|query| Some(share(query))).collect();
         let drop: Vec<Option<f64>> =
             original.iter().zip(&acc1).map(|(result, acc1)| acc1.map(|acc1| right(result) - acc1)).collect();
-        let columns = [acc1, drop];
-        let intervals = groups.mean_intervals(bootstrap, &changed.change, &columns);
-        let mut estimates = ["acc@1", "acc@1_drop"].into_iter().zip(&columns).zip(intervals).map(
-            |((metric, column), (low, high))| Estimate {
-                metric: format!("{metric}_{}", changed.change),
-                value: column.iter().flatten().sum::<f64>() / column.len() as f64,
-                low,
-                high,
-                n: column.len(),
-                n_resampled: groups.len(),
-                resampled: groups.resampled(),
-                interval: IntervalMethod::PercentileBootstrap,
-            },
-        );
+        let change = &changed.change;
+        let columns = vec![(format!("acc@1_{change}"), acc1), (format!("acc@1_drop_{change}"), drop)];
+        let mut estimates = groups.mean_estimates(bootstrap, change, columns).into_iter();
         match (estimates.next(), estimates.next()) {
-            (Some(acc1), Some(drop)) => {
-                Ok(Robustness { change: changed.change.clone(), n_versions, acc1, drop })
-            }
+            (Some(acc1), Some(drop)) => Ok(Robustness { change: change.clone(), n_versions, acc1, drop }),
             _ => Err(Error::Empty { what: "version of a sketch" }),
         }
     };
@@ -88,7 +75,7 @@ pub fn robustness(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::tests::with_ranks;
+    use crate::result::tests::with_ranks;
 
     #[test]
     fn a_drop_by_hand() {

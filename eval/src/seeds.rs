@@ -8,10 +8,10 @@
 use sketchfind_core::random::Stream;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::accuracy::QueryResult;
 use crate::bootstrap::{Groups, central_interval};
-use crate::paired::check_same_questions;
-use crate::summary::Bootstrap;
+use crate::estimate::Bootstrap;
+use crate::paired::{check_same_questions, permutation_p_value};
+use crate::result::QueryResult;
 use crate::{Error, Result};
 
 /// acc@1 over several runs of one method.
@@ -39,9 +39,9 @@ pub struct SeedComparison {
     /// The paired percentile bootstrap over seeds and photos. Seeds are drawn for both methods together: runs of
     /// one seed share what the seed decides, such as the held-out photos.
     pub over_seeds_and_queries: (f64, f64),
-    /// The two-sided p-value of the permutation test over photos: under the null hypothesis the sign of each photo's
-    /// difference, averaged over seeds and its queries, is as good as the other. It is for these runs; that other
-    /// seeds would differ is what the interval is for.
+    /// The two-sided p-value of the permutation test over photos (see [`permutation_p_value`]): under the null hypothesis the
+    /// sign of each photo's difference, averaged over seeds and its queries, is as good as the other. It is for these runs;
+    /// that other seeds would differ is what the interval is for.
     pub p_value: f64,
 }
 
@@ -121,19 +121,10 @@ pub fn compare_over_sets(pairs: &[SeedPair<'_>], bootstrap: &Bootstrap) -> Resul
         }));
         sets.push(scores);
     }
-    let observed = shares.iter().sum::<f64>();
-    let mut n_as_large = 0;
-    for sample in 0..bootstrap.samples {
-        let mut stream = Stream::new(bootstrap.seed, "sign flips", &[sample as u64]);
-        let flipped: f64 = shares.iter().map(|share| if stream.coin() { *share } else { -share }).sum();
-        // What differs by the roundings of its sum alone is as large.
-        n_as_large += usize::from(flipped.abs() >= observed.abs() - 1e-12);
-    }
     Ok(SeedComparison {
-        difference: observed,
+        difference: shares.iter().sum(),
         over_seeds_and_queries: interval(&sets, bootstrap, "acc@1 difference over seeds")?,
-        // The observed signs are one of the permutations (Phipson and Smyth 2010), so that it is never 0.
-        p_value: (1 + n_as_large) as f64 / (1 + bootstrap.samples) as f64,
+        p_value: permutation_p_value(&shares, bootstrap.samples, bootstrap.seed),
     })
 }
 
@@ -196,7 +187,7 @@ impl Scores {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::tests::with_ranks;
+    use crate::result::tests::with_ranks;
 
     #[test]
     fn means_and_students_interval_by_hand() {
@@ -222,9 +213,21 @@ mod tests {
         let b = [with_ranks(&[1, 1, 1, 1, 1, 1], 1)];
         let comparison = compare_seeds(&a, &b, &Bootstrap::default()).unwrap();
         assert!((comparison.difference - 5.0 / 6.0).abs() < 1e-12);
-        assert!((comparison.p_value - 2.0 / 32.0).abs() < 0.01, "{}", comparison.p_value);
+        assert_eq!(comparison.p_value, 2.0 / 32.0);
         let same = compare_seeds(&a, &a, &Bootstrap::default()).unwrap();
         assert_eq!((same.difference, same.p_value, same.over_seeds_and_queries), (0.0, 1.0, (0.0, 0.0)));
+    }
+
+    /// One run of each is what `paired` compares.
+    #[test]
+    fn of_one_seed_the_test_is_the_paired_one() {
+        let ranks = |odd: usize, even: usize| -> Vec<usize> {
+            (0..400).map(|query| if query % 7 < 3 { odd } else { even }).collect()
+        };
+        let (a, b) = (with_ranks(&ranks(1, 2), 4), with_ranks(&ranks(2, 1), 4));
+        let paired = crate::paired::compare(&a, &b, &[1], &Bootstrap::default()).unwrap();
+        let seeds = compare_seeds(&[a], &[b], &Bootstrap::default()).unwrap();
+        assert_eq!(seeds.p_value, paired.get("acc@1").unwrap().p_value);
     }
 
     /// Two sets with two and three photos, all for B: two of 2^5 sign flips are as large; and the mean counts each set the
@@ -236,7 +239,7 @@ mod tests {
         let pairs = [&small, &large].map(|(a, b)| SeedPair { a, b });
         let comparison = compare_over_sets(&pairs, &Bootstrap::default()).unwrap();
         assert!((comparison.difference - (1.0 + 0.75) / 2.0).abs() < 1e-12);
-        assert!((comparison.p_value - 2.0 / 32.0).abs() < 0.01, "{}", comparison.p_value);
+        assert_eq!(comparison.p_value, 2.0 / 32.0);
         let (low, high) = comparison.over_seeds_and_queries;
         // The small set is 1 in all resamples, the large one between 0 and 1.
         assert!((0.5..0.875).contains(&low) && high == 1.0, "{low} to {high}");

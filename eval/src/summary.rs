@@ -2,116 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::accuracy::QueryResult;
-use crate::bootstrap::{Groups, wilson_interval};
+use crate::bootstrap::Groups;
+use crate::estimate::{Bootstrap, Estimate};
+use crate::metrics::{METRICS, Over};
+use crate::result::QueryResult;
 use crate::{Error, Result};
-
-/// How intervals are made.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bootstrap {
-    /// The number of resamples.
-    pub samples: usize,
-    /// The seed.
-    pub seed: u64,
-    /// The share of intervals that should cover the true value, such as 0.95.
-    pub confidence: f64,
-}
-
-/// 10,000 resamples, seed 1, 95 %.
-impl Default for Bootstrap {
-    fn default() -> Self {
-        Bootstrap { samples: 10_000, seed: 1, confidence: 0.95 }
-    }
-}
-
-impl Bootstrap {
-    /// Checks the settings.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`] without resamples or with a confidence outside 0 to 1.
-    pub fn check(&self) -> Result<()> {
-        if self.samples == 0 {
-            let value = self.samples.to_string();
-            return Err(Error::OutOfRange { what: "bootstrap samples", value, expected: "at least 1" });
-        }
-        if !(self.confidence > 0.0 && self.confidence < 1.0) {
-            let value = self.confidence.to_string();
-            return Err(Error::OutOfRange { what: "confidence", value, expected: "above 0 and below 1" });
-        }
-        Ok(())
-    }
-}
-
-/// How an interval was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IntervalMethod {
-    /// Wilson's score interval for a share of independent queries, or, for a share of 0 or 1 where no resample
-    /// differs, for as many queries as there are photos.
-    Wilson,
-    /// The percentile bootstrap over photos, each drawn with all its queries (with one query a photo that is the
-    /// bootstrap over queries).
-    PercentileBootstrap,
-}
-
-impl IntervalMethod {
-    /// The name in CSV files.
-    pub fn name(self) -> &'static str {
-        match self {
-            IntervalMethod::Wilson => "wilson",
-            IntervalMethod::PercentileBootstrap => "percentile_bootstrap",
-        }
-    }
-}
-
-/// What an interval's resamples are drawn of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resampled {
-    /// Queries, each of another photo.
-    Queries,
-    /// Photos, each with all that belongs to it: its queries, their versions, its anchors.
-    Photos,
-    /// Sketches, each with all that was said of it.
-    Sketches,
-}
-
-impl Resampled {
-    /// The name in CSV files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Resampled::Queries => "queries",
-            Resampled::Photos => "photos",
-            Resampled::Sketches => "sketches",
-        }
-    }
-}
-
-/// A figure with its n and its interval.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Estimate {
-    /// Its name: `acc@1`, `mrr`, `median_rank`, ...
-    pub metric: String,
-    /// Its value. Accuracies, shares and MRR in `[0, 1]`, ranks from 1.
-    pub value: f64,
-    /// The interval's lower end.
-    pub low: f64,
-    /// The interval's upper end.
-    pub high: f64,
-    /// The number of values that it is over: queries, anchors, triplets.
-    pub n: usize,
-    /// The number of things that were resampled.
-    pub n_resampled: usize,
-    /// What they are.
-    pub resampled: Resampled,
-    /// How the interval was made.
-    pub interval: IntervalMethod,
-}
 
 /// Figures over all queries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// acc@k, MRR, mean average precision where a query has several matches, mean and median of rank and of rank
-    /// percentile, and the area under the curve of acc@k.
+    /// The figures over queries, in the order of [`METRICS`].
     pub estimates: Vec<Estimate>,
+    /// The k of acc@k among them.
+    pub cutoffs: Vec<usize>,
     /// The number of queries.
     pub n_queries: usize,
     /// The number of distinct photos that they depict.
@@ -127,11 +30,6 @@ impl Summary {
     pub fn get(&self, metric: &str) -> Option<&Estimate> {
         self.estimates.iter().find(|estimate| estimate.metric == metric)
     }
-
-    /// Whether some photo has several queries, which are then resampled together.
-    pub fn is_clustered(&self) -> bool {
-        self.n_photos < self.n_queries
-    }
 }
 
 /// The cut-offs of acc@k that a summary holds where none are asked for.
@@ -145,16 +43,8 @@ pub fn summarise(results: &[QueryResult], bootstrap: &Bootstrap) -> Result<Summa
     summarise_at(results, &ACCURACY_CUTOFFS, bootstrap)
 }
 
-/// Summarises results.
-///
+/// Summarises results by every metric of [`METRICS`] that is over queries, but for those in a reference network.
 /// Accuracies with one query a photo get Wilson's interval; all else the percentile bootstrap over photos.
-///
-/// - `acc@k`: the share of queries whose first match is among the first k.
-/// - `mrr`: the mean of 1 / rank.
-/// - `map`: the mean of average precision, where some query has several matches (else it equals `mrr`).
-/// - `mean_rank`, `median_rank`: from 1.
-/// - `mean_rank_percentile`, `median_rank_percentile`: see [`QueryResult::rank_percentile`].
-/// - `acc@k_area`: the mean of acc@k over k from 1 to the gallery's size.
 ///
 /// # Errors
 /// [`Error::Empty`] without results; [`Error::OutOfRange`] on settings of the bootstrap or a cut-off of 0.
@@ -167,76 +57,33 @@ pub fn summarise_at(results: &[QueryResult], cutoffs: &[usize], bootstrap: &Boot
         return Err(Error::Empty { what: "query" });
     };
     let groups = Groups::by_photo(results);
-    let n = results.len();
-    let mut estimates: Vec<Estimate> =
-        cutoffs.iter().map(|&k| accuracy(results, k, &groups, bootstrap)).collect();
-    let ranks: Vec<f64> = results.iter().map(|result| result.rank as f64).collect();
-    let percentiles: Vec<f64> = results.iter().map(QueryResult::rank_percentile).collect();
-    let mut add = |metric: &str, value: f64, (low, high): (f64, f64)| {
-        let interval = IntervalMethod::PercentileBootstrap;
-        let (n_resampled, resampled) = (groups.len(), groups.resampled());
-        estimates.push(Estimate {
-            metric: metric.to_owned(),
-            value,
-            low,
-            high,
-            n,
-            n_resampled,
-            resampled,
-            interval,
-        });
-    };
-    let mut means: Vec<(&str, Vec<f64>)> = vec![("mrr", ranks.iter().map(|rank| 1.0 / rank).collect())];
-    if results.iter().any(|result| result.n_matches > 1) {
-        means.push(("map", results.iter().map(|result| result.average_precision).collect()));
-    }
-    means.push(("mean_rank", ranks.clone()));
-    means.push(("mean_rank_percentile", percentiles.clone()));
-    means.push(("acc@k_area", results.iter().map(QueryResult::area_under_accuracy).collect()));
-    for (metric, values) in means {
-        let interval = groups.mean_interval(bootstrap, metric, &values);
-        add(metric, values.iter().sum::<f64>() / n as f64, interval);
-    }
-    for (metric, values) in [("median_rank", &ranks), ("median_rank_percentile", &percentiles)] {
-        let interval = groups.percentile_interval(bootstrap, metric, |indices| {
-            median(indices.iter().map(|&index| values[index]).collect())
-        });
-        add(metric, median(values.clone()), interval);
+    let values = |of: fn(&QueryResult) -> f64| results.iter().map(of).collect::<Vec<f64>>();
+    let mut estimates = Vec::new();
+    for metric in &METRICS {
+        match metric.over {
+            Over::ShareAt(of) => estimates.extend(cutoffs.iter().map(|&k| {
+                let values: Vec<f64> =
+                    results.iter().map(|result| f64::from(u8::from(of(result, k)))).collect();
+                groups.share(bootstrap, format!("acc@{k}"), &values, groups.resampled())
+            })),
+            Over::MeanOfSeveral(_) if results.iter().all(|result| result.n_matches < 2) => {}
+            Over::Mean(of) | Over::MeanOfSeveral(of) => {
+                estimates.push(groups.mean_estimate(bootstrap, metric.name, &values(of)));
+            }
+            Over::Median(of) => {
+                estimates.push(groups.median_estimate(bootstrap, metric.name, &values(of)));
+            }
+            Over::MeanInReference(_) | Over::Other => {}
+        }
     }
     Ok(Summary {
         estimates,
-        n_queries: n,
+        cutoffs: cutoffs.to_vec(),
+        n_queries: results.len(),
         n_photos: groups.len(),
         n_gallery: first.n_gallery,
         bootstrap: *bootstrap,
     })
-}
-
-fn accuracy(results: &[QueryResult], k: usize, groups: &Groups, bootstrap: &Bootstrap) -> Estimate {
-    let values: Vec<f64> = results.iter().map(|result| f64::from(u8::from(result.rank <= k))).collect();
-    share(format!("acc@{k}"), &values, groups, groups.resampled(), bootstrap)
-}
-
-/// A share of values that are each 0 or 1, with Wilson's interval where each value is a group of its own, and where
-/// all are alike, so that no resample differs: then a group counts once.
-pub(crate) fn share(
-    metric: String,
-    values: &[f64],
-    groups: &Groups,
-    resampled: Resampled,
-    bootstrap: &Bootstrap,
-) -> Estimate {
-    let n = values.len();
-    let value = values.iter().sum::<f64>() / n as f64;
-    let is_degenerate = value <= 0.0 || value >= 1.0;
-    let ((low, high), interval) = if groups.is_clustered() && !is_degenerate {
-        (groups.mean_interval(bootstrap, &metric, values), IntervalMethod::PercentileBootstrap)
-    } else {
-        let n_independent = groups.len() as f64;
-        let interval = wilson_interval(value * n_independent, n_independent, bootstrap.confidence);
-        (interval, IntervalMethod::Wilson)
-    };
-    Estimate { metric, value, low, high, n, n_resampled: groups.len(), resampled, interval }
 }
 
 /// Figures over the queries of one label.
@@ -277,38 +124,11 @@ pub fn summarise_by(
         .collect()
 }
 
-/// The median; of an even number of values the mean of the middle two.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let half = values.len() / 2;
-    match values.len() % 2 {
-        1 => values[half],
-        _ => 0.5 * (values[half - 1] + values[half]),
-    }
-}
-
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
+    use crate::result::tests::with_ranks;
     use sketchfind_core::random::Stream;
-
-    /// Results with the given ranks; `n_sketches` queries a photo.
-    pub(crate) fn with_ranks(ranks: &[usize], n_sketches: usize) -> Vec<QueryResult> {
-        let result = |(index, &rank): (usize, &usize)| QueryResult {
-            query_id: format!("q{index:05}"),
-            truth_id: format!("g{:05}", index / n_sketches),
-            rank,
-            n_tied: 0,
-            truth_distance: 1.0,
-            first_distance: 0.5,
-            top: vec!["g00000".into()],
-            n_gallery: 1000,
-            n_matches: 1,
-            average_precision: 1.0 / rank as f64,
-            closeness: None,
-        };
-        ranks.iter().enumerate().map(result).collect()
-    }
 
     #[test]
     fn figures_by_hand() {

@@ -23,7 +23,7 @@ pub const QRELS: &str = "qrels.trec";
 /// Writes the first `depth` photos of every query (all, where `depth` is larger) as a run called `tag`, at once whole.
 ///
 /// # Errors
-/// Those of [`crate::rank_queries_of_several`]; [`Error::TrecId`] where an id or the tag is not one word, which the format
+/// Those of [`crate::rank_queries`]; [`Error::TrecId`] where an id or the tag is not one word, which the format
 /// cannot hold; [`Error::Core`] where the file cannot be written.
 pub fn write_run(
     path: &Path,
@@ -34,7 +34,7 @@ pub fn write_run(
     depth: usize,
     tag: &str,
 ) -> Result<()> {
-    let truths = rows_of_truths(queries, gallery, |query| truth.get(query).map(Vec::as_slice))?;
+    let truths = rows_of_truths(queries, gallery, truth)?;
     queries.ids().iter().chain(gallery.ids()).try_for_each(|id| check_word(id))?;
     check_word(tag)?;
     let n_photos = gallery.len();

@@ -1,5 +1,6 @@
 //! The embedder: a model that runs.
 
+mod embed;
 mod files;
 mod graph;
 mod input;

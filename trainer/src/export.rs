@@ -6,23 +6,25 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provenance, Training};
-use sketchfind_core::dataset::Split;
+use sketchfind_core::dataset::{Modality, Split};
 use sketchfind_core::distance::Distance;
+use sketchfind_core::embed::Embed;
 use sketchfind_core::frame::{self, Frame};
 use sketchfind_core::image::{DecodeLimits, Image, Preprocess};
 use sketchfind_core::random::Stream;
+use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_core::{atomic, fingerprint};
 use sketchfind_models::onnx;
 
 use crate::augment;
 use crate::checkpoint::Which;
+use crate::embed::{TorchEmbedder, named};
 use crate::exported::ExportedNetwork;
 use crate::fit::network_at;
 use crate::network::TorchNetwork;
 use crate::picture::Picture;
 use crate::run::Run;
 use crate::source::ImageSource;
-use crate::validation::embed;
 use crate::{Error, Result};
 
 /// Photos, and as many sketches, in a probe.
@@ -118,7 +120,12 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
         .iter()
         .map(|(id, image)| Ok(Picture { id: id.clone(), image: preprocess.resized(image)?, alpha: None }))
         .collect::<Result<Vec<_>>>()?;
-    let embeddings = embed(&torch, &pictures.iter().collect::<Vec<_>>(), &preprocess)?;
+    let embeddings = TorchEmbedder { network: &torch, preprocess: &preprocess }.embeddings(
+        Modality::Photo,
+        &named(&pictures),
+        Progress::default(),
+        Cancel::default(),
+    )?;
     // In the order of the embeddings' ids, which are sorted.
     let mut sorted = pictures;
     sorted.sort_by(|a, b| a.id.cmp(&b.id));

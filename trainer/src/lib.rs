@@ -15,6 +15,7 @@ pub mod config;
 pub mod contact_sheet;
 pub mod data;
 pub mod device;
+pub mod embed;
 mod error;
 pub mod export;
 pub mod exported;

@@ -14,10 +14,10 @@ use sketchfind_models::network::Network;
 use sketchfind_models::weights::{Tensor as WeightTensor, Weights};
 
 use crate::config::{Features, NeighbourhoodSettings};
+use crate::embed::for_each_chunk;
 use crate::initial::InitialWeights;
 use crate::network::TorchNetwork;
 use crate::picture::Picture;
-use crate::validation::for_each_chunk;
 use crate::{Error, Result};
 
 /// Features that are kept in memory at once; larger ones are computed again, block against block.

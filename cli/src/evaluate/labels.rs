@@ -1,22 +1,26 @@
 //! Labels of sketches for `sketchfind eval --label`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
 use sketchfind_core::Error;
-use sketchfind_core::dataset::Dataset;
+use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::unicode::{Meant, Names};
-
-use super::Options;
 
 /// For each column that is asked for, the label of every sketch of the split: its own, or else that of its photo. A label
 /// is text of any kind; one that is empty counts as none.
-pub(super) fn read(options: &Options, dataset: &Dataset) -> Result<Vec<(String, BTreeMap<String, String>)>> {
-    if options.label.is_empty() {
+pub(super) fn read(
+    asked: &[String],
+    file: Option<&Path>,
+    dataset: &Dataset,
+    split: Split,
+) -> Result<Vec<(String, BTreeMap<String, String>)>> {
+    if asked.is_empty() {
         return Ok(Vec::new());
     }
     let beside = || dataset.manifest().with_file_name("labels.csv");
-    let path = options.labels.clone().unwrap_or_else(beside);
+    let path = file.map_or_else(beside, Path::to_owned);
     let broken = |reason: String| Error::malformed(&path, reason);
     let file = std::fs::File::open(&path).map_err(Error::io("read", &path))?;
     let mut reader = csv::Reader::from_reader(file);
@@ -29,7 +33,7 @@ pub(super) fn read(options: &Options, dataset: &Dataset) -> Result<Vec<(String, 
         })
     };
     let id_column = column("id")?;
-    let columns: Vec<usize> = options.label.iter().map(|name| column(name)).collect::<Result<_, _>>()?;
+    let columns: Vec<usize> = asked.iter().map(|name| column(name)).collect::<Result<_, _>>()?;
     let mut of_id: BTreeMap<String, csv::StringRecord> = BTreeMap::new();
     for record in reader.records() {
         let record = record.map_err(|e| broken(e.to_string()))?;
@@ -45,9 +49,9 @@ pub(super) fn read(options: &Options, dataset: &Dataset) -> Result<Vec<(String, 
         };
         of_id.get(id).and_then(|record| record.get(column)).filter(|label| !label.is_empty())
     };
-    let labels = options.label.iter().zip(columns).map(|(name, column)| {
+    let labels = asked.iter().zip(columns).map(|(name, column)| {
         let of_sketches = dataset
-            .sketches_in(options.split)
+            .sketches_in(split)
             .filter_map(|sketch| {
                 let own = label_of(&sketch.id, column);
                 let label = own.or_else(|| label_of(&dataset.photo_of(sketch).id, column))?;

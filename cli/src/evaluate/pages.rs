@@ -2,7 +2,7 @@
 //! their page, or look otherwise, than those of training; as they are, and framed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -13,10 +13,12 @@ use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_core::random::Stream;
 use sketchfind_core::{Error, atomic};
 use sketchfind_data::pages::Page;
+use sketchfind_eval::metrics::unit_of;
 use sketchfind_eval::summary::summarise_at;
-use sketchfind_eval::{Bootstrap, rank_queries_of_several};
+use sketchfind_eval::{Bootstrap, rank_queries};
 
-use crate::embed::embed_pictures;
+use crate::embedding::embed_pictures;
+use crate::figures::is_accuracy;
 use crate::frames::framed_sketch;
 use crate::interrupt::Interrupt;
 use crate::progress::Bar;
@@ -27,8 +29,8 @@ pub(super) const PAGES: &str = "pages.csv";
 /// What is put on other pages, embedded and ranked.
 pub(super) struct Retrieval<'a> {
     pub(super) embedder: &'a mut Embedder,
-    pub(super) photos: &'a [(String, PathBuf)],
-    pub(super) sketches: &'a [(String, PathBuf)],
+    pub(super) photos: &'a [(&'a str, &'a Path)],
+    pub(super) sketches: &'a [(&'a str, &'a Path)],
     pub(super) gallery: &'a Embeddings,
     pub(super) queries: &'a Embeddings,
     pub(super) truth: &'a BTreeMap<String, Vec<String>>,
@@ -98,16 +100,16 @@ impl Retrieval<'_> {
 
     fn embed(
         &mut self,
-        files: &[(String, PathBuf)],
+        files: &[(&str, &Path)],
         open: fn(&Path, DecodeLimits) -> sketchfind_core::Result<Image>,
         page: Option<Page>,
         told: &mut dyn FnMut(usize) -> Result<()>,
         framed: &dyn Fn(Image) -> sketchfind_core::Result<Image>,
     ) -> Result<Embeddings> {
-        let ids: Vec<String> = files.iter().map(|(id, _)| id.clone()).collect();
+        let ids: Vec<String> = files.iter().map(|&(id, _)| id.to_owned()).collect();
         let (limits, seed) = (self.embedder.options().limits, self.bootstrap.seed);
         let mut make = |index: usize| {
-            let (id, path) = &files[index];
+            let (id, path) = files[index];
             let picture = open(path, limits)?;
             let picture = match page {
                 None => picture,
@@ -128,22 +130,19 @@ impl Retrieval<'_> {
         rows: &mut Vec<Row>,
     ) -> Result<()> {
         let distance = self.embedder.card().distance;
-        let results = rank_queries_of_several(queries, gallery, self.truth, distance)?;
+        let results = rank_queries(queries, gallery, self.truth, distance)?;
         let summary = summarise_at(&results, self.cutoffs, self.bootstrap)?;
-        let wanted = |metric: &str| self.cutoffs.iter().any(|k| metric == format!("acc@{k}"));
-        rows.extend(summary.estimates.into_iter().filter(|estimate| wanted(&estimate.metric)).map(
-            |estimate| Row {
-                schema: 1,
-                modality,
-                page: page.map_or("own", Page::name),
-                framed,
-                metric: estimate.metric,
-                value: estimate.value,
-                low: estimate.low,
-                high: estimate.high,
-                n: estimate.n,
-            },
-        ));
+        rows.extend(summary.estimates.into_iter().filter(is_accuracy).map(|estimate| Row {
+            schema: 1,
+            modality,
+            page: page.map_or("own", Page::name),
+            framed,
+            metric: estimate.metric,
+            value: estimate.value,
+            low: estimate.low,
+            high: estimate.high,
+            n: estimate.n,
+        }));
         Ok(())
     }
 }
@@ -171,7 +170,7 @@ pub(super) fn table(rows: &[Row]) -> Vec<Vec<String>> {
         let key = (row.modality, row.page, &row.metric);
         let framed =
             rows.iter().find(|other| other.framed && (other.modality, other.page, &other.metric) == key);
-        let share = |value: f64| format!("{:.2} %", 100.0 * value);
+        let share = |value: f64| unit_of(&row.metric).shown(value);
         lines.push(vec![
             format!("{} {}", row.modality, row.page),
             row.metric.clone(),

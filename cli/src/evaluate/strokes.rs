@@ -15,9 +15,9 @@ use sketchfind_data::strokes::{Raster, Strokes};
 use sketchfind_data::vector::read_sketches;
 use sketchfind_eval::early::{EarlyRetrieval, early_retrieval};
 use sketchfind_eval::robustness::{Changed, Robustness, robustness};
-use sketchfind_eval::{Bootstrap, QueryResult, rank_queries_of_several};
+use sketchfind_eval::{Bootstrap, QueryResult, rank_queries};
 
-use crate::embed::embed_pictures;
+use crate::embedding::embed_pictures;
 use crate::interrupt::Interrupt;
 use crate::progress::{Bar, say};
 
@@ -141,6 +141,6 @@ impl Retrieval<'_> {
                 Ok(())
             })?;
         let distance = self.embedder.card().distance;
-        Ok(rank_queries_of_several(&queries, self.gallery, self.truth, distance)?)
+        Ok(rank_queries(&queries, self.gallery, self.truth, distance)?)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use sketchfind_core::random::Stream;
+use sketchfind_core::work::{Cancel, Progress};
 
 use super::*;
 
@@ -68,7 +69,7 @@ proptest! {
             space(&studied, Distance::Mse),
             Some(anchors),
             &QUICK,
-            &|_| (), &|| false,
+            Progress::default(), Cancel::default(),
         ).unwrap();
         prop_assert_eq!(found.anchors.len(), 13 + 5);
         let row = |of: &Embeddings, to: &Embeddings, point: usize| -> Vec<f64> {
@@ -103,7 +104,7 @@ proptest! {
                 Embeddings::new(ids, width, rows.concat()).unwrap()
             };
             let (reference, studied) = (turned(&reference, 2), turned(&studied, 3));
-            neighbourhood(space(&reference, Distance::Mse), space(&studied, Distance::Cosine), None, &QUICK, &|_| (), &|| false)
+            neighbourhood(space(&reference, Distance::Mse), space(&studied, Distance::Cosine), None, &QUICK, Progress::default(), Cancel::default())
                 .unwrap()
         };
         let (forward, backward) = (run(false), run(true));
@@ -127,8 +128,8 @@ fn a_space_agrees_with_itself_and_with_its_scaled_copy() {
         space(&scaled, Distance::Mse),
         None,
         &QUICK,
-        &|_| (),
-        &|| false,
+        Progress::default(),
+        Cancel::default(),
     )
     .unwrap();
     for (metric, expected) in [
@@ -157,8 +158,8 @@ fn a_collapsed_space_scores_zero_and_noise_one_half() {
             space(studied, Distance::Mse),
             None,
             &QUICK,
-            &|_| (),
-            &|| false,
+            Progress::default(),
+            Cancel::default(),
         )
         .unwrap();
         ["triplet_agreement", "kendall_tau_b", "spearman_rho", "overlap@10"]
@@ -181,10 +182,14 @@ fn equal_photos_tie_exactly() {
             values.copy_within(3 * 37..4 * 37, copy * 37);
         }
         let photos = embeddings("p", 37, values);
-        let found =
-            neighbourhood(space(&photos, distance), space(&photos, distance), None, &QUICK, &|_| (), &|| {
-                false
-            });
+        let found = neighbourhood(
+            space(&photos, distance),
+            space(&photos, distance),
+            None,
+            &QUICK,
+            Progress::default(),
+            Cancel::default(),
+        );
         for anchor in found.unwrap().anchors {
             let is_copy = ["p00003", "p00150", "p00255", "p00256", "p00511", "p00699"].contains(&&*anchor.id);
             let n_copies = if is_copy { 5 } else { 6 };
@@ -213,8 +218,8 @@ fn equals_scipy() {
         space(&studied, Distance::Mse),
         None,
         &QUICK,
-        &|_| (),
-        &|| false,
+        Progress::default(),
+        Cancel::default(),
     )
     .unwrap();
     let expected = read(include_str!("../../tests/reference/neighbours_anchors.csv"));
@@ -241,7 +246,7 @@ fn it_can_be_cancelled() {
     let asked = std::sync::atomic::AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
     let space = space(&photos, Distance::Mse);
-    let found = neighbourhood(space, space, None, &QUICK, &|_| (), &stop);
+    let found = neighbourhood(space, space, None, &QUICK, Progress::default(), Cancel::new(&stop));
     assert!(matches!(found, Err(Error::Cancelled)), "{found:?}");
 }
 
@@ -254,18 +259,22 @@ fn each_bad_input_has_its_error() {
             space(studied, Distance::Mse),
             sketches,
             &QUICK,
-            &|_| (),
-            &|| false,
+            Progress::default(),
+            Cancel::default(),
         )
         .unwrap_err()
         .to_string()
     };
     assert!(run(&random(1, "p", 4, 2), None).contains("only in the first: 1 (p00004)"));
     let few = random(1, "p", 2, 2);
-    let error =
-        neighbourhood(space(&few, Distance::Mse), space(&few, Distance::Mse), None, &QUICK, &|_| (), &|| {
-            false
-        });
+    let error = neighbourhood(
+        space(&few, Distance::Mse),
+        space(&few, Distance::Mse),
+        None,
+        &QUICK,
+        Progress::default(),
+        Cancel::default(),
+    );
     assert!(error.unwrap_err().to_string().contains("at least 3"));
     let wide = random(1, "s", 1, 3);
     let narrow = random(1, "s", 1, 2);

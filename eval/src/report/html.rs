@@ -1,17 +1,19 @@
 //! A report as one HTML page that needs nothing else: no script, no network. Pictures are data URIs of bounded size.
 //! Readable on a phone, printable, and without sight: every figure has a text that says what it shows.
 
-use std::fmt::Write;
-
-use super::{Extras, Report};
+use super::contents::{Extras, Report};
 use crate::attribution::attribute;
+use crate::estimate::Estimate;
+use crate::metrics::{self, ACCURACY, unit_of};
 use crate::neighbours::Neighbourhood;
-use crate::summary::{Estimate, Summary};
+use crate::summary::Summary;
 
 mod charts;
 mod sheet;
+mod text;
 
 pub use sheet::pictured;
+use text::{escape, put};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--line:#d0d7de;--accent:#0b5cad;--second:#a8480c;\
@@ -96,32 +98,18 @@ pub(super) fn page(report: &Report, extras: &Extras) -> String {
     page
 }
 
-/// A figure as people read it: shares as per cent.
-pub(super) fn shown(metric: &str, value: f64) -> String {
-    if value.is_nan() {
-        return "unknown".into();
-    }
-    let is_share =
-        ["acc@", "human", "triplet", "overlap", "early"].iter().any(|start| metric.starts_with(start))
-            || metric.contains("percentile");
-    match (is_share, value.abs()) {
-        (true, _) => format!("{:.2} %", 100.0 * value),
-        (false, size) if size > 0.0 && size < 0.01 => format!("{value:.2e}"),
-        (false, _) => format!("{value:.3}"),
-    }
-}
-
 fn estimate_rows(page: &mut String, estimates: &[&Estimate]) {
     for estimate in estimates {
+        let unit = unit_of(&estimate.metric);
         put(
             page,
             format_args!(
                 "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{} to {}</td>\
                  <td class=\"n\">{}</td><td>{} {}</td></tr>\n",
                 escape(&estimate.metric),
-                shown(&estimate.metric, estimate.value),
-                shown(&estimate.metric, estimate.low),
-                shown(&estimate.metric, estimate.high),
+                unit.shown(estimate.value),
+                unit.shown(estimate.low),
+                unit.shown(estimate.high),
                 estimate.n,
                 estimate.n_resampled,
                 estimate.resampled.name(),
@@ -170,13 +158,16 @@ fn figures(report: &Report, extras: &Extras) -> String {
     page
 }
 
+/// The metrics that stand in the tables by label.
+const BY_LABEL: [&str; 3] = [ACCURACY, "mrr", "acc@k_area"];
+
 fn labels(extras: &Extras) -> String {
     let mut page = String::new();
     let mut column = "";
     for part in &extras.labels {
-        let metrics = || {
-            part.summary.estimates.iter().filter(|one| one.metric.starts_with("acc@") || one.metric == "mrr")
-        };
+        let is_shown =
+            |one: &&Estimate| metrics::of(&one.metric).is_some_and(|it| BY_LABEL.contains(&it.name));
+        let metrics = || part.summary.estimates.iter().filter(is_shown);
         if part.column != column {
             if !column.is_empty() {
                 page.push_str("</tbody></table></div>\n");
@@ -207,7 +198,7 @@ fn labels(extras: &Extras) -> String {
             ),
         );
         for estimate in metrics() {
-            let show = |value| shown(&estimate.metric, value);
+            let show = |value| unit_of(&estimate.metric).shown(value);
             put(
                 &mut page,
                 format_args!(
@@ -240,7 +231,7 @@ fn neighbourhood(neighbours: &Neighbourhood, report: &Report) -> String {
         ),
     );
     for one in &neighbours.estimates {
-        let show = |value| shown(&one.estimate.metric, value);
+        let show = |value| unit_of(&one.estimate.metric).shown(value);
         put(
             &mut page,
             format_args!(
@@ -310,7 +301,7 @@ fn side_by_side(report: &Report, against: &Report, extras: &Extras) -> String {
     let names = [report, against].map(|one| escape(&one.provenance().model));
     let value = |summary: &Summary, metric: &str| {
         summary.get(metric).map_or(String::from("-"), |estimate| {
-            let show = |value| shown(metric, value);
+            let show = |value| unit_of(metric).shown(value);
             format!("{} ({} to {})", show(estimate.value), show(estimate.low), show(estimate.high))
         })
     };
@@ -335,7 +326,8 @@ fn side_by_side(report: &Report, against: &Report, extras: &Extras) -> String {
         );
     }
     page.push_str("</tbody></table></div>\n");
-    if let Ok(test) = crate::paired::compare(against.results(), report.results(), &report.summary().bootstrap)
+    let bootstrap = &report.summary().bootstrap;
+    if let Ok(test) = crate::paired::compare(against.results(), report.results(), &[1], bootstrap)
         && let Some(acc1) = test.get("acc@1")
     {
         put(
@@ -405,21 +397,13 @@ fn origin(report: &Report) -> String {
     page
 }
 
-fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    let _ = page.write_fmt(text);
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Picture;
+    use super::super::contents::Picture;
     use super::super::tests::report;
     use super::*;
-    use crate::summary::{Bootstrap, summarise_by};
+    use crate::Bootstrap;
+    use crate::summary::summarise_by;
 
     fn check(page: &str) {
         assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
@@ -500,7 +484,7 @@ mod tests {
 
     #[test]
     fn a_gallery_of_one_has_a_page() {
-        let mut results = crate::summary::tests::with_ranks(&[1], 1);
+        let mut results = crate::result::tests::with_ranks(&[1], 1);
         results[0].n_gallery = 1;
         let provenance = report(&[1]).provenance().clone();
         let one = Report::new(provenance, results, &Bootstrap::default()).unwrap();

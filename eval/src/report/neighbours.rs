@@ -4,8 +4,9 @@ use std::path::Path;
 
 use sketchfind_core::atomic;
 
+use super::contents::{Provenance, Reference};
+use super::csv_files::{ANCHORS, NEIGHBOURS, QUERIES, SCHEMA, known, write_rows};
 use super::rows::{AnchorRow, NeighbourRow};
-use super::{ANCHORS, NEIGHBOURS, Provenance, QUERIES, Reference, SCHEMA, known, write_rows};
 use crate::neighbours::Neighbourhood;
 use crate::{Error, Result};
 

@@ -1,5 +1,5 @@
 //! The rows of a report's CSV files: header and row come from one struct, so that they cannot differ. What is unknown is
-//! empty. `docs/report-files.md` tells what each column means; a change of columns raises [`super::SCHEMA`].
+//! empty. `docs/report-files.md` tells what each column means; a change of columns raises [`super::csv_files::SCHEMA`].
 
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,14 @@ pub(super) struct SummaryRow<'a> {
     pub(super) reference_sha256: &'a str,
     pub(super) dataset_sha256: &'a str,
     pub(super) tool: &'a str,
+}
+
+/// What is read back of a row of `summary.csv`.
+#[derive(Debug, Deserialize)]
+pub(super) struct FigureRow {
+    pub(super) metric: String,
+    #[serde(default)]
+    pub(super) label_column: String,
 }
 
 /// A row of `neighbours.csv`.

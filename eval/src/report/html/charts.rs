@@ -1,8 +1,8 @@
 //! The figures that are drawn: curves, bars, the map. Each has a title that says in words what it shows, and a table or
 //! caption beside it.
 
-use super::super::Report;
-use super::{escape, put};
+use super::super::contents::Report;
+use super::text::{escape, put};
 use crate::accuracy::accuracy_at;
 use crate::early::EarlyRetrieval;
 use crate::map::EmbeddingMap;

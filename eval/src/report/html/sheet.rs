@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::{Extras, Picture, Report};
-use super::{escape, put};
-use crate::accuracy::QueryResult;
+use super::super::contents::{Extras, Picture, Report};
+use super::text::{escape, put};
+use crate::result::QueryResult;
 
 /// Queries of each kind.
 const N_QUERIES: usize = 6;

@@ -1,0 +1,33 @@
+//! The embedder as whoever measures a network sees it.
+
+use std::path::{Path, PathBuf};
+
+use sketchfind_core::dataset::Modality;
+use sketchfind_core::distance::Distance;
+use sketchfind_core::embed::Embed;
+use sketchfind_core::embeddings::Embeddings;
+
+use super::{Embedder, OnBroken};
+use crate::{Cancel, Error, Progress, Result};
+
+/// Files, of which a broken one is an error: [`Embedder::embed_files`]. Photos and sketches are embedded alike.
+impl Embed for Embedder {
+    type Picture = Path;
+    type Error = Error;
+
+    fn distance(&self) -> Distance {
+        self.card.distance
+    }
+
+    fn embeddings(
+        &mut self,
+        _modality: Modality,
+        pictures: &[(&str, &Path)],
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<Embeddings> {
+        let files: Vec<(String, PathBuf)> =
+            pictures.iter().map(|&(id, path)| (id.to_owned(), path.to_owned())).collect();
+        Ok(self.embed_files(&files, OnBroken::Refuse, progress, cancel)?.embeddings)
+    }
+}
