@@ -279,11 +279,11 @@ fn robustness(extras: &Extras) -> String {
         put(
             &mut page,
             format_args!(
-                "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{:.2} %</td><td class=\"n\">{:.2}</td>\
+                "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{:.2}</td>\
                  <td class=\"n\">{:.2} to {:.2}</td><td class=\"n\">{}</td></tr>\n",
                 escape(&one.change),
                 one.n_versions,
-                100.0 * one.acc1.value,
+                unit_of(&one.acc1.metric).shown(one.acc1.value),
                 100.0 * one.drop.value,
                 100.0 * one.drop.low,
                 100.0 * one.drop.high,

@@ -178,9 +178,11 @@ impl<'a> Trials<'a> {
         let (network, weights, _) = network_at(folder, config, &Run::load(folder)?, which)?;
         let torch = TorchNetwork::new(&network, &weights, options.device.open()?)?;
         let preprocess = config.preprocess()?;
-        let pictures = match self.pictures.take() {
-            Some(kept) if kept.preprocess == preprocess => kept,
-            _ => SplitPictures::decode(&self.dataset, self.split, &preprocess, options.interrupted)?,
+        // What is of no use goes before others take its memory.
+        let kept = self.pictures.take().filter(|kept| kept.preprocess == preprocess);
+        let pictures = match kept {
+            Some(kept) => kept,
+            None => SplitPictures::decode(&self.dataset, self.split, &preprocess, options.interrupted)?,
         };
         let questions = Questions {
             photos: named(&pictures.photos),

@@ -6,6 +6,7 @@ use super::text::{escape, put};
 use crate::accuracy::accuracy_at;
 use crate::early::EarlyRetrieval;
 use crate::map::EmbeddingMap;
+use crate::metrics::unit_of;
 
 // The frame of a chart in its own units; text is 13 of them, so that it stays readable on a phone.
 const LEFT: f64 = 46.0;
@@ -238,8 +239,11 @@ pub(super) fn map(map: &EmbeddingMap, report: &Report) -> String {
 /// Rank percentile and 1 / rank against the share drawn.
 pub(super) fn early(early: &EarlyRetrieval) -> String {
     let mut page = String::new();
-    let said: Vec<String> =
-        early.areas.iter().map(|area| format!("{} {:.2} %", area.metric, 100.0 * area.value)).collect();
+    let said: Vec<String> = early
+        .areas
+        .iter()
+        .map(|area| format!("{} {}", area.metric, unit_of(&area.metric).shown(area.value)))
+        .collect();
     begin(
         &mut page,
         "early-chart",
