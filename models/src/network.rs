@@ -65,48 +65,38 @@ impl InputSpec {
     }
 }
 
-/// A network that this crate describes.
+/// A network that this crate describes. Each architecture is a file with those of its kind.
 struct Known {
     name: &'static str,
-    family: Family,
     input: InputSpec,
-}
-
-enum Family {
-    ConvNext,
-    DenseNet([usize; 4]),
-    EfficientNetLite(efficientnet_lite::Variant),
-    GoogLeNet,
-    InceptionV3,
-    MobileNetV2,
-    ResNet(resnet::Variant),
-    SketchANet,
-    Vgg16 { batch_norm: bool },
+    describe: Box<dyn Fn(Head) -> Vec<Node>>,
 }
 
 impl Known {
+    fn new(name: &'static str, input: InputSpec, describe: impl Fn(Head) -> Vec<Node> + 'static) -> Known {
+        Known { name, input, describe: Box::new(describe) }
+    }
+
     fn all() -> Vec<Known> {
-        let known = |name, family, input| Known { name, family, input };
-        let imagenet = InputSpec::imagenet(224);
-        let mut all = vec![known("mobilenet_v2", Family::MobileNetV2, imagenet)];
-        all.extend(
-            resnet::Variant::all().map(|(name, variant)| known(name, Family::ResNet(variant), imagenet)),
-        );
-        all.extend([
-            known("vgg16", Family::Vgg16 { batch_norm: false }, imagenet),
-            known("vgg16_bn", Family::Vgg16 { batch_norm: true }, imagenet),
-            known("densenet121", Family::DenseNet([6, 12, 24, 16]), imagenet),
-            known("densenet169", Family::DenseNet([6, 12, 32, 32]), imagenet),
-            // torchvision's files were converted from TensorFlow; its transform_input undoes ImageNet's statistics.
-            known("googlenet", Family::GoogLeNet, InputSpec::symmetric(224)),
-            known("inception_v3", Family::InceptionV3, InputSpec::symmetric(299)),
-            known("sketch_a_net", Family::SketchANet, InputSpec::imagenet(225)),
-        ]);
-        all.extend(efficientnet_lite::Variant::all().map(|(name, variant)| {
-            known(name, Family::EfficientNetLite(variant), InputSpec::symmetric(variant.side))
-        }));
-        all.push(known("convnext_tiny", Family::ConvNext, imagenet));
-        all
+        let all = [
+            mobilenet_v2::known(),
+            resnet::known(),
+            vgg::known(),
+            densenet::known(),
+            googlenet::known(),
+            inception_v3::known(),
+            sketch_a_net::known(),
+            efficientnet_lite::known(),
+            convnext::known(),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    fn find(name: &str) -> Result<Known> {
+        Known::all().into_iter().find(|known| known.name == name).ok_or_else(|| Error::UnknownNetwork {
+            name: name.to_owned(),
+            known: Network::names().join(", "),
+        })
     }
 }
 
@@ -134,21 +124,7 @@ impl Network {
     /// # Errors
     /// [`Error::UnknownNetwork`].
     pub fn by_name(name: &str, head: Head) -> Result<Network> {
-        let known = Known::all().into_iter().find(|known| known.name == name).ok_or_else(|| {
-            Error::UnknownNetwork { name: name.to_owned(), known: Network::names().join(", ") }
-        })?;
-        let nodes = match known.family {
-            Family::ConvNext => convnext::describe(head),
-            Family::DenseNet(blocks) => densenet::describe(blocks, head),
-            Family::EfficientNetLite(variant) => efficientnet_lite::describe(variant, head),
-            Family::GoogLeNet => googlenet::describe(head),
-            Family::InceptionV3 => inception_v3::describe(head),
-            Family::MobileNetV2 => mobilenet_v2::describe(head),
-            Family::ResNet(variant) => resnet::describe(variant, head),
-            Family::SketchANet => sketch_a_net::describe(head),
-            Family::Vgg16 { batch_norm } => vgg::describe(batch_norm, head),
-        };
-        Network::new(name, nodes)
+        Network::new(name, (Known::find(name)?.describe)(head))
     }
 
     /// The distance by which outputs are to be compared: the angle where they are normalised to unit length, mean squared
@@ -171,10 +147,7 @@ impl Network {
     /// # Errors
     /// [`Error::UnknownNetwork`].
     pub fn input_of(name: &str) -> Result<InputSpec> {
-        match Known::all().into_iter().find(|known| known.name == name) {
-            Some(known) => Ok(known.input),
-            None => Err(Error::UnknownNetwork { name: name.to_owned(), known: Network::names().join(", ") }),
-        }
+        Known::find(name).map(|known| known.input)
     }
 
     /// The network's name.

@@ -104,7 +104,7 @@ impl Sampler {
             batch: config.train.batch.min(n_queries(&pairs)),
             flip: config.images.flip,
             pair_mode: config.images.pairs,
-            draws_negatives: config.loss.draws_negatives(),
+            draws_negatives: config.loss.rule().draws_negatives(),
             augmentation: config.augmentation,
             pseudo_share: config.pseudo_sketches.map_or(0.0, |pseudo| pseudo.share),
             pairs,
@@ -307,7 +307,8 @@ fn n_queries(pairs: &Pairs) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Loss, Negatives};
+    use crate::config;
+    use crate::loss::{Contrastive, Loss, Negatives, Triplet};
     use crate::picture::Picture;
     use sketchfind_core::image::Image;
     use std::path::Path;
@@ -394,8 +395,8 @@ mod tests {
     /// Where negatives come from the batch, nothing else is embedded.
     #[test]
     fn no_third_image_is_made_where_the_loss_has_no_use_for_one() {
-        let contrastive = Loss::Contrastive { temperature: 0.1, same_modality: false };
-        let hardest = Loss::Triplet { margin: 0.1, negatives: Negatives::Hardest };
+        let contrastive = Loss::Contrastive(Contrastive { temperature: 0.1, same_modality: false });
+        let hardest = Loss::Triplet(Triplet { margin: 0.1, negatives: Negatives::Hardest });
         for loss in [contrastive, hardest] {
             let sampler = Sampler::new(pairs(), &config(|config| config.loss = loss)).unwrap();
             let batch = sampler.batch(0, 0).unwrap();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sketchfind_core::image::Preprocess;
 use sketchfind_models::network::{Head, HeadSpec, InputSpec, Network, ParameterKind, Pooling, Stage, file};
 
+use crate::loss::Loss;
 use crate::network_file::NetworkFile;
 use crate::{Error, Result};
 
@@ -243,49 +244,6 @@ pub struct Train {
     pub weight_decay: f64,
     /// A gradient whose Euclidean norm over all parameters is larger is scaled to this; 0 for never.
     pub clip_norm: f64,
-}
-
-/// The retrieval loss, L_FG; formulas in [`crate::loss`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Loss {
-    /// A sketch nearer to its own photo than to another, by a margin.
-    Triplet {
-        /// The margin, Delta_sp, in the unit of distances. The paper's 0.1 is a third of the mean distance between chair
-        /// photos in its ResNet50's space at 256 x 256 pixels; see
-        /// [`crate::neighbourhood::PhotoDistances::mean_distance`] for others'. Where embeddings are normalised, distances
-        /// are `1 - cos`.
-        margin: f64,
-        /// Which other photo.
-        negatives: Negatives,
-    },
-    /// A sketch's own photo told apart from all photos of the batch, and a photo's own sketch from all sketches
-    /// (InfoNCE, both directions).
-    Contrastive {
-        /// Distances are divided by it; above 0.
-        temperature: f64,
-        /// Whether images of the query's own modality are among the negatives.
-        same_modality: bool,
-    },
-}
-
-impl Loss {
-    /// Whether each sketch is trained against a photo that is drawn from all training photos, a third image a step.
-    pub fn draws_negatives(&self) -> bool {
-        matches!(self, Loss::Triplet { negatives: Negatives::Random, .. })
-    }
-}
-
-/// The other photo of a triplet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Negatives {
-    /// Drawn at random from the other training photos: the paper's.
-    Random,
-    /// The nearest other photo of the batch.
-    Hardest,
-    /// The nearest photo of the batch that lies farther than the sketch's own; the farthest where none does.
-    SemiHard,
 }
 
 /// What is trained beside retrieval: nothing, or the neighbourhood topology in one of three ways.
@@ -814,13 +772,8 @@ impl Config {
     }
 
     fn check_loss(&self, within: &Within) -> std::result::Result<(), String> {
-        match self.loss {
-            Loss::Triplet { margin, .. } => within("loss.margin", margin, "above 0", margin > 0.0)?,
-            Loss::Contrastive { temperature, .. } => {
-                within("loss.temperature", temperature, "above 0", temperature > 0.0)?;
-            }
-        }
-        let is_enough = self.loss.draws_negatives() || self.train.batch >= 2;
+        self.loss.rule().check(within)?;
+        let is_enough = self.loss.rule().draws_negatives() || self.train.batch >= 2;
         let expected = "at least 2, so that a sketch sees other photos";
         within("train.batch", self.train.batch as f64, expected, is_enough)
     }
@@ -942,7 +895,7 @@ fn absolute(folder: &Path, path: &str) -> Result<String> {
 }
 
 /// Refuses a value that is not finite or not within its range: key, value, what is expected, whether it is.
-type Within = dyn Fn(&str, f64, &str, bool) -> std::result::Result<(), String>;
+pub(crate) type Within = dyn Fn(&str, f64, &str, bool) -> std::result::Result<(), String>;
 
 /// The value of `weights` that asks for random ones.
 pub const RANDOM: &str = "random";

@@ -142,7 +142,7 @@ impl TrainingData {
             .map(|(_, photo)| *photo)
             .chain(train.without_sketch.iter().copied())
             .collect();
-        if !config.loss.draws_negatives() && queried.len() < 2 {
+        if !config.loss.rule().draws_negatives() && queried.len() < 2 {
             return Err(refuse(
                 "all sketches that are left to train on are of one photo; the loss takes its negatives out of the batch, \
                  which needs sketches of two at least"

@@ -4,18 +4,73 @@
 //!
 //! Loss and gradients equal plain PyTorch's (`tests/reference/make_losses.py`).
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::Result;
+use crate::config::Within;
 
 mod contrastive;
 pub mod distillation;
 mod topology;
 mod triplet;
 
-pub use contrastive::contrastive;
+pub use contrastive::{Contrastive, contrastive};
 pub use topology::{TopologyPairs, topology};
-pub use triplet::{triplet, triplet_in_batch};
+pub use triplet::{Negatives, Triplet, triplet, triplet_in_batch};
+
+/// The retrieval loss, L_FG, with its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Loss {
+    /// A sketch nearer to its own photo than to another, by a margin.
+    Triplet(Triplet),
+    /// A sketch's own photo told apart from all photos of the batch, and a photo's own sketch from all sketches
+    /// (InfoNCE, both directions).
+    Contrastive(Contrastive),
+}
+
+impl Loss {
+    /// What this loss does.
+    pub(crate) fn rule(&self) -> &dyn RetrievalLoss {
+        match self {
+            Loss::Triplet(loss) => loss,
+            Loss::Contrastive(loss) => loss,
+        }
+    }
+}
+
+/// What a retrieval loss does with a batch.
+pub(crate) trait RetrievalLoss {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// The key, its value and what is expected.
+    fn check(&self, within: &Within) -> std::result::Result<(), String>;
+
+    /// Whether each sketch is trained against a photo that is drawn from all training photos, a third image a step.
+    fn draws_negatives(&self) -> bool {
+        false
+    }
+
+    /// The loss of a batch.
+    ///
+    /// # Errors
+    /// [`crate::Error::Torch`] where shapes differ.
+    fn of(&self, batch: &Embedded<'_>) -> Result<LossValue>;
+}
+
+/// The embeddings of a batch of B sketches.
+pub(crate) struct Embedded<'a> {
+    /// `[B, D]`.
+    pub(crate) sketches: Tensor,
+    /// Of the sketches' own photos, `[B, D]`.
+    pub(crate) positives: Tensor,
+    /// Of the photos that were drawn besides, `[B, D]`, or `[0, D]` where the loss draws none.
+    pub(crate) negatives: Tensor,
+    /// Which photo each positive is, `[B]`.
+    pub(crate) photos: &'a [i64],
+}
 
 /// What a loss gives.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use sketchfind_core::distance::Distance;
 use tch::Tensor;
 
 use crate::batches::Batch;
-use crate::config::{Anchor, Config, Loss, Method, Negatives, NeighbourhoodSettings};
-use crate::loss::{self, LossValue};
+use crate::config::{Anchor, Config, Method, NeighbourhoodSettings};
+use crate::loss::{self, Embedded, LossValue};
 use crate::network::{TorchNetwork, copied};
 use crate::optimiser::{Optimiser, norm};
 use crate::teacher::Teacher;
@@ -154,21 +154,13 @@ impl Objective<'_> {
 
     /// L_FG of the batch's embeddings.
     fn fine_grained(&self, embeddings: &Tensor) -> Result<LossValue> {
-        let (n, photos) = (self.batch.n_pairs as i64, &self.batch.photos);
-        let part = |index: i64| embeddings.f_narrow(0, index * n, n);
-        let (sketches, positives) = (part(0)?, part(1)?);
-        match self.config.loss {
-            Loss::Triplet { margin, negatives: Negatives::Random } => {
-                loss::triplet(&sketches, &positives, &part(2)?, margin)
-            }
-            Loss::Triplet { margin, negatives } => {
-                let is_semi_hard = negatives == Negatives::SemiHard;
-                loss::triplet_in_batch(&sketches, &positives, photos, margin, is_semi_hard)
-            }
-            Loss::Contrastive { temperature, same_modality } => {
-                loss::contrastive(&sketches, &positives, photos, temperature, same_modality)
-            }
-        }
+        let n = self.batch.n_pairs as i64;
+        self.config.loss.rule().of(&Embedded {
+            sketches: embeddings.f_narrow(0, 0, n)?,
+            positives: embeddings.f_narrow(0, n, n)?,
+            negatives: embeddings.f_narrow(0, 2 * n, self.batch.n_negatives as i64)?,
+            photos: &self.batch.photos,
+        })
     }
 
     /// L_NT of the batch's embeddings.

@@ -3,12 +3,17 @@
 //! depth does nothing at inference and is not described.
 
 use super::builder::Builder;
-use super::{Head, Node, Op};
+use super::{Head, InputSpec, Known, Node, Op};
 
 /// Blocks and channels of each stage (appendix A of the paper).
 const STAGES: [(usize, usize); 4] = [(3, 96), (3, 192), (9, 384), (3, 768)];
 
-pub(super) fn describe(head: Head) -> Vec<Node> {
+/// The networks of this file.
+pub(super) fn known() -> Vec<Known> {
+    vec![Known::new("convnext_tiny", InputSpec::imagenet(224), describe)]
+}
+
+fn describe(head: Head) -> Vec<Node> {
     let mut b = Builder::new();
     let (mut x, mut channels) = (b.input(), 3);
     for (stage, (n_blocks, out_channels)) in STAGES.into_iter().enumerate() {

@@ -2,13 +2,19 @@
 //! growth rate 32, bottlenecks of 128 channels, compression 0.5 between blocks.
 
 use super::builder::Builder;
-use super::{Head, Node};
+use super::{Head, InputSpec, Known, Node};
 
 const GROWTH: usize = 32;
 const BOTTLENECK: usize = 4 * GROWTH;
 
+/// The networks of this file.
+pub(super) fn known() -> Vec<Known> {
+    let of = |name, blocks| Known::new(name, InputSpec::imagenet(224), move |head| describe(blocks, head));
+    vec![of("densenet121", [6, 12, 24, 16]), of("densenet169", [6, 12, 32, 32])]
+}
+
 /// `blocks`: the layers of each dense block (table 1 of the paper).
-pub(super) fn describe(blocks: [usize; 4], head: Head) -> Vec<Node> {
+fn describe(blocks: [usize; 4], head: Head) -> Vec<Node> {
     let mut b = Builder::new();
     let x = b.input();
     let x = b.conv("features.conv0", x, 3, 64, 7, 2, 3, 1, false);

@@ -5,27 +5,16 @@
 //! 'SAME', epsilon 1e-3.
 
 use super::builder::Builder;
-use super::{Head, Node, Op, Padding};
+use super::{Head, InputSpec, Known, Node, Op, Padding};
 
 /// A member of the family.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Variant {
+struct Variant {
     width: f64,
     depth: f64,
-    /// Height and width of its images.
-    pub(super) side: u32,
 }
 
 impl Variant {
-    pub(super) fn all() -> impl Iterator<Item = (&'static str, Variant)> {
-        [
-            ("efficientnet_lite0", Variant { width: 1.0, depth: 1.0, side: 224 }),
-            ("efficientnet_lite1", Variant { width: 1.0, depth: 1.1, side: 240 }),
-            ("efficientnet_lite2", Variant { width: 1.1, depth: 1.2, side: 260 }),
-        ]
-        .into_iter()
-    }
-
     /// A multiple of 8, and never more than a tenth below the scaled number.
     fn channels(self, base: usize) -> usize {
         let scaled = base as f64 * self.width;
@@ -49,7 +38,20 @@ const STAGES: [[usize; 5]; 7] = [
     [3, 1, 6, 320, 1],
 ];
 
-pub(super) fn describe(variant: Variant, head: Head) -> Vec<Node> {
+/// The networks of this file.
+pub(super) fn known() -> Vec<Known> {
+    let of = |name, width, depth, side| {
+        let variant = Variant { width, depth };
+        Known::new(name, InputSpec::symmetric(side), move |head| describe(variant, head))
+    };
+    vec![
+        of("efficientnet_lite0", 1.0, 1.0, 224),
+        of("efficientnet_lite1", 1.0, 1.1, 240),
+        of("efficientnet_lite2", 1.1, 1.2, 260),
+    ]
+}
+
+fn describe(variant: Variant, head: Head) -> Vec<Node> {
     let mut b = Builder::new();
     let x = b.input();
     let mut x = conv_norm(&mut b, ["_conv_stem", "_bn0"], x, [3, 32], 3, 2, 1);

@@ -3,7 +3,7 @@
 //! training from nothing only and are not described.
 
 use super::builder::Builder;
-use super::{Head, Node, Op};
+use super::{Head, InputSpec, Known, Node, Op};
 
 /// Table 1 of the paper: name, 1 x 1, 3 x 3 reduced, 3 x 3, 5 x 5 reduced, 5 x 5, projection.
 const MODULES: [(&str, [usize; 6]); 9] = [
@@ -18,7 +18,13 @@ const MODULES: [(&str, [usize; 6]); 9] = [
     ("inception5b", [384, 192, 384, 48, 128, 128]),
 ];
 
-pub(super) fn describe(head: Head) -> Vec<Node> {
+/// The networks of this file.
+pub(super) fn known() -> Vec<Known> {
+    // torchvision's file was converted from TensorFlow; its transform_input undoes ImageNet's statistics.
+    vec![Known::new("googlenet", InputSpec::symmetric(224), describe)]
+}
+
+fn describe(head: Head) -> Vec<Node> {
     let mut b = Builder::new();
     let x = b.input();
     let x = conv(&mut b, "conv1", x, 3, 64, 7, 2);

@@ -2,7 +2,7 @@
 //! torchvision's parameter names. The auxiliary classifier serves training from nothing only and is not described.
 
 use super::builder::Builder;
-use super::{Head, Node, Op, Padding};
+use super::{Head, InputSpec, Known, Node, Op, Padding};
 
 /// A map in the making: the builder, where it stands and how wide it is.
 #[derive(Clone, Copy)]
@@ -11,7 +11,13 @@ struct At {
     channels: usize,
 }
 
-pub(super) fn describe(head: Head) -> Vec<Node> {
+/// The networks of this file.
+pub(super) fn known() -> Vec<Known> {
+    // torchvision's file was converted from TensorFlow; its transform_input undoes ImageNet's statistics.
+    vec![Known::new("inception_v3", InputSpec::symmetric(299), describe)]
+}
+
+fn describe(head: Head) -> Vec<Node> {
     let mut b = Builder::new();
     let x = At { node: b.input(), channels: 3 };
     let x = conv(&mut b, "Conv2d_1a_3x3", x, 32, [3, 3], 2, [0, 0]);

@@ -3,7 +3,7 @@
 //! described.
 
 use super::builder::Builder;
-use super::{Head, Node};
+use super::{Head, InputSpec, Known, Node};
 
 /// Table 2 of the paper: expansion t, output channels c, repeats n, stride s.
 const STAGES: [(usize, usize, usize, usize); 7] = [
@@ -16,7 +16,12 @@ const STAGES: [(usize, usize, usize, usize); 7] = [
     (6, 320, 1, 1),
 ];
 
-pub(super) fn describe(head: Head) -> Vec<Node> {
+/// The networks of this file.
+pub(super) fn known() -> Vec<Known> {
+    vec![Known::new("mobilenet_v2", InputSpec::imagenet(224), describe)]
+}
+
+fn describe(head: Head) -> Vec<Node> {
     let mut b = Builder::new();
     let x = b.input();
     let mut x = conv_norm_relu6(&mut b, "features.0", x, 3, 32, 3, 2, 1);

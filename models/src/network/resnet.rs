@@ -3,11 +3,11 @@
 //! v1.5 in its 3 x 3.
 
 use super::builder::Builder;
-use super::{Head, Node};
+use super::{Head, InputSpec, Known, Node};
 
 /// One member of the family.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Variant {
+struct Variant {
     /// Blocks in each of the four stages (table 1 of the paper).
     blocks: [usize; 4],
     block: Block,
@@ -21,26 +21,27 @@ enum Block {
     Bottleneck { stride_in_3x3: bool },
 }
 
-impl Variant {
-    pub(super) fn all() -> impl Iterator<Item = (&'static str, Variant)> {
-        let v15 = Block::Bottleneck { stride_in_3x3: true };
-        let v1 = Block::Bottleneck { stride_in_3x3: false };
-        [
-            ("resnet18", [2, 2, 2, 2], Block::Basic),
-            ("resnet34", [3, 4, 6, 3], Block::Basic),
-            ("resnet50", [3, 4, 6, 3], v15),
-            ("resnet101", [3, 4, 23, 3], v15),
-            ("resnet152", [3, 8, 36, 3], v15),
-            ("resnet50_v1", [3, 4, 6, 3], v1),
-            ("resnet101_v1", [3, 4, 23, 3], v1),
-            ("resnet152_v1", [3, 8, 36, 3], v1),
-        ]
-        .into_iter()
-        .map(|(name, blocks, block)| (name, Variant { blocks, block }))
-    }
+/// The networks of this file.
+pub(super) fn known() -> Vec<Known> {
+    let v15 = Block::Bottleneck { stride_in_3x3: true };
+    let v1 = Block::Bottleneck { stride_in_3x3: false };
+    let variants = [
+        ("resnet18", [2, 2, 2, 2], Block::Basic),
+        ("resnet34", [3, 4, 6, 3], Block::Basic),
+        ("resnet50", [3, 4, 6, 3], v15),
+        ("resnet101", [3, 4, 23, 3], v15),
+        ("resnet152", [3, 8, 36, 3], v15),
+        ("resnet50_v1", [3, 4, 6, 3], v1),
+        ("resnet101_v1", [3, 4, 23, 3], v1),
+        ("resnet152_v1", [3, 8, 36, 3], v1),
+    ];
+    let of = |(name, blocks, block)| {
+        Known::new(name, InputSpec::imagenet(224), move |head| describe(Variant { blocks, block }, head))
+    };
+    variants.into_iter().map(of).collect()
 }
 
-pub(super) fn describe(variant: Variant, head: Head) -> Vec<Node> {
+fn describe(variant: Variant, head: Head) -> Vec<Node> {
     let mut b = Builder::new();
     let x = b.input();
     let x = b.conv("conv1", x, 3, 64, 7, 2, 3, 1, false);

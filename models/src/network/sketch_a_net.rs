@@ -4,9 +4,14 @@
 //! 225 x 225 pixels only and tells 250 classes of sketches.
 
 use super::builder::Builder;
-use super::{Head, Node};
+use super::{Head, InputSpec, Known, Node};
 
-pub(super) fn describe(head: Head) -> Vec<Node> {
+/// The networks of this file.
+pub(super) fn known() -> Vec<Known> {
+    vec![Known::new("sketch_a_net", InputSpec::imagenet(225), describe)]
+}
+
+fn describe(head: Head) -> Vec<Node> {
     let mut b = Builder::new();
     let x = b.input();
     let x = b.conv("conv1", x, 3, 64, 15, 3, 0, 1, true);

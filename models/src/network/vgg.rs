@@ -3,12 +3,19 @@
 //! classifier takes 224 x 224 pixels only. Dropout does nothing at inference and is not described.
 
 use super::builder::Builder;
-use super::{Head, Node, Op};
+use super::{Head, InputSpec, Known, Node, Op};
 
 /// Table 1 of the paper, column D: convolutions of each stage and their channels; a pooling ends each.
 const STAGES: [(usize, usize); 5] = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)];
 
-pub(super) fn describe(batch_norm: bool, head: Head) -> Vec<Node> {
+/// The networks of this file.
+pub(super) fn known() -> Vec<Known> {
+    let of =
+        |name, batch_norm| Known::new(name, InputSpec::imagenet(224), move |head| describe(batch_norm, head));
+    vec![of("vgg16", false), of("vgg16_bn", true)]
+}
+
+fn describe(batch_norm: bool, head: Head) -> Vec<Node> {
     let mut b = Builder::new();
     let (mut x, mut channels, mut layer) = (b.input(), 3, 0);
     for (repeats, out_channels) in STAGES {

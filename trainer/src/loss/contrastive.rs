@@ -1,9 +1,31 @@
 //! The contrastive loss: a sketch's own photo told apart from all photos of the batch at once, and the reverse.
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{LossValue, all_distances, of_one_photo};
+use super::{Embedded, LossValue, RetrievalLoss, all_distances, of_one_photo};
 use crate::Result;
+use crate::config::Within;
+
+/// The settings of the contrastive loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contrastive {
+    /// Distances are divided by it; above 0.
+    pub temperature: f64,
+    /// Whether images of the query's own modality are among the negatives.
+    pub same_modality: bool,
+}
+
+impl RetrievalLoss for Contrastive {
+    fn check(&self, within: &Within) -> std::result::Result<(), String> {
+        within("loss.temperature", self.temperature, "above 0", self.temperature > 0.0)
+    }
+
+    fn of(&self, Embedded { sketches, positives, photos, .. }: &Embedded<'_>) -> Result<LossValue> {
+        contrastive(sketches, positives, photos, self.temperature, self.same_modality)
+    }
+}
 
 /// InfoNCE (van den Oord, Li, Vinyals, 'Representation Learning with Contrastive Predictive Coding', 2018, equation 4) in
 /// both directions, as CLIP has it (Radford et al. 2021, figure 3), on distances in place of products: on unit vectors

@@ -1,9 +1,53 @@
 //! The triplet loss: a sketch nearer to its own photo than to another, by a margin.
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{LossValue, all_distances, distances, of_one_photo};
+use super::{Embedded, LossValue, RetrievalLoss, all_distances, distances, of_one_photo};
 use crate::Result;
+use crate::config::Within;
+
+/// The settings of the triplet loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Triplet {
+    /// The margin, Delta_sp, in the unit of distances. The paper's 0.1 is a third of the mean distance between chair
+    /// photos in its ResNet50's space at 256 x 256 pixels; see
+    /// [`crate::neighbourhood::PhotoDistances::mean_distance`] for others'. Where embeddings are normalised, distances
+    /// are `1 - cos`.
+    pub margin: f64,
+    /// Which other photo.
+    pub negatives: Negatives,
+}
+
+/// The other photo of a triplet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Negatives {
+    /// Drawn at random from the other training photos: the paper's.
+    Random,
+    /// The nearest other photo of the batch.
+    Hardest,
+    /// The nearest photo of the batch that lies farther than the sketch's own; the farthest where none does.
+    SemiHard,
+}
+
+impl RetrievalLoss for Triplet {
+    fn check(&self, within: &Within) -> std::result::Result<(), String> {
+        within("loss.margin", self.margin, "above 0", self.margin > 0.0)
+    }
+
+    fn draws_negatives(&self) -> bool {
+        self.negatives == Negatives::Random
+    }
+
+    fn of(&self, Embedded { sketches, positives, negatives, photos }: &Embedded<'_>) -> Result<LossValue> {
+        if self.draws_negatives() {
+            return triplet(sketches, positives, negatives, self.margin);
+        }
+        triplet_in_batch(sketches, positives, photos, self.margin, self.negatives == Negatives::SemiHard)
+    }
+}
 
 /// The fine-grained retrieval loss,
 /// `L_FG = mean over the batch of max(0, d(s, p+) - d(s, p-) + margin)` ('Photo Pre-Training, But for Sketch', CVPR 2023, equation 1).
