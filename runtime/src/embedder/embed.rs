@@ -31,3 +31,25 @@ impl Embed for Embedder {
         Ok(self.embed_files(&files, OnBroken::Refuse, progress, cancel)?.embeddings)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EmbedderOptions;
+
+    #[test]
+    fn files_are_embedded_under_their_ids_until_they_are_not_wanted() {
+        let options = EmbedderOptions { batch: 1, ..EmbedderOptions::cpu() };
+        let mut embedder = Embedder::open("tests/fixtures/mean8", options).unwrap();
+        let path = |name: &str| Path::new("tests/fixtures/photos").join(name);
+        let (red, blue, none) = (path("red.png"), path("blue.png"), path("none.png"));
+        let mut embed = |files: &[(&str, &Path)], n_wanted: usize| {
+            embedder.embeddings(Modality::Photo, files, &mut |n_done| n_done < n_wanted)
+        };
+        let both = embed(&[("r", &red), ("b", &blue)], 2).unwrap();
+        assert_eq!((both.ids()[0].as_str(), both.values()), ("b", &[0.0, 0.0, 1.0, 1.0, 0.0, 0.0][..]));
+        assert!(matches!(embed(&[("r", &red), ("b", &blue)], 1), Err(Error::Cancelled)));
+        let broken = embed(&[("r", &red), ("n", &none)], 2);
+        assert!(matches!(broken, Err(Error::BrokenImage { id, .. }) if id == "n"));
+    }
+}
