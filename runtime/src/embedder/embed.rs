@@ -34,17 +34,22 @@ impl Embed for Embedder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::EmbedderOptions;
 
     #[test]
-    fn files_are_embedded_under_their_ids_until_they_are_not_wanted() {
-        let options = EmbedderOptions { batch: 1, ..EmbedderOptions::cpu() };
+    fn files_are_embedded_under_their_ids_until_it_is_cancelled() {
+        let options = EmbedderOptions::cpu().with_batch(1);
         let mut embedder = Embedder::open("tests/fixtures/mean8", options).unwrap();
         let path = |name: &str| Path::new("tests/fixtures/photos").join(name);
         let (red, blue, none) = (path("red.png"), path("blue.png"), path("none.png"));
         let mut embed = |files: &[(&str, &Path)], n_wanted: usize| {
-            embedder.embeddings(Modality::Photo, files, &mut |n_done| n_done < n_wanted)
+            let n_done = AtomicUsize::new(0);
+            let tell = |n| n_done.store(n, Ordering::Relaxed);
+            let is_enough = || n_done.load(Ordering::Relaxed) >= n_wanted;
+            embedder.embeddings(Modality::Photo, files, Progress::new(&tell), Cancel::new(&is_enough))
         };
         let both = embed(&[("r", &red), ("b", &blue)], 2).unwrap();
         assert_eq!((both.ids()[0].as_str(), both.values()), ("b", &[0.0, 0.0, 1.0, 1.0, 0.0, 0.0][..]));
