@@ -40,7 +40,7 @@ mod weights;
 ///
 /// Index a folder of photos with a trained model, then ask it with a sketch. Models come from sketchfind-train.
 #[derive(Parser)]
-#[command(version, after_help = exit::HELP)]
+#[command(name = "sketchfind", version, after_help = exit::HELP)]
 struct Arguments {
     /// Say only what is wrong: no progress, and nothing of what went well.
     #[arg(long, short, global = true)]

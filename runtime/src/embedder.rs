@@ -143,8 +143,12 @@ impl Embedder {
     /// ```
     pub fn open(model_dir: impl AsRef<Path>, options: EmbedderOptions) -> Result<Embedder> {
         let model_dir = model_dir.as_ref();
+        Embedder::of_card(model_dir, Card::load_with_model(model_dir)?, options)
+    }
+
+    /// [`Embedder::open`] with the model's card, against which the model was checked before.
+    pub(crate) fn of_card(model_dir: &Path, card: Card, options: EmbedderOptions) -> Result<Embedder> {
         options.check()?;
-        let card = Card::load_with_model(model_dir)?;
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let n_threads = options.n_threads.unwrap_or_else(cores);
         let model = Model::open(&model_dir.join(MODEL), &card, options.device, n_threads)?;

@@ -2,10 +2,9 @@
 //!
 //! An [`Embedder`] runs a model's `model.onnx` through ONNX Runtime ([`native`] finds the library) and turns
 //! images into embeddings; everything it needs to know stands in the model's card. [`verify`] proves on any
-//! machine that it does so as the trainer did. An [`Index`] finds a query's nearest rows in a matrix of
-//! embeddings, exactly or approximately. A [`Gallery`] keeps such a matrix with its model on disk, where it
-//! grows and shrinks and loses nothing, and a [`Retriever`] joins all of them: a sketch in, [`Match`]es out,
-//! for any number of threads.
+//! machine that it does so as the trainer did. A [`Gallery`] keeps embeddings with their model on disk, where it
+//! grows and shrinks and loses nothing, and [`sketchfind_index`] searches it. A [`Retriever`] joins all of them: a
+//! sketch in, [`Match`]es out, for any number of threads.
 //!
 //! ```
 //! use std::{collections::BTreeMap, path::Path};

@@ -151,7 +151,9 @@ impl Retriever {
         }
         let gallery = Gallery::open_with(path, options.access)?;
         let model = gallery.model_dir();
-        let embedders = (0..options.sessions).map(|_| Embedder::open(&model, embedder.clone()));
+        // Opening the gallery has checked the model.
+        let session = |_| Embedder::of_card(&model, gallery.card().clone(), embedder.clone());
+        let embedders = (0..options.sessions).map(session);
         let pool = Pool::new(embedders.collect::<Result<_>>()?);
         let share = options.framing.share(gallery.card().frame)?;
         Ok(Retriever { gallery, pool, share })

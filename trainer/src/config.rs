@@ -9,6 +9,7 @@ use sketchfind_models::network::{Head, HeadSpec, InputSpec, Network, ParameterKi
 
 use crate::loss::Loss;
 use crate::network_file::NetworkFile;
+use crate::within::Within;
 use crate::{Error, Result};
 
 /// A configuration. [`Config::load`] reads it from a file and checks it.
@@ -893,9 +894,6 @@ fn absolute(folder: &Path, path: &str) -> Result<String> {
     let found = found.map_err(sketchfind_core::Error::io("read", &path))?;
     Ok(found.to_string_lossy().into_owned())
 }
-
-/// Refuses a value that is not finite or not within its range: key, value, what is expected, whether it is.
-pub(crate) type Within = dyn Fn(&str, f64, &str, bool) -> std::result::Result<(), String>;
 
 /// The value of `weights` that asks for random ones.
 pub const RANDOM: &str = "random";

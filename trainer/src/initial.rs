@@ -8,24 +8,36 @@ use sketchfind_models::weights::{self, Weights, start};
 
 use crate::Result;
 use crate::config::{Config, NeighbourhoodSettings, RANDOM};
+use crate::run::network_of;
 
 /// The weights that training begins with.
 #[derive(Debug)]
 pub struct InitialWeights {
     /// The tensors of the network.
     pub weights: Weights,
-    /// See [`Run::weights_sha256`].
+    /// See [`Run::weights_sha256`](crate::run::Run::weights_sha256).
     pub sha256: String,
-    /// See [`Run::weights_source`].
+    /// See [`Run::weights_source`](crate::run::Run::weights_source).
     pub source: String,
 }
 
 /// Reads or draws the weights that training begins with.
 ///
 /// # Errors
-/// [`Error::Models`] where they cannot be read or do not fit.
+/// [`crate::Error::Models`] where they cannot be read or do not fit.
 pub fn initial_weights(config: &Config, network: &Network) -> Result<InitialWeights> {
     pretrained((&config.network, &config.weights), config.seed, network, config.head.as_ref())
+}
+
+/// The SHA-256 of the weights that training begins with.
+///
+/// # Errors
+/// As [`initial_weights`].
+pub(crate) fn initial_sha256(config: &Config) -> Result<String> {
+    if config.weights != RANDOM {
+        return sha256_of(&config.weights);
+    }
+    Ok(initial_weights(config, &network_of(config)?)?.sha256)
 }
 
 /// Reads or draws the weights of the network that R comes from.

@@ -40,5 +40,6 @@ pub mod study;
 pub mod teacher;
 pub mod tensorboard;
 pub mod validation;
+mod within;
 
 pub use error::{Error, Result};

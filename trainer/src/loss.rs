@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::Result;
-use crate::config::Within;
+use crate::within::Within;
 
 mod contrastive;
 pub mod distillation;

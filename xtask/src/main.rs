@@ -14,6 +14,7 @@ mod bench_search;
 mod bench_serve;
 mod check;
 mod checkout;
+mod circles;
 mod demo;
 mod emoji;
 mod fetch;

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::{checkout, say};
+use crate::{checkout, circles, say};
 
 /// What a package may never depend on, however far away.
 const FORBIDDEN: [(&str, &[&str]); 11] = [
@@ -83,6 +84,9 @@ fn dependency_edges() -> Result<Vec<String>> {
         let manifest = package["manifest_path"].as_str().unwrap_or_default();
         if !fs::read_to_string(manifest)?.contains("[lints]\nworkspace = true") {
             wrong.push(format!("{manifest}: it does not take the workspace's lints"));
+        }
+        if let Some(folder) = Path::new(manifest).parent() {
+            wrong.extend(circles::of_crate(folder)?);
         }
     }
     Ok(wrong)

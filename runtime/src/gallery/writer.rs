@@ -136,7 +136,7 @@ impl Gallery {
     /// gallery asks for. Readers go on meanwhile; writers wait, but not for the graph.
     ///
     /// # Errors
-    /// Those of [`Gallery::add`], and those of [`HnswIndex::build`](crate::HnswIndex::build).
+    /// Those of [`Gallery::add`], and those of [`HnswIndex::build`](sketchfind_index::HnswIndex::build).
     pub fn compact(&self) -> Result<()> {
         self.write_segment(true)?;
         self.build_graphs()

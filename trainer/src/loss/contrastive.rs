@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::{Embedded, LossValue, RetrievalLoss, all_distances, of_one_photo};
 use crate::Result;
-use crate::config::Within;
+use crate::within::Within;
 
 /// The settings of the contrastive loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

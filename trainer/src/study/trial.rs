@@ -159,8 +159,7 @@ impl<'a> Trials<'a> {
             return Ok(false);
         }
         // A configuration names weights by their file, whose content may have changed since.
-        let initial = crate::initial::initial_weights(config, &run::network_of(config)?)?;
-        Ok(run.weights_sha256 == initial.sha256
+        Ok(run.weights_sha256 == crate::initial::initial_sha256(config)?
             && run.topology_weights_sha256 == crate::initial::topology_sha256(config)?
             && run.teacher_weights_sha256 == crate::teacher::Teacher::sha256(config)?)
     }
