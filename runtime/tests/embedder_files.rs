@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sketchfind::{Cancel, Embedded, Embedder, EmbedderOptions, Error, OnBroken, Progress};
+use sketchfind_core::dataset::Modality;
+use sketchfind_core::embed::Embed;
 use sketchfind_core::image::{DecodeLimits, Image};
 
 use crate::{assert_says, fixture};
@@ -204,4 +206,23 @@ fn a_caller_that_holds_every_thread_of_rayon_does_not_wait_for_itself() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let embedded = pool.install(|| embed(&mut embedder(2, 4), &files, OnBroken::Refuse)).unwrap();
     assert_eq!(embedded.embeddings.len(), 30);
+}
+
+#[test]
+fn files_are_embedded_under_their_ids_until_it_is_cancelled() {
+    let options = EmbedderOptions::cpu().with_batch(1);
+    let mut embedder = Embedder::open(fixture("mean8"), options).unwrap();
+    let path = |name: &str| fixture("photos").join(name);
+    let (red, blue, none) = (path("red.png"), path("blue.png"), path("none.png"));
+    let mut embed = |files: &[(&str, &Path)], n_wanted: usize| {
+        let n_done = AtomicUsize::new(0);
+        let tell = |n| n_done.store(n, Ordering::Relaxed);
+        let is_enough = || n_done.load(Ordering::Relaxed) >= n_wanted;
+        embedder.embeddings(Modality::Photo, files, Progress::new(&tell), Cancel::new(&is_enough))
+    };
+    let both = embed(&[("r", &red), ("b", &blue)], 2).unwrap();
+    assert_eq!((both.ids()[0].as_str(), both.values()), ("b", &[0.0, 0.0, 1.0, 1.0, 0.0, 0.0][..]));
+    assert!(matches!(embed(&[("r", &red), ("b", &blue)], 1), Err(Error::Cancelled)));
+    let broken = embed(&[("r", &red), ("n", &none)], 2);
+    assert!(matches!(broken, Err(Error::BrokenImage { id, .. }) if id == "n"));
 }

@@ -31,30 +31,3 @@ impl Embed for Embedder {
         Ok(self.embed_files(&files, OnBroken::Refuse, progress, cancel)?.embeddings)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-    use crate::EmbedderOptions;
-
-    #[test]
-    fn files_are_embedded_under_their_ids_until_it_is_cancelled() {
-        let options = EmbedderOptions::cpu().with_batch(1);
-        let mut embedder = Embedder::open("tests/fixtures/mean8", options).unwrap();
-        let path = |name: &str| Path::new("tests/fixtures/photos").join(name);
-        let (red, blue, none) = (path("red.png"), path("blue.png"), path("none.png"));
-        let mut embed = |files: &[(&str, &Path)], n_wanted: usize| {
-            let n_done = AtomicUsize::new(0);
-            let tell = |n| n_done.store(n, Ordering::Relaxed);
-            let is_enough = || n_done.load(Ordering::Relaxed) >= n_wanted;
-            embedder.embeddings(Modality::Photo, files, Progress::new(&tell), Cancel::new(&is_enough))
-        };
-        let both = embed(&[("r", &red), ("b", &blue)], 2).unwrap();
-        assert_eq!((both.ids()[0].as_str(), both.values()), ("b", &[0.0, 0.0, 1.0, 1.0, 0.0, 0.0][..]));
-        assert!(matches!(embed(&[("r", &red), ("b", &blue)], 1), Err(Error::Cancelled)));
-        let broken = embed(&[("r", &red), ("n", &none)], 2);
-        assert!(matches!(broken, Err(Error::BrokenImage { id, .. }) if id == "n"));
-    }
-}
