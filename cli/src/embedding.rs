@@ -1,7 +1,7 @@
 //! Embedding with progress, until interrupted, for all commands that measure.
 
 use anyhow::Result;
-use sketchfind::Embedder;
+use sketchfind::{Embedder, Error};
 use sketchfind_core::dataset::Modality;
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embed::Embed;
@@ -55,20 +55,58 @@ where
     }
 }
 
-/// Embeddings under their ids, of pictures that are made on the spot. `progress` is told before each batch how many it has.
+/// Embeddings under their ids, of pictures that are made on the spot. `progress` is told after each batch how many are done;
+/// `cancel` is asked before each.
 pub(crate) fn embed_pictures(
     embedder: &mut Embedder,
     ids: &[String],
     make: &mut dyn FnMut(usize) -> Result<Image>,
-    progress: &mut dyn FnMut(usize) -> Result<()>,
+    progress: Progress<'_>,
+    cancel: Cancel<'_>,
 ) -> Result<Embeddings> {
     let mut values = Vec::with_capacity(ids.len() * embedder.card().embedding_width);
     let n_batch = embedder.options().batch;
     for start in (0..ids.len()).step_by(n_batch) {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled.into());
+        }
         let end = (start + n_batch).min(ids.len());
-        progress(end - start)?;
         let pictures = (start..end).map(&mut *make).collect::<Result<Vec<_>>>()?;
         values.extend(embedder.embed(&pictures)?);
+        progress.tell(end);
     }
     Ok(Embeddings::new(ids.to_vec(), embedder.card().embedding_width, values)?)
+}
+
+/// One list of pictures after another, with one bar for all of them, until interrupted.
+pub(crate) struct Lists {
+    bar: Bar,
+    interrupt: Interrupt,
+    n_done: usize,
+}
+
+impl Lists {
+    /// Lists of `n` pictures together.
+    pub(crate) fn begin(n: usize, what: &str) -> Result<Lists> {
+        Ok(Lists { bar: Bar::new(n, what), interrupt: Interrupt::listen()?, n_done: 0 })
+    }
+
+    /// The embeddings of the next list, see [`embed_pictures`].
+    pub(crate) fn embed(
+        &mut self,
+        embedder: &mut Embedder,
+        ids: &[String],
+        make: &mut dyn FnMut(usize) -> Result<Image>,
+    ) -> Result<Embeddings> {
+        let tell = |n_done| self.bar.set(self.n_done + n_done);
+        let is_cancelled = || self.interrupt.is_set();
+        let (progress, cancel) = (Progress::new(&tell), Cancel::new(&is_cancelled));
+        let embeddings = embed_pictures(embedder, ids, make, progress, cancel)?;
+        self.n_done += ids.len();
+        Ok(embeddings)
+    }
+
+    pub(crate) fn finish(self) {
+        self.bar.finish();
+    }
 }

@@ -107,11 +107,7 @@ impl Embed for Framed<'_> {
         }
         let ids: Vec<String> = pictures.iter().map(|&(id, _)| id.to_owned()).collect();
         let limits = self.embedder.options().limits;
-        let mut n_done = 0;
-        embed_pictures(self.embedder, &ids, &mut |index| Ok(way.open(pictures[index].1, limits)?), &mut |n| {
-            n_done += n;
-            progress.tell(n_done);
-            if cancel.is_cancelled() { Err(sketchfind::Error::Cancelled.into()) } else { Ok(()) }
-        })
+        let mut make = |index: usize| Ok(way.open(pictures[index].1, limits)?);
+        embed_pictures(self.embedder, &ids, &mut make, progress, cancel)
     }
 }

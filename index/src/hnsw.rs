@@ -123,7 +123,7 @@ pub struct HnswIndex {
 }
 
 /// What is found out by building: all that the cache keeps.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BuiltGraph {
     /// The format of the rows that it is built of.
     pub row_format: RowFormat,
@@ -148,7 +148,7 @@ impl BuiltGraph {
     }
 
     /// Whether its numbers fit each other and a matrix of `n_rows`, so that no search can stumble.
-    pub fn fits(&self, n_rows: usize) -> bool {
+    fn fits(&self, n_rows: usize) -> bool {
         let starts_fit = |starts: &[u64], n: usize| {
             starts.first() == Some(&0) && starts.is_sorted() && starts.last() == Some(&(n as u64))
         };
@@ -263,17 +263,21 @@ impl HnswIndex {
         Ok(index)
     }
 
-    /// The index of a graph that was built before.
+    /// The index of a graph that was built before; nothing where its numbers do not fit each other and the matrix, on which a
+    /// search would stumble.
     pub fn of_built_graph(
         matrix: Matrix,
         distance: Distance,
         parameters: HnswParameters,
         built: BuiltGraph,
-    ) -> HnswIndex {
+    ) -> Option<HnswIndex> {
+        if !built.fits(matrix.len()) {
+            return None;
+        }
         // Now rather than in the first search.
         let codes = matrix.codes(distance);
         let floats = (built.row_format == RowFormat::Float32).then(|| Floats::new(&matrix, codes));
-        HnswIndex::of_built(matrix, distance, parameters, built, floats)
+        Some(HnswIndex::of_built(matrix, distance, parameters, built, floats))
     }
 
     fn of_built(

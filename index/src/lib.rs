@@ -51,7 +51,7 @@ pub enum Among<'a> {
         /// Whether a row is.
         is_wanted: &'a (dyn Fn(usize) -> bool + Sync),
     },
-    /// These, in any order, each once.
+    /// These, in any order, each once and none beyond the last.
     These(&'a [u32]),
 }
 
@@ -68,6 +68,9 @@ pub trait Index: Send + Sync {
 
     /// The `k` rows nearest to a query that was checked, of those `among` which it is looked for, or all where there are
     /// fewer; equal distances are in order of rows. Exact where rows are listed, whatever the kind.
+    ///
+    /// # Panics
+    /// Where the query was checked for another width than the matrix has, or a listed row is beyond the last.
     ///
     /// # Errors
     /// [`Error::Core`], for which rows and queries that were checked give no cause.

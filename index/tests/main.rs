@@ -9,7 +9,9 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::random::Stream;
 use sketchfind_core::ranking::Ranking;
-use sketchfind_index::{ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, recall_at_k};
+use sketchfind_index::{
+    BuiltGraph, ExactIndex, HnswIndex, HnswParameters, Index, IndexKind, IndexSpec, Matrix, recall_at_k,
+};
 
 /// Asserts that a message has every part.
 #[track_caller]
@@ -453,6 +455,24 @@ fn the_same_matrix_gives_the_same_graph() {
         n_missed += usize::from(found != exact.search(query, 2).unwrap());
     }
     assert!(n_missed > 0, "the test proves nothing: both graphs find everything");
+}
+
+#[test]
+fn a_graph_that_does_not_fit_its_matrix_is_refused() {
+    let rows = clustered(9, 1_500, 50, 16, 0.3, true);
+    let index = HnswIndex::build(Arc::clone(&rows), Distance::Mse, FEW).unwrap();
+    let again = |rows: &Arc<Embeddings>, change: &dyn Fn(&mut BuiltGraph)| {
+        let mut built = index.built().clone();
+        change(&mut built);
+        HnswIndex::of_built_graph(Matrix::from(Arc::clone(rows)), Distance::Mse, FEW, built)
+    };
+    let same = again(&rows, &|_| ()).unwrap();
+    let query = rows.row(7).unwrap();
+    assert_eq!(same.search(query, 5).unwrap(), index.search(query, 5).unwrap());
+    assert!(again(&uniform(1, 1_499, 16), &|_| ()).is_none());
+    assert!(again(&rows, &|built| built.graph.layers[0].neighbours[3] = 1_500).is_none());
+    assert!(again(&rows, &|built| built.rows[0] = built.rows[1]).is_none());
+    assert!(again(&rows, &|built| built.starts.truncate(9)).is_none());
 }
 
 #[test]

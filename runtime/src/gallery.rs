@@ -460,8 +460,10 @@ impl Gallery {
                 continue;
             }
             let matrix = segment.matrix().clone();
-            let index = match graph_file::load(&self.path, segment, distance, parameters) {
-                Some(built) => HnswIndex::of_built_graph(matrix, distance, parameters, built),
+            let cached = graph_file::load(&self.path, segment, distance, parameters)
+                .and_then(|built| HnswIndex::of_built_graph(matrix.clone(), distance, parameters, built));
+            let index = match cached {
+                Some(index) => index,
                 None => {
                     let index = HnswIndex::build_with(matrix, distance, parameters, progress, cancel)?;
                     // A cache that cannot be written is no loss but of time.

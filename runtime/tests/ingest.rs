@@ -61,29 +61,17 @@ fn every_file_is_in_under_its_own_embedding_on_any_number_of_threads() {
         let gallery = tempfile::tempdir().unwrap();
         let retriever = open(&gallery.path().join("gallery"), n_threads, batch);
         let (told, n) = (Mutex::new(Vec::new()), files.len());
-        let done = retriever
-            .ingest(
-                &files,
-                OnBroken::Refuse,
-                Progress::new(&|n| told.lock().unwrap().push(n)),
-                Cancel::default(),
-            )
-            .unwrap();
+        let tell = |n| told.lock().unwrap().push(n);
+        let ingest = || retriever.ingest(&files, OnBroken::Refuse, Progress::new(&tell), Cancel::default());
+        let done = ingest().unwrap();
         assert_eq!(done, Ingested { n_added: n, ..Ingested::default() });
         assert_eq!(colours(&retriever), expected);
         let first = std::mem::take(&mut *told.lock().unwrap());
         assert!(first.is_sorted() && first.last() == Some(&n));
         // Once more: nothing to do, and progress all the same.
-        let done = retriever
-            .ingest(
-                &files,
-                OnBroken::Refuse,
-                Progress::new(&|n| told.lock().unwrap().push(n)),
-                Cancel::default(),
-            )
-            .unwrap();
+        let done = ingest().unwrap();
         assert_eq!(done, Ingested { n_unchanged: n, ..Ingested::default() });
-        let again = told.into_inner().unwrap();
+        let again = told.lock().unwrap();
         assert!(again.len() > 1 && again.last() == Some(&n));
     }
 }

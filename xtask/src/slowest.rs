@@ -29,16 +29,16 @@ pub(crate) fn told(tests: &mut Command) -> Result<()> {
     let mut child = tests.spawn().context("cannot start the tests")?;
     // The command holds the pipe's other end, which must be closed for the output to end.
     tests.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    let mut seen = Seen::default();
+    let mut times = Times::default();
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         say::line(&line);
-        seen.look_at(&line);
+        times.read(&line);
     }
     let status = child.wait()?;
     say::line("   the slowest tests:");
-    seen.slowest().for_each(|(secs, name)| say::line(&format!("{secs:10.1} s  {name}")));
+    times.slowest().for_each(|(secs, name)| say::line(&format!("{secs:10.1} s  {name}")));
     if !status.success() {
         bail!("the tests failed: {status}");
     }
@@ -47,14 +47,14 @@ pub(crate) fn told(tests: &mut Command) -> Result<()> {
 
 /// The tests of an output with their times.
 #[derive(Default)]
-struct Seen {
+struct Times {
     /// The test binary that runs now.
     binary: String,
     tests: Vec<(f64, String)>,
 }
 
-impl Seen {
-    fn look_at(&mut self, line: &str) {
+impl Times {
+    fn read(&mut self, line: &str) {
         if let Some(name) = binary_of(line) {
             self.binary = name.to_owned();
         } else if let Some((name, secs)) = test_of(line) {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn tests_are_found_with_their_binaries_and_times() {
-        let mut seen = Seen::default();
+        let mut times = Times::default();
         for line in [
             "     Running unittests src/lib.rs (target/debug/deps/sketchfind_core-0f1e)",
             "running 4 tests",
@@ -98,9 +98,9 @@ mod tests {
             "test serve::slow - should panic ... ok <12.250s>",
             "test result: ok. 1 passed; 0 failed; finished in 12.25s",
         ] {
-            seen.look_at(line);
+            times.read(line);
         }
-        let slowest: Vec<String> = seen.slowest().map(|(secs, name)| format!("{secs} {name}")).collect();
+        let slowest: Vec<String> = times.slowest().map(|(secs, name)| format!("{secs} {name}")).collect();
         let expected = [
             "12.25 doors serve::slow - should panic",
             "2 sketchfind_core image::another",

@@ -17,11 +17,9 @@ use sketchfind_eval::metrics::unit_of;
 use sketchfind_eval::summary::summarise_at;
 use sketchfind_eval::{Bootstrap, rank_queries};
 
-use crate::embedding::embed_pictures;
+use crate::embedding::Lists;
 use crate::figures::is_accuracy;
 use crate::frames::framed_sketch;
-use crate::interrupt::Interrupt;
-use crate::progress::Bar;
 
 /// The file in a report's folder.
 pub(super) const PAGES: &str = "pages.csv";
@@ -60,21 +58,11 @@ impl Retrieval<'_> {
         let of_sketches = 1 + 2 * (Page::PLACES.len() + Page::LOOKS.len());
         let of_photos = frame.photo.map_or(0, |_| 1 + 2 * Page::PLACES.len());
         let n_pictures = of_sketches * self.sketches.len() + of_photos * self.photos.len();
-        let bar = Bar::new(n_pictures, "embedding pictures on other pages");
-        let interrupt = Interrupt::listen()?;
-        let mut n_done = 0;
-        let mut told = |n: usize| {
-            if interrupt.is_set() {
-                return Err(sketchfind::Error::Cancelled.into());
-            }
-            n_done += n;
-            bar.set(n_done);
-            Ok(())
-        };
+        let mut lists = Lists::begin(n_pictures, "embedding pictures on other pages")?;
         let mut rows = Vec::new();
         self.figures("sketch", None, false, self.queries, self.gallery, &mut rows)?;
         for (page, framed) in others(&[&Page::PLACES[..], &Page::LOOKS[..]].concat()) {
-            let queries = self.embed(self.sketches, frame::open_sketch, page, &mut told, &|picture| {
+            let queries = self.embed(self.sketches, frame::open_sketch, page, &mut lists, &|picture| {
                 if framed { framed_sketch(picture, frame.sketch) } else { Ok(picture) }
             })?;
             self.figures("sketch", page, framed, &queries, self.gallery, &mut rows)?;
@@ -86,7 +74,7 @@ impl Retrieval<'_> {
                     self.photos,
                     |path, limits| Image::open(path, limits),
                     page,
-                    &mut told,
+                    &mut lists,
                     &|picture| {
                         if framed { frame::photo(&picture, &of_photos) } else { Ok(picture) }
                     },
@@ -94,7 +82,7 @@ impl Retrieval<'_> {
                 self.figures("photo", page, framed, self.queries, &gallery, &mut rows)?;
             }
         }
-        bar.finish();
+        lists.finish();
         Ok(rows)
     }
 
@@ -103,7 +91,7 @@ impl Retrieval<'_> {
         files: &[(&str, &Path)],
         open: fn(&Path, DecodeLimits) -> sketchfind_core::Result<Image>,
         page: Option<Page>,
-        told: &mut dyn FnMut(usize) -> Result<()>,
+        lists: &mut Lists,
         framed: &dyn Fn(Image) -> sketchfind_core::Result<Image>,
     ) -> Result<Embeddings> {
         let ids: Vec<String> = files.iter().map(|&(id, _)| id.to_owned()).collect();
@@ -117,7 +105,7 @@ impl Retrieval<'_> {
             };
             Ok(framed(picture)?)
         };
-        embed_pictures(self.embedder, &ids, &mut make, told)
+        lists.embed(self.embedder, &ids, &mut make)
     }
 
     fn figures(

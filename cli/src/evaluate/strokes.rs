@@ -17,9 +17,8 @@ use sketchfind_eval::early::{EarlyRetrieval, early_retrieval};
 use sketchfind_eval::robustness::{Changed, Robustness, robustness};
 use sketchfind_eval::{Bootstrap, QueryResult, rank_queries};
 
-use crate::embedding::embed_pictures;
-use crate::interrupt::Interrupt;
-use crate::progress::{Bar, say};
+use crate::embedding::Lists;
+use crate::progress::say;
 
 /// The strokes of every sketch of a split, in order of ids.
 pub(super) struct Drawn {
@@ -73,25 +72,18 @@ pub(super) struct Retrieval<'a> {
     pub(super) bootstrap: &'a Bootstrap,
 }
 
-/// Long work, which shows how far it is and can be interrupted.
-struct Work {
-    bar: Bar,
-    interrupt: Interrupt,
-    n_done: usize,
-}
-
 impl Retrieval<'_> {
     /// Ranks sketches as `n_steps` equal shares of their points are drawn.
     pub(super) fn on_the_fly(&mut self, n_steps: usize) -> Result<EarlyRetrieval> {
-        let bar = Bar::new(n_steps * self.drawn.ids.len(), "embedding sketches while they are drawn");
-        let mut work = Work { bar, interrupt: Interrupt::listen()?, n_done: 0 };
+        let n_pictures = n_steps * self.drawn.ids.len();
+        let mut lists = Lists::begin(n_pictures, "embedding sketches while they are drawn")?;
         let steps = (1..=n_steps)
             .map(|step| {
                 let share = step as f64 / n_steps as f64;
-                self.rank(&mut work, &|strokes, _| Ok(strokes.draw(&Raster::default(), share)?))
+                self.rank(&mut lists, &|strokes, _| Ok(strokes.draw(&Raster::default(), share)?))
             })
             .collect::<Result<Vec<_>>>()?;
-        work.bar.finish();
+        lists.finish();
         Ok(early_retrieval(&steps, self.bootstrap)?)
     }
 
@@ -99,9 +91,8 @@ impl Retrieval<'_> {
     pub(super) fn robustness(&mut self, n_versions: usize) -> Result<Vec<Robustness>> {
         let changes: Vec<Change> = Change::DEFORMATIONS.into_iter().chain(Change::DELETIONS).collect();
         let n_pictures = (1 + changes.len() * n_versions) * self.drawn.ids.len();
-        let bar = Bar::new(n_pictures, "embedding changed sketches");
-        let mut work = Work { bar, interrupt: Interrupt::listen()?, n_done: 0 };
-        let original = self.rank(&mut work, &|strokes, _| Ok(strokes.draw(&Raster::default(), 1.0)?))?;
+        let mut lists = Lists::begin(n_pictures, "embedding changed sketches")?;
+        let original = self.rank(&mut lists, &|strokes, _| Ok(strokes.draw(&Raster::default(), 1.0)?))?;
         let seed = self.bootstrap.seed;
         let changed = changes
             .iter()
@@ -109,7 +100,7 @@ impl Retrieval<'_> {
                 let name = change.name();
                 let versions = (0..n_versions)
                     .map(|version| {
-                        self.rank(&mut work, &|strokes, id| {
+                        self.rank(&mut lists, &|strokes, id| {
                             // A version is a function of the sketch's name, not of its place in the list.
                             let stream =
                                 &mut Stream::new(seed, &format!("{name} of {id}"), &[version as u64]);
@@ -121,25 +112,18 @@ impl Retrieval<'_> {
                 Ok(Changed { change: name, versions })
             })
             .collect::<Result<Vec<_>>>()?;
-        work.bar.finish();
+        lists.finish();
         Ok(robustness(&original, &changed, self.bootstrap)?)
     }
 
     fn rank(
         &mut self,
-        work: &mut Work,
+        lists: &mut Lists,
         draw: &dyn Fn(&Strokes, &str) -> Result<Image>,
     ) -> Result<Vec<QueryResult>> {
         let Drawn { ids, strokes } = self.drawn;
-        let queries =
-            embed_pictures(self.embedder, ids, &mut |index| draw(&strokes[index], &ids[index]), &mut |n| {
-                if work.interrupt.is_set() {
-                    return Err(sketchfind::Error::Cancelled.into());
-                }
-                work.n_done += n;
-                work.bar.set(work.n_done);
-                Ok(())
-            })?;
+        let mut make = |index: usize| draw(&strokes[index], &ids[index]);
+        let queries = lists.embed(self.embedder, ids, &mut make)?;
         let distance = self.embedder.card().distance;
         Ok(rank_queries(&queries, self.gallery, self.truth, distance)?)
     }

@@ -20,7 +20,8 @@ use crate::metrics::{EPOCHS, EpochRow};
 use crate::network::TorchNetwork;
 use crate::run::{self, Run};
 use crate::source::ImageSource;
-use crate::{Error, Result};
+use crate::teacher::Teacher;
+use crate::{Error, Result, initial};
 
 /// The runs on one data set: trained where they are not, evaluated where they are not.
 pub(super) struct Trials<'a> {
@@ -159,9 +160,9 @@ impl<'a> Trials<'a> {
             return Ok(false);
         }
         // A configuration names weights by their file, whose content may have changed since.
-        Ok(run.weights_sha256 == crate::initial::initial_sha256(config)?
-            && run.topology_weights_sha256 == crate::initial::topology_sha256(config)?
-            && run.teacher_weights_sha256 == crate::teacher::Teacher::sha256(config)?)
+        Ok(run.weights_sha256 == initial::initial_sha256(config)?
+            && run.topology_weights_sha256 == initial::topology_sha256(config)?
+            && run.teacher_weights_sha256 == Teacher::sha256(config)?)
     }
 
     /// Ranks the test photos for every test sketch, as [`crate::validation`] does with held-out ones. Pictures are decoded
