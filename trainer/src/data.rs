@@ -76,7 +76,7 @@ impl TrainingData {
             .chain(sketches.iter().map(|sketch| (&sketch.id, &sketch.path)))
             .collect();
         let refusals = Mutex::new(BTreeMap::new());
-        let look = |index: usize, size: (u32, u32), picture: &mut Picture| {
+        let on_decoded = |index: usize, size: (u32, u32), picture: &mut Picture| {
             if !(draws_lines && index < photos.len()) {
                 picture.alpha = None;
             } else if let Some(reason) = lines::refusal(size, &picture.image, picture.alpha.as_ref()) {
@@ -84,7 +84,7 @@ impl TrainingData {
             }
         };
         let mut decoded =
-            decode_looking(dataset.manifest(), &files, &preprocess, progress, interrupted, &look)?
+            decode_each(dataset.manifest(), &files, &preprocess, progress, interrupted, &on_decoded)?
                 .into_iter();
         let refusals = refusals.into_inner().unwrap_or_else(PoisonError::into_inner);
         let photo_pictures: Vec<Picture> = decoded.by_ref().take(photos.len()).collect();
@@ -164,27 +164,27 @@ pub(crate) fn decode(
     progress: &(dyn Fn(usize, usize) + Sync),
     interrupted: &AtomicBool,
 ) -> Result<Vec<Picture>> {
-    decode_looking(manifest, files, preprocess, progress, interrupted, &|_, _, picture| picture.alpha = None)
+    decode_each(manifest, files, preprocess, progress, interrupted, &|_, _, picture| picture.alpha = None)
 }
 
 /// What is shown each picture: its index, the size that its file has, and itself.
-type Look<'a> = dyn Fn(usize, (u32, u32), &mut Picture) + Sync + 'a;
+type OnDecoded<'a> = dyn Fn(usize, (u32, u32), &mut Picture) + Sync + 'a;
 
-/// As [`decode`], with opacity, and shows each picture to `look`, with its index and the size that its file has.
-fn decode_looking(
+/// As [`decode`], with opacity, and shows each picture to `on_decoded`, with its index and the size that its file has.
+fn decode_each(
     manifest: &Path,
     files: &[(&String, &PathBuf)],
     preprocess: &Preprocess,
     progress: &(dyn Fn(usize, usize) + Sync),
     interrupted: &AtomicBool,
-    look: &Look<'_>,
+    on_decoded: &OnDecoded<'_>,
 ) -> Result<Vec<Picture>> {
     let n_done = AtomicUsize::new(0);
     let one = |index: usize, id: &String, path: &Path| -> sketchfind_core::Result<Picture> {
         let (image, alpha) = Image::open_with_alpha(path, DecodeLimits::default())?;
         let alpha = alpha.map(|alpha| alpha.resized(preprocess)).transpose()?;
         let mut picture = Picture { id: id.clone(), image: preprocess.resized(&image)?, alpha };
-        look(index, (image.width(), image.height()), &mut picture);
+        on_decoded(index, (image.width(), image.height()), &mut picture);
         Ok(picture)
     };
     let decoded: Option<Vec<sketchfind_core::Result<Picture>>> = files
