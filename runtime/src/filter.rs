@@ -15,13 +15,18 @@ use crate::Photo;
 /// assert!(filter.passes(&Photo::new("a").with_labels(["boots"])));
 /// assert!(!filter.passes(&Photo::new("b").with_labels(["boots", "sold out"])));
 /// assert!(!filter.passes(&Photo::new("c")));
+///
+/// let both = Filter::everything().any_label(["boots", "sandals"]).any_label(["red", "brown"]);
+/// assert!(both.passes(&Photo::new("a").with_labels(["boots", "red"])));
+/// assert!(!both.passes(&Photo::new("b").with_labels(["boots", "sandals"])));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     // All in normalisation form C.
     ids: Option<BTreeSet<String>>,
     not_ids: BTreeSet<String>,
-    any_of: Option<BTreeSet<String>>,
+    /// Of each of these lists one label has to be there.
+    any_of: Vec<BTreeSet<String>>,
     all_of: BTreeSet<String>,
     none_of: BTreeSet<String>,
 }
@@ -36,7 +41,11 @@ impl Filter {
     /// does not have are no error.
     #[must_use]
     pub fn only_ids<S: Into<String>>(mut self, ids: impl IntoIterator<Item = S>) -> Filter {
-        self.ids = Some(narrowed(self.ids, ids));
+        let ids = in_one_form(ids);
+        self.ids = Some(match self.ids {
+            None => ids.collect(),
+            Some(before) => ids.filter(|id| before.contains(id)).collect(),
+        });
         self
     }
 
@@ -47,11 +56,11 @@ impl Filter {
         self
     }
 
-    /// Only photos with at least one of these labels; none where the list is empty. A second call replaces the list
-    /// by the labels that stand in both.
+    /// Only photos with at least one of these labels; none where the list is empty. A second call is a second condition:
+    /// photos have one label of each list.
     #[must_use]
     pub fn any_label<S: Into<String>>(mut self, labels: impl IntoIterator<Item = S>) -> Filter {
-        self.any_of = Some(narrowed(self.any_of, labels));
+        self.any_of.push(in_one_form(labels).collect());
         self
     }
 
@@ -79,7 +88,7 @@ impl Filter {
         let (id, labels) = (nfc(photo.id()), photo.labels());
         self.ids.as_ref().is_none_or(|ids| ids.contains(id.as_ref()))
             && !self.not_ids.contains(id.as_ref())
-            && self.any_of.as_ref().is_none_or(|any| !any.is_disjoint(labels))
+            && self.any_of.iter().all(|any| !any.is_disjoint(labels))
             && self.all_of.is_subset(labels)
             && self.none_of.is_disjoint(labels)
     }
@@ -89,25 +98,14 @@ impl Filter {
         self.ids.as_ref()
     }
 
-    /// The labels of which one has to be there, where the filter asks for that.
-    pub(crate) fn any_of(&self) -> Option<&BTreeSet<String>> {
-        self.any_of.as_ref()
+    /// Of each of these lists one label has to be there.
+    pub(crate) fn any_of(&self) -> &[BTreeSet<String>] {
+        &self.any_of
     }
 
     /// The labels that all have to be there.
     pub(crate) fn all_of(&self) -> &BTreeSet<String> {
         &self.all_of
-    }
-}
-
-fn narrowed<S: Into<String>>(
-    before: Option<BTreeSet<String>>,
-    texts: impl IntoIterator<Item = S>,
-) -> BTreeSet<String> {
-    let texts = in_one_form(texts);
-    match before {
-        None => texts.collect(),
-        Some(before) => texts.filter(|text| before.contains(text)).collect(),
     }
 }
 

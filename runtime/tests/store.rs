@@ -373,6 +373,7 @@ fn a_filter_gives_what_looking_at_every_photo_gives() {
         let everything = Filter::everything;
         let filters = [
             everything().any_label(["boots"]),
+            everything().any_label(["boots", "sale"]).any_label(["red", "new"]),
             everything().any_label(["boots", "sale"]).without_label(["red"]),
             everything().every_label(["boots", "new", "red", "sale", "warm"]),
             everything().every_label(["boots", "new"]).any_label(["warm", "red"]),

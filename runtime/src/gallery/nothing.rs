@@ -89,7 +89,8 @@ impl Snapshot {
         if !absent.is_empty() {
             return Some(Nothing::NoSuchLabel(absent));
         }
-        if let Some(any) = filter.any_of().filter(|any| !any.is_empty() && unknown(any).len() == any.len()) {
+        let is_absent = |any: &&BTreeSet<String>| !any.is_empty() && unknown(any).len() == any.len();
+        if let Some(any) = filter.any_of().iter().find(is_absent) {
             return Some(Nothing::NoSuchLabel(any.iter().cloned().collect()));
         }
         let ids =

@@ -2,7 +2,7 @@
 //! each, the rows that were removed since.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use sketchfind_core::distance::Distance;
@@ -133,7 +133,9 @@ impl Segment {
         if let Some(rows) = filter.all_of().iter().map(rows_of).min_by_key(|rows| rows.len()) {
             return rows.iter().copied().filter(passes).collect();
         }
-        if let Some(any) = filter.any_of() {
+        // Of several lists the one whose labels fewest photos have.
+        let n_rows = |any: &&BTreeSet<String>| any.iter().map(|label| rows_of(label).len()).sum::<usize>();
+        if let Some(any) = filter.any_of().iter().min_by_key(n_rows) {
             let mut rows: Vec<u32> = any.iter().flat_map(rows_of).copied().collect();
             rows.sort_unstable();
             rows.dedup();

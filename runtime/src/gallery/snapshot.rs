@@ -1,5 +1,6 @@
 //! A snapshot: all photos of a gallery at one moment. Readers hold one as long as they like; a writer makes the next.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sketchfind_core::distance::Distance;
@@ -11,6 +12,7 @@ use crate::{Error, Filter, Photo, Result};
 
 /// A photo that matches a query.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Match {
     /// The photo's id.
     pub id: String,
@@ -20,6 +22,8 @@ pub struct Match {
     pub rank: usize,
     /// The photo's file, where the gallery was told.
     pub path: Option<PathBuf>,
+    /// The photo's labels, sorted.
+    pub labels: BTreeSet<String>,
 }
 
 /// All photos of a gallery at one moment. It never changes, whatever a writer does meanwhile.
@@ -171,6 +175,7 @@ impl Snapshot {
                 distance,
                 rank,
                 path: photo.source().map(Path::to_owned),
+                labels: photo.labels().clone(),
             });
             matches.collect()
         });
@@ -204,7 +209,7 @@ impl Snapshot {
         if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::PhotoExists { id: pair[0].to_owned() });
         }
-        let removed: std::collections::BTreeSet<&str> = batch.removed.iter().map(String::as_str).collect();
+        let removed: BTreeSet<&str> = batch.removed.iter().map(String::as_str).collect();
         for photo in &batch.photos {
             photo.check()?;
             if !removed.contains(photo.id()) && self.find(photo.id()).is_some() {
