@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sketchfind::gallery::MANIFEST;
 use sketchfind::{
-    Access, Embedder, Error, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnOtherSource,
+    Access, Embedder, Error, Framing, Gallery, GalleryOptions, IndexSpec, Ingested, OnOtherSource,
 };
 use sketchfind_core::card::Card;
 use sketchfind_core::unicode::{Meant, Names};
@@ -202,6 +202,7 @@ pub(crate) fn add(options: &AddOptions) -> Result<Exit> {
         gallery.display(),
         retriever.len()
     ));
+    build_graphs(retriever.gallery())?;
     Ok(Exit::Success)
 }
 
@@ -283,16 +284,28 @@ pub(crate) fn compact(path: &Path, index: Option<IndexSpec>) -> Result<Exit> {
 /// Builds the graph, where the gallery is to have one, with progress, until interrupted; and says which index it has and,
 /// of a graph, how much it finds.
 fn build_index(gallery: &Gallery) -> Result<()> {
-    if gallery.kind() == IndexKind::Hnsw {
-        let interrupt = Interrupt::listen()?;
-        let bar = Bar::new(gallery.len(), "building the graph");
-        gallery.build_index(Progress::new(&|n_done| bar.set(n_done)), Cancel::new(&|| interrupt.is_set()))?;
-        bar.finish();
-    }
+    build_graphs(gallery)?;
     let recall = gallery.measure_recall()?;
     say(&format!("index: {}", crate::info::index(gallery)));
     if let Some(recall) = recall {
         say(&crate::info::recall(recall));
+    }
+    Ok(())
+}
+
+/// Builds graphs that are not there, with progress, until interrupted.
+pub(crate) fn build_graphs(gallery: &Gallery) -> Result<()> {
+    let n_lacking = gallery.n_lacking_graph();
+    if n_lacking == 0 {
+        return Ok(());
+    }
+    let interrupt = Interrupt::listen()?;
+    let bar = Bar::new(n_lacking, "building the graph");
+    let (progress, cancel) = (|n_done| bar.set(n_done), || interrupt.is_set());
+    let built = gallery.build_index(Progress::new(&progress), Cancel::new(&cancel))?;
+    bar.finish();
+    if let Some(error) = built.not_kept {
+        warn(&format!("the graph cannot be kept, and is built anew by whoever opens the gallery: {error}"));
     }
     Ok(())
 }

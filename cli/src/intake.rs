@@ -96,7 +96,9 @@ struct FailureRow<'a> {
 
 impl Intake {
     pub(crate) fn open(&self, gallery: &Path) -> Result<Retriever> {
-        Ok(Retriever::open(gallery, RetrieverOptions::new(self.compute.options()).writable())?)
+        // A graph is built when the photos are in, where it can be watched.
+        let how = RetrieverOptions::new(self.compute.options()).writable().without_building_graphs();
+        Ok(Retriever::open(gallery, how)?)
     }
 
     /// The longest file that is read.

@@ -93,7 +93,15 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
     let (filter, k) = (among.filter(), k as usize);
     let embedder = compute.options();
     let limits = embedder.limits;
-    let retriever = Retriever::open(&gallery, RetrieverOptions::new(embedder).with_framing(frame.framing))?;
+    // A graph takes longer to build than to do without for these queries.
+    let how = RetrieverOptions::new(embedder).with_framing(frame.framing).without_building_graphs();
+    let retriever = Retriever::open(&gallery, how)?;
+    let n_lacking = retriever.gallery().n_lacking_graph();
+    if n_lacking > 0 {
+        warn(&format!(
+            "no graph of {n_lacking} photos is stored, and they are searched one by one; `sketchfind index compact` builds it once"
+        ));
+    }
     let mut answer = Answer::begin(format)?;
     let (mut n_answered, mut n_broken) = (0_usize, 0_usize);
     let mut nothing: Option<Nothing> = None;

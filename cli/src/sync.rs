@@ -79,6 +79,7 @@ pub(crate) fn sync(options: &Options) -> Result<Exit> {
     if n_own < retriever.len() {
         say(&format!("{} of them are from elsewhere, and stay as they are", retriever.len() - n_own));
     }
+    crate::index::build_graphs(retriever.gallery())?;
     Ok(Exit::Success)
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use sketchfind::{Embedder, EmbedderOptions, Filter, Gallery, GalleryOptions, Retriever};
+use sketchfind::{Cancel, Embedder, EmbedderOptions, Filter, Gallery, GalleryOptions, Progress, Retriever};
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::{DecodeLimits, Image};
@@ -196,6 +196,7 @@ fn images(folder: &Path, n: usize) -> Result<Vec<Image>> {
 fn latency(gallery: &Path, sketches: &Path) -> Result<()> {
     let images = images(sketches, 200)?;
     let retriever = Retriever::open(gallery, EmbedderOptions::cpu())?;
+    retriever.gallery().build_index(Progress::default(), Cancel::default())?;
     // A product that runs has been asked often enough for what searches are fastest with, which is made beside them.
     let first = images.first().ok_or("there is no sketch")?;
     let query = retriever.embed(std::slice::from_ref(first))?;

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use sketchfind_core::card::{Card, InputKind, MODEL};
+use sketchfind_core::card::{CARD, Card, InputKind, MODEL};
 use sketchfind_core::image::{DecodeLimits, Image};
 
 pub use files::{BrokenImage, Embedded, OnBroken};
@@ -21,6 +21,7 @@ pub use files::{BrokenImage, Embedded, OnBroken};
 pub(crate) use stream::{Batch, Done, Job};
 pub(crate) use view::View;
 
+use crate::process::{self, Owned};
 use crate::{Device, Error, Result};
 use input::Input;
 use session::Model;
@@ -102,14 +103,16 @@ impl EmbedderOptions {
 ///
 /// Preprocessing, names and widths come from the model's card alone. An image's embedding does not depend on
 /// the images that share its batch, but for the last bits of a float.
+///
+/// In a child process that was made by fork the first call loads the model anew.
 pub struct Embedder {
     card: Card,
-    model: Model,
+    model: Owned<Model>,
     options: EmbedderOptions,
     n_threads: usize,
     /// Decodes and resizes. A pool of our own: a caller inside rayon's global pool may wait for us in every
     /// one of its threads.
-    workers: Arc<rayon::ThreadPool>,
+    workers: Owned<Arc<rayon::ThreadPool>>,
 }
 
 impl std::fmt::Debug for Embedder {
@@ -152,12 +155,23 @@ impl Embedder {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let n_threads = options.n_threads.unwrap_or_else(cores);
         let model = Model::open(&model_dir.join(MODEL), &card, options.device, n_threads)?;
-        let workers = rayon::ThreadPoolBuilder::new()
-            .num_threads(n_threads)
-            .thread_name(|number| format!("sketchfind-{number}"))
-            .build()
-            .map_err(|e| Error::Threads { n_threads, reason: e.to_string() })?;
-        Ok(Embedder { card, model, options, n_threads, workers: Arc::new(workers) })
+        let (model, workers) = (Owned::new(model), Owned::new(process::pool(n_threads)?));
+        Ok(Embedder { card, model, options, n_threads, workers })
+    }
+
+    /// In a child that was made by fork, loads the model anew: the threads of the parent's session are not there.
+    fn be_here(&mut self) -> Result<()> {
+        if self.model.is_current() {
+            return Ok(());
+        }
+        let folder = self.model.path().parent().unwrap_or(Path::new("")).to_owned();
+        let there = Card::load_with_model(&folder)?;
+        if there != self.card {
+            let reason = "it was replaced since the parent of this process opened it";
+            return Err(sketchfind_core::Error::malformed(&folder.join(CARD), reason).into());
+        }
+        *self = Embedder::of_card(&folder, there, self.options.clone())?;
+        Ok(())
     }
 
     /// The model's card.
@@ -178,6 +192,7 @@ impl Embedder {
     /// # Errors
     /// [`Error::Inference`]; [`Error::Core`] where an image cannot be resized or an embedding is not finite.
     pub fn embed(&mut self, images: &[Image]) -> Result<Vec<f32>> {
+        self.be_here()?;
         let mut embeddings = Vec::with_capacity(images.len() * self.card.embedding_width);
         for batch in images.chunks(self.options.batch) {
             let (kind, preprocess) = (self.card.onnx.input_kind, &self.card.preprocess);
@@ -217,6 +232,7 @@ impl Embedder {
                 got: values.len().to_string(),
             }));
         }
+        self.be_here()?;
         let mut embeddings = Vec::with_capacity(n * self.card.embedding_width);
         for batch in values.chunks(self.options.batch * width) {
             self.model.run(

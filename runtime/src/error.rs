@@ -189,6 +189,19 @@ pub enum Error {
         /// The gallery's folder.
         path: PathBuf,
     },
+    /// Something is used in a child process that its parent had opened before the fork.
+    #[error(
+        "{what} was opened by process {opened_by}, and process {here} is a copy of it that fork made: its threads, locks and \
+         files are the parent's; open it in this process instead"
+    )]
+    Forked {
+        /// What was opened.
+        what: String,
+        /// The process that opened it.
+        opened_by: u32,
+        /// The process that used it.
+        here: u32,
+    },
     /// A photo was to be added whose id is in the gallery, or twice in what was to be added.
     #[error("the photo '{id}' is there already; remove it first, or replace it")]
     PhotoExists {

@@ -5,7 +5,7 @@
 //! gallery.json     magic, format, fingerprints of the model's files, distance, index, numbers of the files below
 //! segments/        the photos and the matrix [N, D], float32, in files that never change
 //! log/             the changes since
-//! graphs/          graphs of the matrix, which are built anew where they are missing or do not fit
+//! graphs/          graphs of the matrix, which can be built anew where they are missing or do not fit
 //! model/           card.json, model.onnx and the probe: all that a query needs
 //! lock             held by the one writer
 //! ```
@@ -17,7 +17,7 @@
 //! `gallery.json` that names the new files replaces the old one in one step, and only then are the old files removed.
 //! So at any moment `gallery.json` names files that are whole. Every byte that is read is checked: CRC-32C of the log's
 //! records and of blocks of the matrix, SHA-256 of the model. A damaged gallery is an error that names file and place,
-//! and opening one changes nothing but the cache of graphs.
+//! and opening one changes nothing.
 //!
 //! **Growing.** Each segment has its own graph, and never loses it while it is there. Photos that were added since are
 //! looked at one by one, and so are those of segments that a running writer made out of its log, until the gallery is
@@ -26,7 +26,9 @@
 //!
 //! **Who may do what.** Any number of processes and threads read, one writes: a second writer is refused by a lock, which
 //! is held as long as the gallery is open, or for each change ([`Access::Turns`]). A reader sees a [`Snapshot`], which never
-//! changes; a reader in another process sees the gallery as it was opened or [refreshed](Gallery::refresh).
+//! changes; a reader in another process sees the gallery as it was opened or [refreshed](Gallery::refresh). A child that was made
+//! by fork is another process: what its parent had opened it can neither search nor change ([`Error::Forked`]), it holds no lock
+//! of the parent's, and closing it there changes nothing for the parent.
 
 mod codec;
 mod graph_file;
@@ -45,6 +47,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use sketchfind_core::card::{CARD, Card, MODEL, PROBE_EMBEDDINGS, PROBE_IMAGES};
 use sketchfind_core::embeddings::{Embeddings, ids_path};
@@ -61,9 +64,10 @@ use sketchfind_index::{HnswIndex, Query};
 use self::known::{HeldFiles, Known};
 use self::lock::Lock;
 use self::log::Log;
-use self::segment::LiveSegment;
+use self::segment::{LiveSegment, Segment};
 use self::segment_file::Expected;
 use self::writer::Writer;
+use crate::process::{self, Process};
 use crate::{Cancel, Costs, Error, Filter, IndexKind, IndexSpec, Photo, Progress, Recall, Result};
 
 /// The model's folder in a gallery's folder.
@@ -123,11 +127,22 @@ pub enum Access {
     Turns,
 }
 
+/// What came of building graphs.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct BuiltGraphs {
+    /// The number of photos in graphs that were built, and not read.
+    pub n_photos: usize,
+    /// Why a graph could not be kept, where one could not: whoever opens the gallery next builds it anew.
+    pub not_kept: Option<Error>,
+}
+
 /// A gallery that is open. All methods take `&self`: threads share it.
 pub struct Gallery {
     path: PathBuf,
     card: Card,
     access: Access,
+    process: Process,
     manifest: RwLock<Arc<Manifest>>,
     /// Replaced by each change; readers clone the `Arc` and hold no lock while they search.
     snapshot: RwLock<Arc<Snapshot>>,
@@ -262,7 +277,9 @@ impl Gallery {
     }
 
     /// Opens the gallery in the folder `path` for reading and checks it: every file against its checksums, the matrix
-    /// and its model against each other. Nothing is changed, and a writer may be at work.
+    /// and its model against each other. Nothing is changed, and a writer may be at work. Graphs that are kept are read, and
+    /// none is built: [`Gallery::n_lacking_graph`] says of how many photos there is none, which are searched one by one until
+    /// [`Gallery::build_index`] is done.
     ///
     /// Galleries of every earlier format that was released are read.
     ///
@@ -298,12 +315,13 @@ impl Gallery {
             path: path.to_owned(),
             card,
             access,
+            process: Process::current(),
             manifest: RwLock::new(manifest),
             snapshot: RwLock::new(Arc::new(state.snapshot)),
             known: Mutex::new(known),
             writer: writer.map(Mutex::new),
         };
-        gallery.build_graphs()?;
+        gallery.load_graphs();
         Ok(gallery)
     }
 
@@ -360,12 +378,13 @@ impl Gallery {
     /// [`Error::OtherModel`] where the gallery is one of another model now, which has to be opened anew; those of
     /// [`Gallery::open`]. The snapshot then stays as it was.
     pub fn refresh(&self) -> Result<bool> {
+        self.check_process()?;
         if self.access == Access::Write {
             return Ok(false);
         }
         let is_new = self.catch_up(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))?;
         if is_new {
-            self.build_graphs()?;
+            self.load_graphs();
         }
         Ok(is_new)
     }
@@ -422,6 +441,11 @@ impl Gallery {
         Ok(())
     }
 
+    /// Refuses what only the process that opened the gallery may do.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        self.process.check(|| format!("the gallery '{}'", self.path.display()))
+    }
+
     fn publish(&self, snapshot: Snapshot) {
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
     }
@@ -438,42 +462,80 @@ impl Gallery {
         self.index().kind(self.costs(), n_numbers)
     }
 
-    /// Reads or builds the graphs that the gallery asks for and does not have.
-    fn build_graphs(&self) -> Result<()> {
-        self.build_index(Progress::default(), Cancel::default())
+    /// The number of photos that are to be in a graph and are in none, because it was not built or could not be kept: they are
+    /// looked at one by one until [`Gallery::build_index`] builds it.
+    pub fn n_lacking_graph(&self) -> usize {
+        self.segments_lacking_graph().iter().map(|segment| segment.len()).sum()
     }
 
-    /// Reads or builds the graphs that the gallery asks for and does not have, as opening and compacting it does, but with
-    /// progress, in rows of a graph, and a way to stop. Graphs that are
-    /// done are kept beside the matrix where that is possible.
+    fn segments_lacking_graph(&self) -> Vec<Arc<Segment>> {
+        if self.kind() == IndexKind::Exact {
+            return vec![];
+        }
+        let snapshot = self.snapshot();
+        let segments = snapshot.parts().iter().map(|part| &part.segment);
+        let lacking =
+            segments.filter(|segment| segment.len() >= LEAST_FOR_GRAPH && segment.graph().is_none());
+        lacking.map(Arc::clone).collect()
+    }
+
+    /// Reads the graphs that are kept.
+    fn load_graphs(&self) {
+        for segment in self.segments_lacking_graph() {
+            self.load_graph(&segment);
+        }
+    }
+
+    /// Whether the graph of `segment` is kept; it is read then.
+    fn load_graph(&self, segment: &Segment) -> bool {
+        let (distance, parameters) = (self.card.distance, self.index().parameters());
+        let load = || {
+            let built = graph_file::load(&self.path, segment, distance, parameters)?;
+            HnswIndex::of_built_graph(segment.matrix().clone(), distance, parameters, built)
+        };
+        let graph = process::on_live_threads(load).ok().flatten();
+        let is_kept = graph.is_some();
+        graph.into_iter().for_each(|graph| segment.set_graph(graph));
+        is_kept
+    }
+
+    /// Builds the graphs that the gallery asks for and that are not kept, and keeps them beside the matrix where that is
+    /// possible. Until it is done the photos are searched one by one, exactly. Of several processes one builds, and the others wait for what it keeps.
+    ///
+    /// `progress` is told rows of a graph; `cancel` is asked between them.
     ///
     /// # Errors
-    /// Those of [`HnswIndex::build_with`].
-    pub fn build_index(&self, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<()> {
-        if self.kind() == IndexKind::Exact {
-            return Ok(());
-        }
+    /// Those of [`HnswIndex::build_with`]; [`Error::Forked`]. That a graph cannot be kept is no error, but told in the result.
+    pub fn build_index(&self, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<BuiltGraphs> {
+        self.check_process()?;
         let (distance, parameters) = (self.card.distance, self.index().parameters());
-        for part in self.snapshot().parts() {
-            let segment = &part.segment;
-            if segment.len() < LEAST_FOR_GRAPH || segment.graph().is_some() {
+        let mut built = BuiltGraphs::default();
+        for segment in self.segments_lacking_graph() {
+            let turn = loop {
+                if self.load_graph(&segment) {
+                    break None;
+                }
+                match graph_file::turn(&self.path) {
+                    Some(turn) => break Some(turn),
+                    None if cancel.is_cancelled() => return Err(Error::Cancelled),
+                    None => std::thread::sleep(Duration::from_millis(100)),
+                }
+            };
+            // Whoever had the turn before may have built it since it was looked for.
+            if turn.is_none() || self.load_graph(&segment) {
                 continue;
             }
             let matrix = segment.matrix().clone();
-            let cached = graph_file::load(&self.path, segment, distance, parameters)
-                .and_then(|built| HnswIndex::of_built_graph(matrix.clone(), distance, parameters, built));
-            let index = match cached {
-                Some(index) => index,
-                None => {
-                    let index = HnswIndex::build_with(matrix, distance, parameters, progress, cancel)?;
-                    // A cache that cannot be written is no loss but of time.
-                    let _ = graph_file::save(&self.path, segment, distance, parameters, index.built());
-                    index
-                }
-            };
+            let index = process::on_live_threads(|| {
+                HnswIndex::build_with(matrix, distance, parameters, progress, cancel)
+            })??;
+            built.n_photos += segment.len();
+            if let Err(error) = graph_file::save(&self.path, &segment, distance, parameters, index.built()) {
+                built.not_kept = Some(error);
+            }
             segment.set_graph(index);
         }
-        Ok(())
+        Ok(built)
     }
 
     /// How many of the ten nearest the graphs find, on a sample of photos that a seed draws; nothing where there is no
@@ -484,6 +546,7 @@ impl Gallery {
     pub fn measure_recall(&self) -> Result<Option<Recall>> {
         const K: usize = 10;
         const N_SAMPLE: usize = 200;
+        self.check_process()?;
         let snapshot = self.snapshot();
         if snapshot.n_without_graph() == snapshot.len() {
             return Ok(None);
@@ -590,6 +653,19 @@ fn read(
         })?;
     }
     Ok(State { manifest: manifest.clone(), snapshot, log_end: (replay.n_good, next), held })
+}
+
+/// What is said of a file that `gallery.json` names and that cannot be opened.
+fn unreadable(gallery: &Path, file: &Path, error: std::io::Error) -> Error {
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return CoreError::io("read", file)(error).into();
+    }
+    let name = file.strip_prefix(gallery).unwrap_or(file).display();
+    let reason = format!(
+        "'{name}' is missing, which its '{MANIFEST}' names. If this is a copy that was made while somebody wrote the gallery, \
+         copy it again with `sketchfind index copy`, which gives a whole one"
+    );
+    Error::Gallery { path: gallery.to_owned(), reason }
 }
 
 /// Checks the model's files and reads its card.

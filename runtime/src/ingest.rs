@@ -12,6 +12,7 @@ use sketchfind_core::{Error as CoreError, fingerprint};
 
 use crate::embedder::View;
 use crate::embedder::{Batch, Done, Job};
+use crate::process;
 use crate::{BrokenImage, Cancel, Error, OnBroken, Photo, Progress, Result, Retriever, Snapshot};
 
 /// A photo that is to be in a gallery, and the file to read it from.
@@ -125,6 +126,7 @@ impl Retriever {
         cancel: Cancel<'_>,
     ) -> Result<Ingested> {
         let IngestOptions { on_broken, on_other_source } = options.into();
+        self.gallery().check_process()?;
         check_ids(files)?;
         files.iter().try_for_each(|file| file.photo.check())?;
         self.check_regions(files)?;
@@ -194,8 +196,9 @@ impl Snapshot {
     /// # Errors
     /// [`Error::OtherSource`] with the first.
     pub fn check_sources(&self, files: &[PhotoFile], max_bytes: u64) -> Result<()> {
-        let of_another: Vec<&PhotoFile> =
-            files.par_iter().filter(|file| self.is_of_another_source(file, max_bytes)).collect();
+        let of_another: Vec<&PhotoFile> = process::on_live_threads(|| {
+            files.par_iter().filter(|file| self.is_of_another_source(file, max_bytes)).collect()
+        })?;
         let Some(first) = of_another.first() else {
             return Ok(());
         };
@@ -233,18 +236,15 @@ impl Snapshot {
     pub fn changes(&self, files: &[PhotoFile], max_bytes: u64) -> Result<Changes> {
         check_ids(files)?;
         files.iter().try_for_each(|file| file.photo.check())?;
-        let planned: Vec<Option<bool>> = files
-            .par_iter()
-            .map(|file| {
-                let there = self.photo(file.photo.id())?;
-                let photo = file.photo.clone().in_place_of(there);
-                // What cannot be read is not changed either.
-                Some(
-                    content_of(file, max_bytes)
-                        .is_some_and(|(content, _)| photo.with_content(content) != *there),
-                )
-            })
-            .collect();
+        let is_replaced = |file: &PhotoFile| {
+            let there = self.photo(file.photo.id())?;
+            let photo = file.photo.clone().in_place_of(there);
+            // What cannot be read is not changed either.
+            let content = content_of(file, max_bytes);
+            Some(content.is_some_and(|(content, _)| photo.with_content(content) != *there))
+        };
+        let planned: Vec<Option<bool>> =
+            process::on_live_threads(|| files.par_iter().map(is_replaced).collect())?;
         let mut changes = Changes::default();
         for (file, planned) in files.iter().zip(planned) {
             match planned {

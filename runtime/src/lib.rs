@@ -40,6 +40,8 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+#[cfg(feature = "inference")]
+mod background;
 #[cfg(feature = "capi")]
 pub mod capi;
 #[cfg(feature = "inference")]
@@ -53,10 +55,13 @@ pub mod gallery;
 #[cfg(feature = "inference")]
 mod ingest;
 #[cfg(feature = "inference")]
+mod keeper;
+#[cfg(feature = "inference")]
 pub mod native;
 mod photo;
 #[cfg(feature = "inference")]
 mod pool;
+mod process;
 #[cfg(feature = "inference")]
 mod retriever;
 #[cfg(feature = "inference")]
@@ -69,7 +74,7 @@ pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use framing::Framing;
-pub use gallery::{Access, Gallery, GalleryOptions, Match, Nothing, Snapshot};
+pub use gallery::{Access, BuiltGraphs, Gallery, GalleryOptions, Match, Nothing, Snapshot};
 #[cfg(feature = "inference")]
 pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};

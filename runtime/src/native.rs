@@ -46,9 +46,7 @@ static LOADING: Mutex<()> = Mutex::new(());
 /// 1. `explicit`;
 /// 2. the environment variable `ORT_DYLIB_PATH` (a path, or a bare name for the system's loader);
 /// 3. `libonnxruntime.so` (`.dylib`, `onnxruntime.dll`) beside the executable, and in `../lib` of its folder;
-/// 4. `.provision/onnxruntime/lib` two or three folders above the executable's: a checkout's own copy, seen
-///    from `target/release` and `target/debug/deps`;
-/// 5. whatever the system's loader finds under that name.
+/// 4. whatever the system's loader finds under that name.
 ///
 /// ONNX Runtime's own builds report to their maker, and leave files in the user's cache and the temporary folder, unless
 /// they find `ORT_DISABLE_TELEMETRY=1` in the environment when they start. This crate sets it before `main`, and so also for
@@ -146,10 +144,6 @@ fn places(explicit: Option<&Path>, variable: Option<OsString>, executable: Optio
     if let Some(folder) = executable.as_deref().and_then(Path::parent) {
         places.push(Place::Possible(folder.join(&name)));
         places.extend(folder.parent().map(|above| Place::Possible(above.join("lib").join(&name))));
-        let checkouts = folder.ancestors().skip(2).take(2);
-        places.extend(checkouts.map(|root| {
-            Place::Possible(root.join(".provision").join("onnxruntime").join("lib").join(&name))
-        }));
     }
     places.push(Place::Loader(PathBuf::from(name)));
     places
@@ -205,7 +199,8 @@ fn inspect(path: &Path) -> Result<OrtInfo> {
 fn version_of(path: &Path) -> std::result::Result<String, String> {
     // SAFETY: opening a library runs its initialisers. It is the user's own choice of library, and is loaded
     // for good right after this.
-    let library = unsafe { libloading::Library::new(path) }.map_err(|e| e.to_string())?;
+    let library =
+        unsafe { libloading::Library::new(path) }.map_err(|e| sketchfind_core::error::explain(&e))?;
     // Never closed: a library that has started threads or thread-local values must not be unmapped.
     let library = std::mem::ManuallyDrop::new(library);
     // SAFETY: `OrtGetApiBase` has had this one signature in every version of ONNX Runtime's C API.
@@ -276,18 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn a_checkout_is_found_from_target_release_and_from_deps() {
-        for (exe, empty) in
-            [("/x/target/release/sketchfind", "".into()), ("/x/target/debug/deps/test", OsString::new())]
-        {
-            let found = places(None, Some(empty), Some(exe.into()));
-            let folder = Path::new(exe).parent().unwrap();
-            assert_eq!(found[0], Place::Possible(folder.join(name())));
-            assert_eq!(found[1], Place::Possible(folder.parent().unwrap().join("lib").join(name())));
-            let checkout = Path::new("/x/.provision/onnxruntime/lib").join(name());
-            assert!(found.contains(&Place::Possible(checkout)), "{found:?}");
-            assert_eq!(found.last(), Some(&Place::Loader(name().into())));
-        }
+    fn a_program_looks_beside_itself_and_in_no_folder_further_above() {
+        let found = places(None, Some("".into()), Some("/x/bin/sketchfind".into()));
+        let expected = [
+            Place::Possible(Path::new("/x/bin").join(name())),
+            Place::Possible(Path::new("/x/lib").join(name())),
+            Place::Loader(name().into()),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -310,12 +301,55 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_library_is_named() {
+    fn why_a_library_does_not_load_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("libonnxruntime.so");
-        std::fs::write(&path, b"not a library").unwrap();
-        let error = find(&[Place::Possible(path.clone())]).unwrap_err();
-        assert!(matches!(&error, Error::OrtUnusable { path: p, .. } if p == &resolved(&path)), "{error}");
+        let garbage = folder.path().join(name());
+        std::fs::write(&garbage, b"not a library").unwrap();
+        let error = find(&[Place::Possible(garbage.clone())]).unwrap_err();
+        assert!(matches!(&error, Error::OrtUnusable { path: p, .. } if p == &resolved(&garbage)), "{error}");
+        // The loader's own words, which differ from system to system.
+        let words = libloading_says(&garbage);
+        assert!(!words.is_empty() && error.to_string().contains(&words), "{error}; expected {words}");
+        if cfg!(target_os = "linux") {
+            let needs = library_that_needs(folder.path(), "libsketchfind-nowhere.so");
+            let error = find(&[Place::Possible(needs)]).unwrap_err();
+            assert!(error.to_string().contains("libsketchfind-nowhere.so"), "{error}");
+            let error = find(&[Place::Loader("libsketchfind-nowhere.so".into())]).unwrap_err();
+            assert!(error.to_string().contains("No such file"), "{error}");
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn libloading_says(path: &Path) -> String {
+        // SAFETY: the file is no library, so nothing of it runs.
+        let error = unsafe { libloading::Library::new(path) }.unwrap_err();
+        std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// A library that needs another one, which is gone.
+    fn library_that_needs(folder: &Path, other: &str) -> PathBuf {
+        let source = folder.join("needs.rs");
+        let code = "#[link(name = \"sketchfind-nowhere\")] unsafe extern \"C\" { safe fn nowhere(); }
+                    #[unsafe(no_mangle)] pub extern \"C\" fn needed() { nowhere() }";
+        std::fs::write(&source, code).unwrap();
+        let other_source = folder.join("other.rs");
+        std::fs::write(&other_source, "#[unsafe(no_mangle)] pub extern \"C\" fn nowhere() {}").unwrap();
+        let path = folder.join("libneeds.so");
+        compile(&other_source, &folder.join(other), &[]);
+        compile(&source, &path, &["-L".as_ref(), folder.as_os_str()]);
+        std::fs::remove_file(folder.join(other)).unwrap();
+        path
+    }
+
+    fn compile(source: &Path, to: &Path, arguments: &[&std::ffi::OsStr]) {
+        let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
+        let status = std::process::Command::new(rustc)
+            .args(["--crate-type=cdylib", "--crate-name=made", "--edition=2024", "-o"])
+            .args([to, source])
+            .args(arguments)
+            .status()
+            .unwrap();
+        assert!(status.success());
     }
 
     /// A library that calls itself ONNX Runtime of some version, and can do nothing else.
@@ -330,13 +364,7 @@ mod tests {
              #[unsafe(no_mangle)] pub extern \"system\" fn OrtGetApiBase() -> *const Base {{ &BASE }}"
         );
         std::fs::write(&source, code).unwrap();
-        let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
-        let status = std::process::Command::new(rustc)
-            .args(["--crate-type=cdylib", "--crate-name=old", "--edition=2024", "-o"])
-            .args([&path, &source])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        compile(&source, &path, &[]);
         path
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::card::Card;
@@ -13,7 +13,9 @@ use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
 use sketchfind_index::{ExactIndex, Index, Matrix};
 
+use crate::keeper::Keeper;
 use crate::pool::Pool;
+use crate::process;
 use crate::{
     Access, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Photo, Result, Snapshot,
 };
@@ -31,6 +33,11 @@ pub struct RetrieverOptions {
     pub access: Access,
     /// How the drawings of queries are framed.
     pub framing: Framing,
+    /// How often to look for what other processes have written to the gallery, on a thread of its own; nothing to look only
+    /// where [`Retriever::refresh`] is called. Who is open for [`Access::Write`] has nothing to look for.
+    pub follow: Option<Duration>,
+    /// Whether graphs that the gallery asks for and has not are built, on a thread of its own; searches are exact meanwhile.
+    pub build_graphs: bool,
 }
 
 /// One session on the processor, for reading.
@@ -43,7 +50,8 @@ impl Default for RetrieverOptions {
 impl RetrieverOptions {
     /// One session with all cores, for reading.
     pub fn new(embedder: EmbedderOptions) -> RetrieverOptions {
-        RetrieverOptions { embedder, sessions: 1, access: Access::Read, framing: Framing::Card }
+        let (access, framing) = (Access::Read, Framing::Card);
+        RetrieverOptions { embedder, sessions: 1, access, framing, follow: None, build_graphs: true }
     }
 
     /// One session on the processor, for reading.
@@ -62,6 +70,20 @@ impl RetrieverOptions {
     #[must_use]
     pub fn with_framing(mut self, framing: Framing) -> RetrieverOptions {
         self.framing = framing;
+        self
+    }
+
+    /// The same, looking every so often, 10 milliseconds to a day, for what other processes have written.
+    #[must_use]
+    pub fn following(mut self, every: Duration) -> RetrieverOptions {
+        self.follow = Some(every);
+        self
+    }
+
+    /// The same without building graphs: searches are exact where there is none.
+    #[must_use]
+    pub fn without_building_graphs(mut self) -> RetrieverOptions {
+        self.build_graphs = false;
         self
     }
 
@@ -88,6 +110,9 @@ impl From<EmbedderOptions> for RetrieverOptions {
 
 /// Finds the photos of a gallery that match a sketch, and changes the gallery. Threads share one: every method takes
 /// `&self`, searches never wait for a writer, and each sees the gallery whole, as it was before or after a change.
+///
+/// A retriever belongs to the process that opened it. In a child that was made by fork its calls are
+/// [`Error::Forked`](crate::Error::Forked): a server that forks opens it in each worker.
 ///
 /// ```
 /// use std::path::Path;
@@ -116,7 +141,9 @@ impl From<EmbedderOptions> for RetrieverOptions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Retriever {
-    gallery: Gallery,
+    // Before the gallery, which it uses until it ends.
+    keeper: Keeper,
+    gallery: Arc<Gallery>,
     pool: Pool,
     /// The share of its page that a drawing is made to fill.
     share: Option<f32>,
@@ -132,8 +159,9 @@ impl std::fmt::Debug for Retriever {
 }
 
 impl Retriever {
-    /// Opens the gallery at `path`, builds its index and opens the model inside it. `options` may be
-    /// [`EmbedderOptions`] alone.
+    /// Opens the gallery at `path` and the model inside it. `options` may be [`EmbedderOptions`] alone. A graph that the
+    /// gallery asks for and has not is built meanwhile, on a thread of its own: until then searches are exact
+    /// ([`Gallery::n_lacking_graph`] says of how many photos).
     ///
     /// # Errors
     /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::Core`](crate::Error::Core) where an option is
@@ -143,6 +171,11 @@ impl Retriever {
         if !(1..=256).contains(&options.sessions) {
             let (value, expected) = (options.sessions.to_string(), "1 to 256".to_owned());
             return Err(CoreError::OutOfRange { what: "sessions", value, expected }.into());
+        }
+        let often = Duration::from_millis(10)..=Duration::from_secs(86_400);
+        if let Some(every) = options.follow.filter(|every| !often.contains(every)) {
+            let (value, expected) = (format!("{every:?}"), "10 milliseconds to a day".to_owned());
+            return Err(CoreError::OutOfRange { what: "time between two looks", value, expected }.into());
         }
         let mut embedder = options.embedder;
         if options.sessions > 1 && embedder.n_threads.is_none() {
@@ -156,7 +189,10 @@ impl Retriever {
         let embedders = (0..options.sessions).map(session);
         let pool = Pool::new(embedders.collect::<Result<_>>()?);
         let share = options.framing.share(gallery.card().frame)?;
-        Ok(Retriever { gallery, pool, share })
+        let gallery = Arc::new(gallery);
+        let follow = options.follow.filter(|_| options.access != Access::Write);
+        let keeper = Keeper::new(Arc::clone(&gallery), follow, options.build_graphs)?;
+        Ok(Retriever { keeper, gallery, pool, share })
     }
 
     /// The gallery.
@@ -179,7 +215,15 @@ impl Retriever {
     /// # Errors
     /// Those of [`Gallery::refresh`].
     pub fn refresh(&self) -> Result<bool> {
-        self.gallery.refresh()
+        let is_new = self.gallery.refresh()?;
+        self.keeper.build_graphs()?;
+        Ok(is_new)
+    }
+
+    /// What is in the way of [`RetrieverOptions::follow`] and [`RetrieverOptions::build_graphs`], in words; empty where nothing is.
+    /// What was read before is searched on, and the next look tries again.
+    pub fn troubles(&self) -> Vec<String> {
+        self.keeper.troubles()
     }
 
     /// The number of photos.
@@ -210,6 +254,7 @@ impl Retriever {
     /// # Errors
     /// Those of [`Embedder::embed`].
     pub fn embed(&self, images: &[Image]) -> Result<Vec<f32>> {
+        self.gallery.check_process()?;
         if images.is_empty() {
             return Ok(Vec::new());
         }
@@ -357,8 +402,9 @@ impl Retriever {
         let n_numbers = matrix.values().len() as u64;
         let query = matrix.row(0).unwrap_or_default().to_vec();
         let index = ExactIndex::new(matrix, self.card().distance);
-        index.prepare();
-        let search_us = median_us(|| Ok(index.search(&query, 10).map(drop)?))?;
+        process::on_live_threads(|| index.prepare())?;
+        let search = || process::on_live_threads(|| index.search(&query, 10).map(drop));
+        let search_us = median_us(|| Ok(search()??))?;
         let costs = Costs { embedding_us, exact_numbers_per_us: (n_numbers / search_us).max(1) };
         self.gallery.set_costs(costs)?;
         Ok(costs)

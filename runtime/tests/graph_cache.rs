@@ -4,7 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sketchfind::{
-    Costs, Filter, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec, Match, Photo,
+    Cancel, Costs, Filter, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec, Match, Photo,
+    Progress, Retriever, RetrieverOptions,
 };
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::fingerprint;
@@ -37,16 +38,33 @@ fn hits(gallery: &Gallery) -> Vec<Vec<Match>> {
     gallery.snapshot().search_batch(&queries, 2, &Filter::everything()).unwrap()
 }
 
+/// The gallery with the graph that it asks for.
+fn open(path: &Path) -> Gallery {
+    with_graph(Gallery::open(path).unwrap())
+}
+
+fn with_graph(gallery: Gallery) -> Gallery {
+    gallery.build_index(Progress::default(), Cancel::default()).unwrap();
+    gallery
+}
+
 #[test]
 fn a_graph_is_built_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     create(&path, 0, FEW);
     assert!(!cache_of(&path).exists());
-    let built = Gallery::open(&path).unwrap();
+    // Opening builds none, and searches one by one.
+    let without = Gallery::open(&path).unwrap();
+    assert_eq!((without.n_lacking_graph(), without.snapshot().n_without_graph()), (N, N));
+    let built = without.build_index(Progress::default(), Cancel::default()).unwrap();
+    assert!((built.n_photos, built.not_kept.is_none()) == (N, true), "{built:?}");
+    let built = without;
+    assert_eq!(built.n_lacking_graph(), 0);
     assert_eq!(built.snapshot().n_without_graph(), 0);
     let first = inode(&cache_of(&path));
     let read = Gallery::open(&path).unwrap();
+    assert_eq!(read.n_lacking_graph(), 0);
     assert_eq!(inode(&cache_of(&path)), first, "it was built again");
     assert_eq!(hits(&read), hits(&built));
     // The graph is poor enough to miss some, and its hits are those of no other search.
@@ -57,7 +75,7 @@ fn a_graph_is_built_once() {
     let moved = folder.path().join("moved");
     copy_folder(&path, &moved);
     let first = inode(&cache_of(&moved));
-    assert_eq!(hits(&Gallery::open(&moved).unwrap()), hits(&built));
+    assert_eq!(hits(&open(&moved)), hits(&built));
     assert_eq!(inode(&cache_of(&moved)), first);
 }
 
@@ -66,7 +84,7 @@ fn a_graph_is_built_once() {
 fn assert_rebuilt(path: &Path, bytes: &[u8], good: &[u8], expected: &[Vec<Match>]) {
     std::fs::write(cache_of(path), bytes).unwrap();
     let before = inode(&cache_of(path));
-    assert_eq!(hits(&Gallery::open(path).unwrap()), expected);
+    assert_eq!(hits(&open(path)), expected);
     assert_ne!(inode(&cache_of(path)), before, "it was believed");
     assert!(std::fs::read(cache_of(path)).unwrap() == good, "the graph is another one");
 }
@@ -76,7 +94,7 @@ fn what_is_damaged_stale_or_foreign_is_built_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     create(&path, 0, FEW);
-    let expected = hits(&Gallery::open(&path).unwrap());
+    let expected = hits(&open(&path));
     let good = std::fs::read(cache_of(&path)).unwrap();
 
     // Cut short, too long, and every kind of byte flipped: header, version, key, lists, checksum.
@@ -96,10 +114,10 @@ fn what_is_damaged_stale_or_foreign_is_built_anew() {
     // Whole, but of another matrix of the same shape, and of other parameters.
     let other = folder.path().join("other");
     create(&other, 7_000, FEW);
-    drop(Gallery::open(&other).unwrap());
+    drop(open(&other));
     assert_rebuilt(&path, &std::fs::read(cache_of(&other)).unwrap(), &good, &expected);
     create(&other, 0, HnswParameters { m: 4, ..FEW });
-    drop(Gallery::open(&other).unwrap());
+    drop(open(&other));
     assert_rebuilt(&path, &std::fs::read(cache_of(&other)).unwrap(), &good, &expected);
 
     // With a right checksum, but numbers that lead out of the lists: nothing may stumble over them.
@@ -110,7 +128,7 @@ fn what_is_damaged_stale_or_foreign_is_built_anew() {
         bytes[place..place + 4].copy_from_slice(&number.to_le_bytes());
         bytes.extend_from_slice(fingerprint::of_bytes(&bytes).as_bytes());
         std::fs::write(cache_of(&path), &bytes).unwrap();
-        let found = hits(&Gallery::open(&path).unwrap());
+        let found = hits(&open(&path));
         assert!(found.iter().all(|found| found.len() == 2));
     }
 }
@@ -122,15 +140,20 @@ fn a_cache_that_cannot_be_written_or_read_costs_only_time() {
     create(&path, 0, FEW);
     // A file where the folder would be: nothing can be written there, by anybody.
     std::fs::write(path.join("graphs"), "in the way").unwrap();
-    let in_the_way = hits(&Gallery::open(&path).unwrap());
+    let gallery = Gallery::open(&path).unwrap();
+    let built = gallery.build_index(Progress::default(), Cancel::default()).unwrap();
+    assert_eq!(built.n_photos, N);
+    assert!(built.not_kept.unwrap().to_string().contains("graphs"));
+    let in_the_way = hits(&gallery);
     std::fs::remove_file(path.join("graphs")).unwrap();
     // A folder where the file would be.
     std::fs::create_dir_all(cache_of(&path)).unwrap();
-    assert_eq!(hits(&Gallery::open(&path).unwrap()), in_the_way);
+    assert_eq!(hits(&open(&path)), in_the_way);
     std::fs::remove_dir_all(path.join("graphs")).unwrap();
-    assert_eq!(hits(&Gallery::open(&path).unwrap()), in_the_way);
+    assert_eq!(hits(&open(&path)), in_the_way);
     let left: Vec<_> = std::fs::read_dir(path.join("graphs")).unwrap().collect();
-    assert_eq!(left.len(), 1, "{left:?}");
+    // And the file that is locked by who builds.
+    assert_eq!(left.len(), 2, "{left:?}");
 }
 
 #[test]
@@ -138,7 +161,7 @@ fn what_is_added_is_found_and_old_graphs_go() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     create(&path, 0, FEW);
-    let gallery = write(&path);
+    let gallery = with_graph(write(&path));
     let first = inode(&cache_of(&path));
     let added: Vec<usize> = (N..N + 40).collect();
     let photos = added.iter().map(|&number| Photo::new(id(number))).collect();
@@ -153,14 +176,14 @@ fn what_is_added_is_found_and_old_graphs_go() {
     assert_eq!(gallery.snapshot().n_without_graph(), 40);
     drop(gallery);
     // The graph of the old photos is as good as before.
-    assert_found(&Gallery::open(&path).unwrap());
+    assert_found(&open(&path));
     assert_eq!(inode(&cache_of(&path)), first);
-    let gallery = write(&path);
+    let gallery = with_graph(write(&path));
     gallery.compact().unwrap();
     assert_eq!(gallery.snapshot().n_without_graph(), 0);
     assert_found(&gallery);
-    let names: Vec<_> =
-        std::fs::read_dir(path.join("graphs")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let entries = std::fs::read_dir(path.join("graphs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<_> = entries.filter(|name| name != "building").collect();
     assert_eq!(names, ["00000002.graph"]);
 }
 
@@ -169,7 +192,7 @@ fn auto_is_exact_until_that_costs_more_than_the_embedding() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     create(&path, 0, FEW);
-    let gallery = write(&path);
+    let gallery = with_graph(write(&path));
     gallery.set_index(IndexSpec::Auto).unwrap();
     assert_eq!((gallery.kind(), gallery.costs()), (IndexKind::Exact, None));
     // 4,500 numbers: as many as may be.
@@ -179,7 +202,7 @@ fn auto_is_exact_until_that_costs_more_than_the_embedding() {
     gallery.add(vec![Photo::new("one more")], vec![0.5; 3]).unwrap();
     assert_eq!(gallery.kind(), IndexKind::Hnsw);
     drop(gallery);
-    let gallery = write(&path);
+    let gallery = with_graph(write(&path));
     assert_eq!((gallery.costs(), gallery.index()), (Some(costs), IndexSpec::Auto));
     assert_eq!(gallery.snapshot().n_without_graph(), 1);
     let recall = gallery.measure_recall().unwrap().unwrap();
@@ -187,8 +210,53 @@ fn auto_is_exact_until_that_costs_more_than_the_embedding() {
     assert!(recall.value() > 0.95 && recall.n_found <= recall.n_nearest, "{recall:?}");
     gallery.remove(&["one more"]).unwrap();
     drop(gallery);
-    let gallery = Gallery::open(&path).unwrap();
+    let gallery = open(&path);
     assert_eq!((gallery.kind(), gallery.manifest().recall), (IndexKind::Exact, Some(recall)));
     assert_eq!(gallery.snapshot().n_without_graph(), N);
     assert_eq!(gallery.measure_recall().unwrap(), None);
+}
+
+/// The folder of a gallery on a disk where nothing can be written.
+#[test]
+fn a_retriever_answers_exactly_while_the_graph_is_built_and_says_that_it_cannot_be_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    create(&path, 0, FEW);
+    let queries: Vec<f32> = (0..20).flat_map(|number| embedding(1_000_000 + number)).collect();
+    let everything = Filter::everything().without_ids(["no such photo"]);
+    let exact = |retriever: &Retriever| retriever.snapshot().search_batch(&queries, 2, &everything).unwrap();
+    let found = |retriever: &Retriever| {
+        retriever.snapshot().search_batch(&queries, 2, &Filter::everything()).unwrap()
+    };
+
+    let without = Retriever::open(&path, RetrieverOptions::cpu().without_building_graphs()).unwrap();
+    assert_eq!(without.gallery().n_lacking_graph(), N);
+    assert_eq!(found(&without), exact(&without));
+    assert!(!cache_of(&path).exists());
+
+    std::fs::write(path.join("graphs"), "in the way").unwrap();
+    let retriever = Retriever::open(&path, RetrieverOptions::cpu()).unwrap();
+    wait_until(|| retriever.gallery().n_lacking_graph() == 0);
+    assert_ne!(found(&retriever), exact(&retriever));
+    wait_until(|| retriever.troubles().iter().any(|trouble| trouble.contains("cannot be kept")));
+    std::fs::remove_file(path.join("graphs")).unwrap();
+
+    // Two that open it at once build it once: the one that comes second reads what the first has kept.
+    let two = [(); 2].map(|()| Retriever::open(&path, RetrieverOptions::cpu()).unwrap());
+    two.iter().for_each(|retriever| wait_until(|| retriever.gallery().n_lacking_graph() == 0));
+    assert_eq!(found(&two[0]), found(&two[1]));
+    // Dropped at any moment, also while it builds.
+    std::fs::remove_file(cache_of(&path)).unwrap();
+    drop(Retriever::open(&path, RetrieverOptions::cpu()).unwrap());
+    drop(two);
+    assert_eq!(Gallery::open(&path).unwrap().len(), N);
+}
+
+#[track_caller]
+fn wait_until(is_so: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !is_so() {
+        assert!(started.elapsed().as_secs() < 60, "it does not come");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
 }

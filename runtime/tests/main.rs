@@ -8,6 +8,9 @@ mod capi;
 mod embedder;
 mod embedder_files;
 mod example;
+mod follow;
+#[cfg(unix)]
+mod fork;
 mod gallery;
 mod gallery_damage;
 mod graph_cache;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sketchfind::{Error, RetrieverOptions};
 
@@ -22,12 +22,15 @@ struct Inner {
     again: AtomicBool,
     /// The last trouble, which is told once.
     trouble: std::sync::Mutex<String>,
+    /// Of how many photos the graph was lacking when that was last told.
+    n_lacking_graph: AtomicUsize,
 }
 
 impl Follower {
     pub(crate) fn new(app: App, gallery: PathBuf, how: RetrieverOptions) -> Follower {
         let (is_looking, again) = (AtomicBool::new(false), AtomicBool::new(false));
-        Follower(Arc::new(Inner { app, gallery, how, is_looking, again, trouble: Default::default() }))
+        let (trouble, n_lacking_graph) = Default::default();
+        Follower(Arc::new(Inner { app, gallery, how, is_looking, again, trouble, n_lacking_graph }))
     }
 
     /// Looks, on a thread of its own, unless that is being done.
@@ -71,6 +74,7 @@ impl Inner {
     fn catch_up(&self) {
         // Not open yet: then it is opened as it is by now.
         let Ok(retrieval) = self.app.retrieval() else { return };
+        self.tell_of_graphs(&retrieval);
         match retrieval.refresh() {
             Ok(false) => self.is_well(),
             Ok(true) => {
@@ -102,6 +106,20 @@ impl Inner {
                             served";
                 self.tell(what, &error);
             }
+        }
+    }
+
+    /// Says when searches begin to look at photos one by one, and when they end to.
+    fn tell_of_graphs(&self, retrieval: &Retrieval) {
+        let photos = retrieval.n_lacking_graph();
+        match (self.n_lacking_graph.swap(photos, Ordering::Relaxed), photos) {
+            (0, 0) => {}
+            (0, _) => tracing::info!(photos, "searched one by one while their graph is built"),
+            (_, 0) => match retrieval.troubles().first() {
+                None => tracing::info!("the graph is built"),
+                Some(trouble) => tracing::warn!("{trouble}"),
+            },
+            _ => {}
         }
     }
 

@@ -54,6 +54,16 @@ impl Retrieval {
         self.retriever.refresh()
     }
 
+    /// The number of photos that are searched one by one, because their graph is being built.
+    pub(crate) fn n_lacking_graph(&self) -> usize {
+        self.retriever.gallery().n_lacking_graph()
+    }
+
+    /// What is in the way of building it, in words.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        self.retriever.troubles()
+    }
+
     /// The number of photos.
     pub(crate) fn len(&self) -> usize {
         self.retriever.len()

@@ -60,15 +60,29 @@ pub(crate) fn onnxruntime() -> Result<()> {
     }
     let package = fetch::package("onnxruntime")?;
     let key = stage::key(&["onnxruntime 1", &package.sha256]);
-    if stage::is_current(&provisioned("onnxruntime"), &key) {
+    if !stage::is_current(&provisioned("onnxruntime"), &key) {
+        fetch::check_machine()?;
+        let file = format!("libonnxruntime.so.{}", package.version);
+        stage::folder(&provisioned("onnxruntime"), &key, "ONNX Runtime 1.30.0 (24 MB to fetch)", |new| {
+            package.unpack(new, |member| file_called(member, &file, "lib"))?;
+            link(&file, &new.join("lib/libonnxruntime.so"))
+        })?;
+    }
+    beside_programs(&library)
+}
+
+/// Puts a library where the checkout's programs find it when they are not started by cargo: in `lib`, beside the folder that
+/// they are in.
+fn beside_programs(library: &Path) -> Result<()> {
+    let folder = checkout::target("lib");
+    fs::create_dir_all(&folder)?;
+    let there = folder.join(library.file_name().context("a library has a name")?);
+    if there.canonicalize().ok() == Some(library.canonicalize()?) {
         return Ok(());
     }
-    fetch::check_machine()?;
-    let file = format!("libonnxruntime.so.{}", package.version);
-    stage::folder(&provisioned("onnxruntime"), &key, "ONNX Runtime 1.30.0 (24 MB to fetch)", |new| {
-        package.unpack(new, |member| file_called(member, &file, "lib"))?;
-        link(&file, &new.join("lib/libonnxruntime.so"))
-    })
+    // A link that leads nowhere does not exist for `exists`.
+    let _ = fs::remove_file(&there);
+    link(&library.display().to_string(), &there)
 }
 
 /// A virtual environment with the packages that tests compare with. Returns its Python.

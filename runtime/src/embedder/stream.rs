@@ -72,6 +72,7 @@ impl Embedder {
         next: &mut (dyn FnMut(usize) -> Option<Batch<P>> + Send),
         take: &mut dyn FnMut(Done<P>) -> Result<()>,
     ) -> Result<()> {
+        self.be_here()?;
         let n_batches = n_files.div_ceil(self.options.batch).max(1);
         // To open a session takes as long as to embed some images.
         let own_sessions = |n_lanes: usize| n_lanes > 1 && n_batches >= 2 * n_lanes;
@@ -90,7 +91,7 @@ impl Embedder {
                 n_lanes = n_lanes.min(2);
             }
         }
-        let shared = Mutex::new(&mut self.model);
+        let shared = Mutex::new(&mut *self.model);
         let stop = AtomicBool::new(false);
         let work = Work {
             card: &self.card,

@@ -1,7 +1,7 @@
 //! The cache of a segment's graph, `graphs/<number>.graph`. The matrix is the truth: a cache that is missing, damaged, cut
 //! short, of another version or of anything else than exactly this matrix, distance and parameters is as good as none, and
 //! the graph is built anew. That a cache cannot be written, on a full disk or where one may only read, costs only the time
-//! to build it.
+//! to build it. `graphs/building` is locked by the one who builds.
 //!
 //! ```text
 //! 0       "SKFNDGRF", version u32, 1 where it was built of rows in float32 and 0 where in 8 bits u32,
@@ -13,6 +13,7 @@
 //!
 //! Numbers are little-endian. Even where the checksum is right nothing is believed that a search would stumble over: the index looks at it once more.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use sketchfind_core::distance::Distance;
@@ -21,6 +22,7 @@ use sketchfind_index::{BuiltGraph, Graph, Layer, RowFormat};
 
 use super::codec::{Reader, Result as CodecResult};
 use super::segment::Segment;
+use crate::process::NotForChildren;
 use crate::{HnswParameters, Result};
 
 /// The folder of these files in a gallery's folder.
@@ -72,6 +74,23 @@ pub(super) fn save(
     let path = path_of(gallery, number);
     let bytes = encode(built, &key(matrix_sha256, distance, parameters));
     atomic::write_file(&path, |out| Ok(out.write_all(&bytes).map_err(CoreError::io("write", &path))?))
+}
+
+/// The right to build graphs of a gallery, which one process has at a time; nothing where another one has it. Where there is no
+/// telling, as where one may only read, everybody has it.
+pub(super) fn turn(gallery: &Path) -> Option<Turn> {
+    let folder = gallery.join(FOLDER);
+    let _ = std::fs::create_dir(&folder);
+    let Ok(file) = File::create(folder.join("building")) else { return Some(Turn { _file: None }) };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => None,
+        Ok(()) | Err(TryLockError::Error(_)) => Some(Turn { _file: Some(NotForChildren::new(file)) }),
+    }
+}
+
+/// Held while a graph is built.
+pub(super) struct Turn {
+    _file: Option<NotForChildren>,
 }
 
 fn encode(built: &BuiltGraph, key: &str) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! One writer at a time: the lock of a gallery's folder.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{Metadata, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sketchfind_core::Error as CoreError;
 
 use super::identity::Identity;
+use crate::process::{NotForChildren, Process};
 use crate::{Error, Result};
 
 /// The name of the locked file in a gallery's folder.
@@ -15,13 +16,19 @@ pub(super) const LOCK: &str = "lock";
 
 /// A lock that is held until it is dropped, or its process ends in whatever way.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(super) struct Lock {
+    file: NotForChildren,
+    process: Process,
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // To close the file is not enough: a child that another thread is just starting has it open too until it becomes
-        // its own program, and the lock with it.
-        let _ = self.0.unlock();
+        // It is the parent's: a child that unlocks it lets a second writer in.
+        if self.process.is_current() {
+            // To close the file is not enough: a child that another thread is just starting has it open too until it
+            // becomes its own program, and the lock with it.
+            let _ = self.file.unlock();
+        }
     }
 }
 
@@ -55,7 +62,8 @@ impl Lock {
             let lock = Lock::try_take(folder)?;
             // Before the lock was taken the folder may have been replaced, and then it is that of what was thrown away.
             let identity = |metadata: std::io::Result<Metadata>| Identity::of(&metadata.ok()?);
-            let (own, there) = (identity(lock.0.metadata()), identity(std::fs::metadata(folder.join(LOCK))));
+            let (own, there) =
+                (identity(lock.file.metadata()), identity(std::fs::metadata(folder.join(LOCK))));
             if own == there {
                 return Ok(lock);
             }
@@ -82,6 +90,6 @@ impl Lock {
         }
         // For people who held: what counts is the lock.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "process {}", std::process::id()));
-        Ok(Lock(file))
+        Ok(Lock { file: NotForChildren::new(file), process: Process::current() })
     }
 }

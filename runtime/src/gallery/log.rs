@@ -57,7 +57,7 @@ pub(super) fn read(gallery: &Path, number: u64, first: u64, expected: Expected<'
     let mut bytes = Vec::new();
     File::open(&path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
-        .map_err(CoreError::io("read", &path))?;
+        .map_err(|error| super::unreadable(gallery, &path, error))?;
     parse(&bytes, number, first, expected).map_err(|reason| Error::Gallery {
         path: gallery.to_owned(),
         reason: format!("'{FOLDER}/{number:08}.log' is damaged or was changed: {reason}"),

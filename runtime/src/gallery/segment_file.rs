@@ -22,6 +22,7 @@ use super::codec::{self, Reader};
 use super::map::{Map, MappedRows};
 use super::segment::Segment;
 
+use crate::process;
 use crate::{Error, Photo, Result};
 
 /// The folder of these files in a gallery's folder.
@@ -135,8 +136,8 @@ impl Blocks {
 /// [`Error::Core`] where the file cannot be opened; [`Error::Gallery`] with the file and place that are damaged.
 pub(super) fn open(gallery: &Path, number: u64, expected: Expected<'_>) -> Result<Segment> {
     let path = path_of(gallery, number);
-    let map = Map::open(&path).map_err(CoreError::io("read", &path))?;
-    read(map, number, expected).map_err(|reason| Error::Gallery {
+    let map = Map::open(&path).map_err(|error| super::unreadable(gallery, &path, error))?;
+    process::on_live_threads(|| read(map, number, expected))?.map_err(|reason| Error::Gallery {
         path: gallery.to_owned(),
         reason: format!("'{FOLDER}/{number:08}.rows' is damaged or was changed: {reason}"),
     })

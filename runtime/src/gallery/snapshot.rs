@@ -8,6 +8,7 @@ use sketchfind_core::embeddings::Embeddings;
 use sketchfind_index::Query;
 
 use super::segment::{LiveSegment, Segment};
+use crate::process::{self, Process};
 use crate::{Error, Filter, Photo, Result};
 
 /// A photo that matches a query.
@@ -32,6 +33,7 @@ pub struct Snapshot {
     width: usize,
     parts: Vec<LiveSegment>,
     n_live: usize,
+    process: Process,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -61,7 +63,7 @@ pub(super) struct Batch {
 impl Snapshot {
     pub(super) fn new(distance: Distance, width: usize, parts: Vec<LiveSegment>) -> Snapshot {
         let n_live = parts.iter().map(LiveSegment::n_live).sum();
-        Snapshot { distance, width, parts, n_live }
+        Snapshot { distance, width, parts, n_live, process: Process::current() }
     }
 
     /// The number of photos.
@@ -157,11 +159,13 @@ impl Snapshot {
         filter: &Filter,
         exactly: bool,
     ) -> Result<Vec<Vec<Match>>> {
+        self.process.check(|| "a snapshot of a gallery".to_owned())?;
         let filter = (!filter.is_everything()).then_some(filter);
         let mut found: Vec<Vec<(f64, &Photo)>> = vec![Vec::new(); queries.len()];
         for part in &self.parts {
             let photos = part.segment.photos();
-            let rankings = part.search(queries, self.distance, k, filter, exactly)?;
+            let rankings =
+                process::on_live_threads(|| part.search(queries, self.distance, k, filter, exactly))??;
             for (found, ranking) in found.iter_mut().zip(rankings) {
                 let hits = ranking.hits().iter();
                 found.extend(hits.filter_map(|hit| Some((hit.distance, photos.get(hit.row)?))));

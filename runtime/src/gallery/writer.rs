@@ -12,7 +12,7 @@ use super::segment::LiveSegment;
 use super::segment_file::{self, Expected};
 use super::snapshot::{Batch, Snapshot, photo_and_row, sorted_rows};
 use super::{Access, Gallery, fingerprint_bytes, graph_file};
-use crate::{Costs, Error, IndexSpec, Photo, Recall, Result};
+use crate::{Cancel, Costs, Error, IndexSpec, Photo, Progress, Recall, Result};
 
 /// Bytes of records after which the log is written as a segment: enough that this is rare, few enough that opening a
 /// gallery, which reads the log, takes well below a second.
@@ -139,10 +139,10 @@ impl Gallery {
     /// Those of [`Gallery::add`], and those of [`HnswIndex::build`](sketchfind_index::HnswIndex::build).
     pub fn compact(&self) -> Result<()> {
         self.write_segment(true)?;
-        self.build_graphs()
+        self.build_index(Progress::default(), Cancel::default()).map(drop)
     }
 
-    /// [`Gallery::compact`] without building a graph: whoever opens the gallery next builds it.
+    /// [`Gallery::compact`] without building a graph, which is [`Gallery::build_index`].
     ///
     /// # Errors
     /// Those of [`Gallery::add`].
@@ -200,6 +200,7 @@ impl Gallery {
     }
 
     pub(super) fn writer(&self) -> Result<Turn<'_>> {
+        self.check_process()?;
         if let Some(writer) = self.kept_writer() {
             return Ok(Turn::Kept(writer));
         }
