@@ -1,22 +1,16 @@
 //! `sketchfind index`: make galleries and change them.
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use sketchfind::gallery::MANIFEST;
-use sketchfind::{
-    Access, Embedder, Error, Framing, Gallery, GalleryOptions, IndexSpec, Ingested, OnOtherSource,
-};
-use sketchfind_core::card::Card;
+use anyhow::Result;
+use sketchfind::{Access, Error, Framing, Gallery, IndexSpec, OnOtherSource};
 use sketchfind_core::unicode::{Meant, Names};
-use sketchfind_core::work::{Cancel, Progress};
 
+use crate::building::{Building, How, build_graphs, build_index};
 use crate::exit::Exit;
-use crate::intake::{Gathered, Intake};
-use crate::interrupt::Interrupt;
-use crate::progress::{Bar, say, warn};
+use crate::intake::Intake;
+use crate::progress::say;
 
 /// The arguments of `index build`.
 #[derive(clap::Args)]
@@ -71,28 +65,16 @@ pub(crate) struct RemoveOptions {
 }
 
 pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
-    let BuildOptions { out, intake, .. } = options;
+    let BuildOptions { model, out, index, fresh, frame, intake } = options;
     let mut gathered = intake.gather()?;
     for file in &mut gathered.files {
         // A new gallery has no earlier labels that could be kept, and an unfinished one is to become the same.
         file.photo = file.photo.clone().with_labels(Vec::<String>::new());
     }
-    refuse_what_is_no_gallery(out)?;
-    // Beside its place, so that nothing half-made is ever found there, and under its name, so that it is found again.
-    let mut name = out.file_name().context("--out has no name")?.to_owned();
-    name.push(".building");
-    let building = out.with_file_name(name);
-    let made: Vec<&Path> = out.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
-    let built = begin(&building, options).and_then(|goes_on| {
-        fill(&building, &gathered, goes_on, options).inspect_err(|error| give_up(&building, error))
-    });
-    let (done, n) = built.inspect_err(|_| {
-        // Folders that were made for it; those that are not empty stay.
-        made.iter().filter(|folder| !folder.as_os_str().is_empty()).for_each(|folder| {
-            let _ = std::fs::remove_dir(folder);
-        });
-    })?;
-    Gallery::install(&building, out).inspect_err(|_| say_kept(&building, n))?;
+    let how = How { model, index: *index, frame: *frame, fresh: *fresh, taking: &intake.taking };
+    let building = Building::at(out)?;
+    let (done, n) = building.fill(&gathered, &how)?;
+    building.install()?;
     let left_out = match done.broken.len() {
         0 => String::new(),
         n => format!("; {n} images left out"),
@@ -101,98 +83,11 @@ pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Whether there is an unfinished build to go on with; otherwise an empty one is made. One that is of no use, because another
-/// model has made it or it cannot be read, is in nobody's way.
-fn begin(building: &Path, options: &BuildOptions) -> Result<bool> {
-    let BuildOptions { model, fresh, frame, intake, .. } = options;
-    let card = Card::load_with_model(model)?;
-    let photo_frame = frame.of_photos(card.frame)?;
-    let wanted = card.onnx.sha256;
-    if !fresh && building.join(MANIFEST).is_file() {
-        let place = building.display();
-        match Gallery::open(building) {
-            Ok(unfinished)
-                if unfinished.manifest().model_sha256 == wanted
-                    && unfinished.photo_frame() == photo_frame =>
-            {
-                say(&format!("going on with the unfinished build in '{place}'"));
-                return Ok(true);
-            }
-            Ok(unfinished) => {
-                // Hours of work are not given up for a model that does not run.
-                Embedder::open(model, intake.compute.options())?;
-                let n = unfinished.len();
-                say(&format!(
-                    "the unfinished build in '{place}' is by another model, or with other frames; its {n} photos are embedded anew"
-                ));
-            }
-            Err(error) => {
-                say(&format!("the unfinished build in '{place}' cannot be read, and is begun anew: {error}"))
-            }
-        }
-    }
-    // Its graph, if it is to have one, is built once and at the end.
-    let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
-    Gallery::create_empty(building, model, &GalleryOptions::exact(tool).with_photo_frame(photo_frame))?;
-    Ok(false)
-}
-
-/// Brings the photos into the gallery that is being built, and gives it its index.
-fn fill(
-    building: &Path,
-    gathered: &Gathered,
-    goes_on: bool,
-    options: &BuildOptions,
-) -> Result<(Ingested, usize)> {
-    let BuildOptions { index, intake, .. } = options;
-    let retriever = intake.open(building)?;
-    if goes_on {
-        // The photos may be others than when the build began.
-        let wanted: BTreeSet<&str> = gathered.files.iter().map(|file| file.photo.id()).collect();
-        let snapshot = retriever.snapshot();
-        let gone = snapshot.photos().map(|(photo, _)| photo.id()).filter(|id| !wanted.contains(id));
-        retriever.remove(&gone.collect::<Vec<_>>())?;
-    }
-    // What was there before is the same folder's, wherever it lay then.
-    let done = intake.ingest(&retriever, gathered, OnOtherSource::Replace)?;
-    retriever.gallery().compact_files()?;
-    retriever.gallery().set_index(*index)?;
-    if *index == IndexSpec::Auto {
-        retriever.measure_costs()?;
-    }
-    build_index(retriever.gallery()).inspect_err(|_| {
-        // Whoever goes on opens it, and shall not wait for the graph there.
-        let _ = retriever.gallery().set_index(IndexSpec::Exact);
-    })?;
-    Ok((done, retriever.len()))
-}
-
-/// What a failed build has made is removed, or kept for the same command to go on with, and that is said.
-fn give_up(building: &Path, error: &anyhow::Error) {
-    // Whoever holds it is still at work on it.
-    let is_held = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<Error>().is_some_and(|error| matches!(error, Error::Locked { .. }))
-    };
-    if error.chain().any(is_held) {
-        return;
-    }
-    match Gallery::open(building) {
-        Ok(kept) if !kept.is_empty() => say_kept(building, kept.len()),
-        _ => {
-            let _ = std::fs::remove_dir_all(building);
-        }
-    }
-}
-
-fn say_kept(building: &Path, n: usize) {
-    warn(&format!("{n} photos are kept in '{}'; the same command goes on", building.display()));
-}
-
 pub(crate) fn add(options: &AddOptions) -> Result<Exit> {
     let AddOptions { gallery, replace, intake } = options;
     let gathered = intake.gather()?;
-    let retriever = intake.open(gallery)?;
-    let done = intake.ingest(&retriever, &gathered, on_other_source(*replace))?;
+    let retriever = intake.taking.open(gallery)?;
+    let done = intake.taking.ingest(&retriever, &gathered, on_other_source(*replace))?;
     say(&format!(
         "{} photos added, {} replaced, {} there already, {} left out; the gallery '{}' has {}",
         done.n_added,
@@ -279,42 +174,4 @@ pub(crate) fn compact(path: &Path, index: Option<IndexSpec>) -> Result<Exit> {
         gallery.len()
     ));
     Ok(Exit::Success)
-}
-
-/// Builds the graph, where the gallery is to have one, with progress, until interrupted; and says which index it has and,
-/// of a graph, how much it finds.
-fn build_index(gallery: &Gallery) -> Result<()> {
-    build_graphs(gallery)?;
-    let recall = gallery.measure_recall()?;
-    say(&format!("index: {}", crate::info::index(gallery)));
-    if let Some(recall) = recall {
-        say(&crate::info::recall(recall));
-    }
-    Ok(())
-}
-
-/// Builds graphs that are not there, with progress, until interrupted.
-pub(crate) fn build_graphs(gallery: &Gallery) -> Result<()> {
-    let n_lacking = gallery.n_lacking_graph();
-    if n_lacking == 0 {
-        return Ok(());
-    }
-    let interrupt = Interrupt::listen()?;
-    let bar = Bar::new(n_lacking, "building the graph");
-    let (progress, cancel) = (|n_done| bar.set(n_done), || interrupt.is_set());
-    let built = gallery.build_index(Progress::new(&progress), Cancel::new(&cancel))?;
-    bar.finish();
-    if let Some(error) = built.not_kept {
-        warn(&format!("the graph cannot be kept, and is built anew by whoever opens the gallery: {error}"));
-    }
-    Ok(())
-}
-
-/// Refuses early what `Gallery::install` would refuse after hours of work.
-fn refuse_what_is_no_gallery(out: &Path) -> Result<()> {
-    if sketchfind_core::atomic::is_free_for(out, MANIFEST)? {
-        return Ok(());
-    }
-    let reason = "something else is there, which will not be overwritten; remove it or choose another path";
-    Err(Error::Gallery { path: out.to_owned(), reason: reason.into() }.into())
 }

@@ -42,6 +42,13 @@ pub(crate) struct Intake {
     /// the product is, where its ground does not show that; the column label may then be missing.
     #[arg(long = "labels", value_name = "FILE.CSV")]
     labels_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) taking: Taking,
+}
+
+/// How photos are read and embedded.
+#[derive(clap::Args)]
+pub(crate) struct Taking {
     /// Leave out what cannot be read, images and folders, and name it, instead of stopping at the first.
     #[arg(long)]
     skip_broken: bool,
@@ -60,6 +67,8 @@ pub(crate) struct Gathered {
     pub(crate) left_out: Vec<BrokenImage>,
     /// The ids of folders among these.
     pub(crate) unseen: Vec<String>,
+    /// The folder, manifest or gallery that names them.
+    pub(crate) from: PathBuf,
 }
 
 /// A row of a file of labels.
@@ -95,17 +104,6 @@ struct FailureRow<'a> {
 }
 
 impl Intake {
-    pub(crate) fn open(&self, gallery: &Path) -> Result<Retriever> {
-        // A graph is built when the photos are in, where it can be watched.
-        let how = RetrieverOptions::new(self.compute.options()).writable().without_building_graphs();
-        Ok(Retriever::open(gallery, how)?)
-    }
-
-    /// The longest file that is read.
-    pub(crate) fn max_bytes(&self) -> u64 {
-        self.compute.options().limits.max_bytes()
-    }
-
     /// The photos with their ids and labels. What cannot be read is refused, or left out as asked.
     pub(crate) fn gather(&self) -> Result<Gathered> {
         let gathered = self.gather_any()?;
@@ -130,8 +128,8 @@ impl Intake {
                 found.left_out.push(BrokenImage { id, path, reason });
             }
         }
-        if !self.skip_broken && !found.left_out.is_empty() {
-            self.write_failures(&found.left_out)?;
+        if !self.taking.skip_broken && !found.left_out.is_empty() {
+            self.taking.write_failures(&found.left_out)?;
             refuse_left_out(&self.photos, &found.left_out).context("--skip-broken leaves it out")?;
         }
         let mut files = Vec::with_capacity(named.len());
@@ -146,68 +144,7 @@ impl Intake {
         }
         self.add_labels(&mut files, &found.left_out)?;
         let unseen = found.unseen.into_iter().map(|id| format!("{}{id}", self.prefix)).collect();
-        Ok(Gathered { files, left_out: found.left_out, unseen })
-    }
-
-    /// Brings files into a gallery with progress, until interrupted, and reports what could not be read.
-    pub(crate) fn ingest(
-        &self,
-        retriever: &Retriever,
-        gathered: &Gathered,
-        on_other_source: OnOtherSource,
-    ) -> Result<Ingested> {
-        let (files, left_out) = (&gathered.files, &gathered.left_out);
-        let interrupt = Interrupt::listen()?;
-        let bar = Bar::new(files.len(), "embedding photos");
-        let on_broken = if self.skip_broken { OnBroken::Skip } else { OnBroken::Refuse };
-        let options = IngestOptions::from(on_broken).with_other_sources(on_other_source);
-        let done = retriever.ingest(
-            files,
-            options,
-            Progress::new(&|n_done| bar.set(n_done)),
-            Cancel::new(&|| interrupt.is_set()),
-        );
-        let mut done = match done {
-            Ok(done) => done,
-            Err(Error::BrokenImage { id, path, reason }) => {
-                let broken = BrokenImage { id: id.clone(), path: path.clone(), reason: reason.clone() };
-                self.write_failures(&[left_out.as_slice(), &[broken]].concat())?;
-                return Err(Error::BrokenImage { id, path, reason }.into());
-            }
-            Err(error @ Error::OtherSource { .. }) => {
-                let hint = "--prefix gives this folder's photos ids of their own; --replace replaces those that are there";
-                return Err(anyhow::Error::new(error).context(hint));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        bar.finish();
-        done.broken.splice(0..0, left_out.iter().cloned());
-        say_first(
-            done.broken
-                .iter()
-                .map(|broken| format!("left out: {}: {}", broken.path.display(), broken.reason)),
-        );
-        self.write_failures(&done.broken)?;
-        // Where some are broken they are left out; where all are, something else is wrong than a file.
-        let n_all = files.len() + left_out.len();
-        if let (Some(first), true) = (done.broken.first(), done.broken.len() == n_all) {
-            let reason = format!("none of its {n_all} images can be read; the first: {}", first.reason);
-            return Err(sketchfind_core::Error::malformed(&self.photos, reason).into());
-        }
-        Ok(done)
-    }
-
-    fn write_failures(&self, broken: &[BrokenImage]) -> Result<()> {
-        let Some(path) = &self.failures else {
-            return Ok(());
-        };
-        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-        writer.write_record(["id", "path", "reason"])?;
-        for BrokenImage { id, path, reason } in broken {
-            writer.serialize(FailureRow { id, path: path.display().to_string(), reason })?;
-        }
-        let bytes = writer.into_inner().context("cannot write CSV")?;
-        Ok(sketchfind_core::atomic::write_bytes(path, &bytes)?)
+        Ok(Gathered { files, left_out: found.left_out, unseen, from: self.photos.clone() })
     }
 
     /// Gives photos the labels of the file of labels. Its ids are those of the photos, with or without the prefix, in any form
@@ -271,5 +208,79 @@ impl Intake {
             }
         }
         Ok(())
+    }
+}
+
+impl Taking {
+    pub(crate) fn open(&self, gallery: &Path) -> Result<Retriever> {
+        // A graph is built when the photos are in, where it can be watched.
+        let how = RetrieverOptions::new(self.compute.options()).writable().without_building_graphs();
+        Ok(Retriever::open(gallery, how)?)
+    }
+
+    /// The longest file that is read.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.compute.options().limits.max_bytes()
+    }
+
+    /// Brings files into a gallery with progress, until interrupted, and reports what could not be read.
+    pub(crate) fn ingest(
+        &self,
+        retriever: &Retriever,
+        gathered: &Gathered,
+        on_other_source: OnOtherSource,
+    ) -> Result<Ingested> {
+        let (files, left_out) = (&gathered.files, &gathered.left_out);
+        let interrupt = Interrupt::listen()?;
+        let bar = Bar::new(files.len(), "embedding photos");
+        let on_broken = if self.skip_broken { OnBroken::Skip } else { OnBroken::Refuse };
+        let options = IngestOptions::from(on_broken).with_other_sources(on_other_source);
+        let done = retriever.ingest(
+            files,
+            options,
+            Progress::new(&|n_done| bar.set(n_done)),
+            Cancel::new(&|| interrupt.is_set()),
+        );
+        let mut done = match done {
+            Ok(done) => done,
+            Err(Error::BrokenImage { id, path, reason }) => {
+                let broken = BrokenImage { id: id.clone(), path: path.clone(), reason: reason.clone() };
+                self.write_failures(&[left_out.as_slice(), &[broken]].concat())?;
+                return Err(Error::BrokenImage { id, path, reason }.into());
+            }
+            Err(error @ Error::OtherSource { .. }) => {
+                let hint = "--prefix gives this folder's photos ids of their own; --replace replaces those that are there";
+                return Err(anyhow::Error::new(error).context(hint));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        bar.finish();
+        done.broken.splice(0..0, left_out.iter().cloned());
+        say_first(
+            done.broken
+                .iter()
+                .map(|broken| format!("left out: {}: {}", broken.path.display(), broken.reason)),
+        );
+        self.write_failures(&done.broken)?;
+        // Where some are broken they are left out; where all are, something else is wrong than a file.
+        let n_all = files.len() + left_out.len();
+        if let (Some(first), true) = (done.broken.first(), done.broken.len() == n_all) {
+            let reason = format!("none of its {n_all} images can be read; the first: {}", first.reason);
+            return Err(sketchfind_core::Error::malformed(&gathered.from, reason).into());
+        }
+        Ok(done)
+    }
+
+    fn write_failures(&self, broken: &[BrokenImage]) -> Result<()> {
+        let Some(path) = &self.failures else {
+            return Ok(());
+        };
+        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+        writer.write_record(["id", "path", "reason"])?;
+        for BrokenImage { id, path, reason } in broken {
+            writer.serialize(FailureRow { id, path: path.display().to_string(), reason })?;
+        }
+        let bytes = writer.into_inner().context("cannot write CSV")?;
+        Ok(sketchfind_core::atomic::write_bytes(path, &bytes)?)
     }
 }

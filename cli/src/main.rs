@@ -12,6 +12,7 @@ use sketchfind_core::terminal;
 
 use exit::Exit;
 
+mod building;
 mod compare;
 mod data;
 mod embed;
@@ -31,6 +32,7 @@ mod paths;
 mod photos;
 mod progress;
 mod query;
+mod reembed;
 mod serve;
 mod sync;
 mod verify;
@@ -236,6 +238,10 @@ enum IndexCommand {
     Add(index::AddOptions),
     /// Bring a gallery to what a folder holds: photos are added, replaced and removed. Photos from elsewhere stay.
     Sync(sync::Options),
+    /// Embed a gallery's photos anew with another model, from their files. Ids, labels and paths stay. The gallery is
+    /// searched as it is until the new one is whole and takes its place; interrupted, the same command goes on. Boxes of
+    /// products that were given with --labels are not kept in galleries: build such a gallery anew.
+    Reembed(reembed::Options),
     /// Remove photos from a gallery.
     Remove(index::RemoveOptions),
     /// Write a gallery anew without what was removed.
@@ -400,6 +406,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Index(IndexCommand::Build(options)) => index::build(&options),
         Command::Index(IndexCommand::Add(options)) => index::add(&options),
         Command::Index(IndexCommand::Sync(options)) => sync::sync(&options),
+        Command::Index(IndexCommand::Reembed(options)) => reembed::reembed(&options),
         Command::Index(IndexCommand::Remove(options)) => index::remove(&options),
         Command::Index(IndexCommand::Compact { gallery, index }) => index::compact(&gallery, index),
         Command::Query(options) => query::query(*options),

@@ -60,8 +60,8 @@ pub(crate) fn sync(options: &Options) -> Result<Exit> {
     if found.gone.is_empty() {
         crate::photos::refuse_none(folder, gathered.files.len() + gathered.left_out.len())?;
     }
-    let retriever = intake.open(gallery)?;
-    let done = intake.ingest(&retriever, &gathered, on_other_source(*replace))?;
+    let retriever = intake.taking.open(gallery)?;
+    let done = intake.taking.ingest(&retriever, &gathered, on_other_source(*replace))?;
     // Once more: this is what is there while nobody else can change it.
     let found = belonging(&retriever.snapshot(), &gathered, folder, &intake.prefix)?;
     refuse_most(&found, gallery, *force)?;
@@ -79,7 +79,7 @@ pub(crate) fn sync(options: &Options) -> Result<Exit> {
     if n_own < retriever.len() {
         say(&format!("{} of them are from elsewhere, and stay as they are", retriever.len() - n_own));
     }
-    crate::index::build_graphs(retriever.gallery())?;
+    crate::building::build_graphs(retriever.gallery())?;
     Ok(Exit::Success)
 }
 
@@ -140,7 +140,7 @@ fn refuse_most(found: &Belonging, gallery: &Path, force: bool) -> Result<()> {
 /// Prints what would change.
 fn tell(snapshot: &Snapshot, gathered: &Gathered, found: &Belonging, options: &Options) -> Result<Exit> {
     let Options { gallery, force, replace, intake, .. } = options;
-    let max_bytes = intake.max_bytes();
+    let max_bytes = intake.taking.max_bytes();
     let changes = snapshot.changes(&gathered.files, max_bytes)?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["change", "id"])?;

@@ -429,25 +429,42 @@ impl Gallery {
     /// [`Error::Gallery`] where `from` is no gallery or `to` is something else; [`Error::Locked`] where somebody writes
     /// one of them; [`Error::Core`].
     pub fn install(from: &Path, to: &Path) -> Result<()> {
+        Gallery::install_if(from, to, || Ok(true)).map(drop)
+    }
+
+    /// [`Gallery::install`] in the place of `before`, which is open for reading, unless somebody has changed it since it was
+    /// opened or last [refreshed](Gallery::refresh): then it is refreshed, and nothing is moved. Whether it was moved.
+    ///
+    /// # Errors
+    /// Those of [`Gallery::install`] and [`Gallery::refresh`].
+    pub fn install_over(from: &Path, before: &Gallery) -> Result<bool> {
+        Gallery::install_if(from, &before.path, || Ok(!before.refresh()?))
+    }
+
+    /// Moves the gallery where, once nobody else writes either, `is_wanted`.
+    fn install_if(from: &Path, to: &Path, is_wanted: impl FnOnce() -> Result<bool>) -> Result<bool> {
         manifest::load(from)?;
         refuse_other_things(to)?;
         let own = Lock::take_soon(from)?;
         let other = if manifest::is_ours(to) { Some(Lock::take_soon(to)?) } else { None };
+        if !is_wanted()? {
+            return Ok(false);
+        }
         if other.is_none() && to.exists() {
             std::fs::remove_dir(to).map_err(CoreError::io("replace", to))?;
         }
         atomic::move_folder(from, to)?;
         drop((own, other));
-        Ok(())
+        Ok(true)
+    }
+
+    fn publish(&self, snapshot: Snapshot) {
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
     }
 
     /// Refuses what only the process that opened the gallery may do.
     pub(crate) fn check_process(&self) -> Result<()> {
         self.process.check(|| format!("the gallery '{}'", self.path.display()))
-    }
-
-    fn publish(&self, snapshot: Snapshot) {
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
     }
 
     /// What embedding and exact search cost where the gallery was built, where that was measured.

@@ -604,3 +604,108 @@ fn further_columns_of_a_manifest_are_labels_of_a_gallery() {
     assert_eq!(answer.lines().count(), 1 + 2, "{answer}");
     assert!(answer.contains(",photo/001,") && answer.contains(",photo/002,"), "{answer}");
 }
+
+/// The runtime's other small model, whose embedding differs.
+fn conv16() -> std::path::PathBuf {
+    surroundings::checkout().join("runtime/tests/fixtures/conv16")
+}
+
+#[test]
+fn a_gallery_is_embedded_anew_with_another_model_and_keeps_what_people_gave_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (photos, gallery) = (folder.path().join("photos"), folder.path().join("shop"));
+    for value in [10, 20, 30] {
+        grey(&photos.join(format!("{value}.png")), value);
+    }
+    let mut build = sketchfind(&["index", "build", "--label", "first", "--index", "exact"]);
+    succeed(build.arg("--photos").arg(&photos).arg("--model").arg(mean8()).arg("--out").arg(&gallery));
+    let reembed = |options: &[&str]| {
+        let mut reembed = sketchfind(&["index", "reembed"]);
+        reembed.arg("--gallery").arg(&gallery).arg("--model").arg(conv16()).args(options);
+        reembed
+    };
+    let before = Gallery::open(&gallery).unwrap();
+    let about = |gallery: &Gallery| -> Vec<_> {
+        gallery.snapshot().photos().map(|(photo, _)| photo.clone()).collect::<Vec<_>>()
+    };
+    let said = run(&mut reembed(&[]));
+    assert!(said.code == Some(0) && said.err.contains("3 photos of"), "{}", said.err);
+    let after = Gallery::open(&gallery).unwrap();
+    assert_eq!(about(&after), about(&before));
+    assert_eq!((after.card().name.as_str(), after.index()), ("conv16", before.index()));
+    assert!(after.snapshot().width() != before.snapshot().width() || after.card() != before.card());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "something is left beside it");
+
+    // A photo whose file is gone is not lost in silence: the gallery stays as it was.
+    let mut back = sketchfind(&["index", "reembed", "--gallery"]);
+    back.arg(&gallery).arg("--model").arg(mean8());
+    std::fs::remove_file(photos.join("20.png")).unwrap();
+    fail(&mut back, 3, &["20.png"]);
+    assert_eq!(Gallery::open(&gallery).unwrap().card().name, "conv16");
+    // What was embedded before that is kept, and the same command goes on when the file is back.
+    grey(&photos.join("20.png"), 20);
+    succeed(&mut back);
+    assert_eq!(about(&Gallery::open(&gallery).unwrap()), about(&before));
+
+    // Neither is one that never had a file.
+    let writer = Gallery::open_with(&gallery, sketchfind::Access::Write).unwrap();
+    writer.add(vec![sketchfind::Photo::new("without")], vec![0.5; 3]).unwrap();
+    drop(writer);
+    fail(&mut reembed(&[]), 3, &["'without'", "does not know the files of 1 of its photos"]);
+    assert_eq!(ids(&gallery).len(), 4);
+}
+
+/// A plain copy of a gallery that is being written may hold a manifest and not the files that it names.
+#[test]
+fn a_copy_that_is_not_whole_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (photos, gallery) = (folder.path().join("photos"), folder.path().join("shop"));
+    grey(&photos.join("10.png"), 10);
+    let mut build = sketchfind(&["index", "build"]);
+    succeed(build.arg("--photos").arg(&photos).arg("--model").arg(mean8()).arg("--out").arg(&gallery));
+    let info = || {
+        let mut info = sketchfind(&["info"]);
+        info.arg(&gallery);
+        info
+    };
+    for kind in ["segments", "log"] {
+        let file = std::fs::read_dir(gallery.join(kind)).unwrap().next().unwrap().unwrap().path();
+        let aside = folder.path().join("aside");
+        std::fs::rename(&file, &aside).unwrap();
+        fail(&mut info(), 3, &[kind, "is missing", "index copy"]);
+        std::fs::rename(&aside, &file).unwrap();
+        succeed(&mut info());
+    }
+}
+
+/// Nobody waits for a graph that nobody asked for, and nobody is left to wonder why a search is slow.
+#[test]
+fn a_gallery_whose_graph_is_not_there_is_searched_exactly_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let gallery = folder.path().join("shop");
+    let n = 1_100;
+    let photo_ids = (0..n).map(|number| format!("{number:04}")).collect();
+    let values = (0..n * 3).map(|number| (number % 255) as f32 / 255.0).collect();
+    let embeddings = sketchfind::Embeddings::new(photo_ids, 3, values).unwrap();
+    let options = sketchfind::GalleryOptions::hnsw("test");
+    Gallery::create(&gallery, mean8(), &embeddings, None, &options).unwrap();
+    let sketch = folder.path().join("sketch.png");
+    grey(&sketch, 12);
+    let query = || run(sketchfind(&["query", "--format", "csv", "--gallery"]).arg(&gallery).arg(&sketch));
+    let without = query();
+    assert!(without.err.contains("no graph of 1100 photos is stored"), "{}", without.err);
+    assert!(!gallery.join("graphs").exists(), "a query has built it");
+    succeed(sketchfind(&["index", "compact", "--gallery"]).arg(&gallery));
+    let with = query();
+    assert!(with.code == Some(0) && !with.err.contains("graph"), "{}", with.err);
+    assert_eq!(with.out.lines().nth(1), without.out.lines().nth(1));
+    // It is built by whoever adds photos, too, and kept.
+    for file in std::fs::read_dir(gallery.join("graphs")).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let photos = folder.path().join("photos");
+    grey(&photos.join("new.png"), 77);
+    let mut add = sketchfind(&["index", "add", "--gallery"]);
+    succeed(add.arg(&gallery).arg("--photos").arg(&photos));
+    assert!(!query().err.contains("graph"));
+}
