@@ -56,6 +56,8 @@ mod ingest;
 pub mod native;
 mod photo;
 #[cfg(feature = "inference")]
+mod picture;
+#[cfg(feature = "inference")]
 mod pool;
 #[cfg(feature = "inference")]
 mod retriever;
@@ -74,7 +76,9 @@ pub use gallery::{Access, Gallery, GalleryOptions, Match, Nothing, Snapshot};
 pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 #[cfg(feature = "inference")]
-pub use retriever::{Retriever, RetrieverOptions};
+pub use picture::Picture;
+#[cfg(feature = "inference")]
+pub use retriever::{Retriever, RetrieverOptions, Role};
 #[cfg(feature = "inference")]
 pub use verify::{TOLERANCE, Verification, verify};
 
