@@ -1,4 +1,12 @@
-"""Find the photo that somebody drew: embed galleries, answer sketches."""
+"""Find the photo that somebody drew: embed galleries, answer sketches.
+
+A picture is a path, a file's bytes (bytes, bytearray, memoryview), a file that is open for reading bytes, an array of NumPy
+([height, width], [height, width, 3] or [height, width, 4], of uint8, uint16, bool, or floats from 0 to 1), or an image of PIL.
+However it is given, it is the same picture.
+
+In the examples, `model` is the folder of a model whose embedding is the mean of each colour; "shop.gallery" is a gallery of two
+photos, "red" with the labels "sale" and "warm", and "blue" with the label "cold".
+"""
 
 import os
 
@@ -7,20 +15,15 @@ import os
 if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import importlib.util
-import pathlib
-
-import numpy as np
-from numpy.typing import NDArray
-
-from . import _native
+from . import _native, _onnx_runtime
 from ._native import (
     BadFile,
     BadImage,
+    Closed,
     Embedder,
     Error,
     Locked,
-    Match,
+    Native,
     PhotoExists,
     ReadOnly,
     Retriever,
@@ -28,35 +31,35 @@ from ._native import (
     create,
     verify,
 )
+from ._types import Frame, Image, Progress
+from ._values import BrokenImage, Changes, Costs, Ingested, Match, Photo, Recall
 
 __all__ = [
     "BadFile",
     "BadImage",
+    "BrokenImage",
+    "Changes",
+    "Closed",
+    "Costs",
     "Embedder",
     "Error",
+    "Frame",
     "Image",
+    "Ingested",
     "Locked",
     "Match",
+    "Native",
+    "Photo",
     "PhotoExists",
+    "Progress",
     "ReadOnly",
+    "Recall",
     "Retriever",
     "__version__",
     "create",
     "verify",
 ]
 
-Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
-
-
-def _find_onnx_runtime():
-    """Names the library of the package onnxruntime, without importing the package."""
-    if os.environ.get("ORT_DYLIB_PATH"):
-        return
-    spec = importlib.util.find_spec("onnxruntime")
-    for folder in spec.submodule_search_locations or [] if spec else []:
-        for library in sorted(pathlib.Path(folder, "capi").glob("libonnxruntime.*")):
-            _native._set_onnx_runtime(str(library))
-            return
-
-
-_find_onnx_runtime()
+_library = _onnx_runtime.library()
+if _library is not None:
+    _native._set_onnx_runtime(_library)

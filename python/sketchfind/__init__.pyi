@@ -1,22 +1,43 @@
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from ._types import Frame as Frame
+from ._types import Image as Image
+from ._types import Progress as Progress
+from ._values import BrokenImage as BrokenImage
+from ._values import Changes as Changes
+from ._values import Costs as Costs
+from ._values import Ingested as Ingested
+from ._values import Match as Match
+from ._values import Photo as Photo
+from ._values import Recall as Recall
 
 __all__ = [
     "BadFile",
     "BadImage",
+    "BrokenImage",
+    "Changes",
+    "Closed",
+    "Costs",
     "Embedder",
     "Error",
+    "Frame",
     "Image",
+    "Ingested",
     "Locked",
     "Match",
+    "Native",
+    "Photo",
     "PhotoExists",
+    "Progress",
     "ReadOnly",
+    "Recall",
     "Retriever",
     "__version__",
     "create",
@@ -25,20 +46,26 @@ __all__ = [
 
 __version__: str
 
-Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
-"""A path, a file's bytes, or an array [height, width, 3]."""
-
 class Error(Exception):
-    """Anything that went wrong; its message names the file or value and what was expected."""
+    """Anything that went wrong, but for files (OSError) and arguments (TypeError, ValueError)."""
+
+    code: ClassVar[str]
+    """What kind, in the words of the C interface."""
 
 class BadFile(Error):
     """A gallery or model is damaged, foreign or of a newer version."""
 
 class BadImage(Error):
-    """An image cannot be decoded or is over the limit."""
+    """An image cannot be decoded or is over the limit, or nothing is drawn on it."""
+
+class Closed(Error):
+    """The retriever was closed."""
 
 class Locked(Error):
     """Another writer has the gallery."""
+
+class Native(Error):
+    """ONNX Runtime or the device cannot be used, or the model cannot be run."""
 
 class PhotoExists(Error):
     """The photo is there already."""
@@ -47,21 +74,8 @@ class ReadOnly(Error):
     """The gallery is open for reading only."""
 
 @final
-class Match:
-    """A photo that matches a query."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def distance(self) -> float: ...
-    @property
-    def rank(self) -> int: ...
-    @property
-    def path(self) -> pathlib.Path | None: ...
-
-@final
 class Embedder:
-    """A model that runs: images in, embeddings out."""
+    """A model that runs: pictures in, embeddings out."""
 
     def __new__(
         cls,
@@ -69,12 +83,12 @@ class Embedder:
         *,
         threads: int | None = None,
         device: str = "cpu",
+        batch: int | None = None,
         max_pixels: int | None = None,
     ) -> Embedder: ...
     @property
     def width(self) -> int: ...
-    def embed(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        """The embeddings of images, [n, width]."""
+    def embed(self, images: Iterable[Image], *, progress: Progress | None = None) -> NDArray[np.float32]: ...
 
 @final
 class Retriever:
@@ -85,56 +99,77 @@ class Retriever:
         gallery: str | os.PathLike[str],
         *,
         writable: bool = False,
+        by_turns: bool = False,
         sessions: int = 1,
         threads: int | None = None,
         device: str = "cpu",
+        batch: int | None = None,
         max_pixels: int | None = None,
-        frame: str = "card",
-    ) -> Retriever:
-        """`frame`: how the drawings of queries are brought into the frame that the model was trained with: as its "card"
-        says, "off", or so that they fill a share such as "0.8" of the page."""
+        frame: Frame = "card",
+    ) -> Retriever: ...
     @property
     def width(self) -> int: ...
+    @property
+    def path(self) -> pathlib.Path: ...
     def __len__(self) -> int: ...
     def __contains__(self, id: str, /) -> bool: ...
     def __enter__(self) -> Retriever: ...
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
-    def close(self) -> None:
-        """Gives the gallery back; every later call raises Error."""
-    def embed(self, images: Sequence[Image]) -> NDArray[np.float32]: ...
+    def close(self) -> None: ...
+    def embed(self, images: Iterable[Image], *, progress: Progress | None = None) -> NDArray[np.float32]: ...
+    def embed_photos(
+        self, images: Iterable[Image], *, progress: Progress | None = None
+    ) -> NDArray[np.float32]: ...
+    def embed_sketches(
+        self, sketches: Iterable[Image], *, progress: Progress | None = None
+    ) -> NDArray[np.float32]: ...
     def query(
         self,
         sketch: Image,
         k: int = 10,
         *,
         only_ids: Iterable[str] | None = None,
-        any_label: Iterable[str] | None = None,
-        every_label: Iterable[str] | None = None,
-        without_label: Iterable[str] | None = None,
-    ) -> list[Match]:
-        """The k photos that match best among those that pass all conditions."""
-    def query_batch(
-        self,
-        sketches: Sequence[Image],
-        k: int = 10,
-        *,
-        only_ids: Iterable[str] | None = None,
-        any_label: Iterable[str] | None = None,
-        every_label: Iterable[str] | None = None,
-        without_label: Iterable[str] | None = None,
-    ) -> list[list[Match]]: ...
-    def query_embedding(
-        self,
-        embedding: NDArray[np.float32],
-        k: int = 10,
-        *,
-        only_ids: Iterable[str] | None = None,
+        without_ids: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
     ) -> list[Match]: ...
+    def query_batch(
+        self,
+        sketches: Iterable[Image],
+        k: int = 10,
+        *,
+        only_ids: Iterable[str] | None = None,
+        without_ids: Iterable[str] | None = None,
+        any_label: Iterable[str] | None = None,
+        every_label: Iterable[str] | None = None,
+        without_label: Iterable[str] | None = None,
+        progress: Progress | None = None,
+    ) -> list[list[Match]]: ...
+    def query_embedding(
+        self,
+        embedding: ArrayLike,
+        k: int = 10,
+        *,
+        only_ids: Iterable[str] | None = None,
+        without_ids: Iterable[str] | None = None,
+        any_label: Iterable[str] | None = None,
+        every_label: Iterable[str] | None = None,
+        without_label: Iterable[str] | None = None,
+    ) -> list[Match]: ...
+    def query_embeddings(
+        self,
+        embeddings: ArrayLike,
+        k: int = 10,
+        *,
+        only_ids: Iterable[str] | None = None,
+        without_ids: Iterable[str] | None = None,
+        any_label: Iterable[str] | None = None,
+        every_label: Iterable[str] | None = None,
+        without_label: Iterable[str] | None = None,
+    ) -> list[list[Match]]: ...
     def add(
         self,
         id: str,
@@ -143,32 +178,54 @@ class Retriever:
         source: str | os.PathLike[str] | None = None,
         *,
         replace: bool = False,
-    ) -> None:
-        """Adds a photo; when this returns it is on the disk.
-
-        With replace it takes the place of the photo that has its id. Labels and a source that are None are not given, and
-        stay as they are; an empty list of labels takes them away.
-        """
-    def remove(self, ids: Iterable[str]) -> int:
-        """Removes photos in one step and returns how many were there."""
+    ) -> None: ...
+    def add_batch(
+        self,
+        ids: Iterable[str],
+        images: Iterable[Image],
+        labels: Iterable[Iterable[str] | None] | None = None,
+        sources: Iterable[str | os.PathLike[str] | None] | None = None,
+        *,
+        replace: bool = False,
+        progress: Progress | None = None,
+    ) -> None: ...
+    def ingest(
+        self,
+        ids: Iterable[str],
+        paths: Iterable[str | os.PathLike[str]],
+        labels: Iterable[Iterable[str] | None] | None = None,
+        sources: Iterable[str | os.PathLike[str] | None] | None = None,
+        *,
+        regions: Iterable[tuple[float, float, float, float] | None] | None = None,
+        on_broken: Literal["refuse", "skip"] = "refuse",
+        on_other_source: Literal["refuse", "replace"] = "refuse",
+        progress: Progress | None = None,
+    ) -> Ingested: ...
+    def changes(
+        self,
+        ids: Iterable[str],
+        paths: Iterable[str | os.PathLike[str]],
+        labels: Iterable[Iterable[str] | None] | None = None,
+        sources: Iterable[str | os.PathLike[str] | None] | None = None,
+    ) -> Changes: ...
+    def remove(self, ids: Iterable[str]) -> int: ...
+    def ids(self) -> list[str]: ...
+    def photos(self) -> Iterator[Photo]: ...
+    def photo(self, id: str) -> Photo: ...
     def labels(self, id: str) -> list[str]: ...
     def source(self, id: str) -> pathlib.Path | None: ...
-    def embeddings(self) -> tuple[list[str], NDArray[np.float32]]:
-        """All ids, sorted, and their embeddings, [n, width]."""
-    def refresh(self) -> bool:
-        """Sees what other processes have written since; whether there was anything. `BadFile` where the gallery was replaced
-        by one of another model, which has to be opened anew."""
+    def embedding(self, id: str) -> NDArray[np.float32]: ...
+    def embeddings(self) -> tuple[list[str], NDArray[np.float32]]: ...
+    def refresh(self) -> bool: ...
     def compact(self) -> None: ...
+    def measure_recall(self) -> Recall | None: ...
+    def measure_costs(self) -> Costs: ...
 
 def create(
     gallery: str | os.PathLike[str],
     model: str | os.PathLike[str],
     index: Literal["auto", "exact", "hnsw"] = "auto",
     *,
-    frame: str = "card",
-) -> None:
-    """Makes an empty gallery of a model; a gallery that is there is replaced. `frame`: how photos are framed, as the model's
-    "card" says, "off", or so that products fill at least a share such as "0.8" of the page."""
-
-def verify(model: str | os.PathLike[str], device: str = "cpu") -> bool:
-    """Whether the model gives here the embeddings that it gave where it was exported."""
+    frame: Frame = "card",
+) -> None: ...
+def verify(model: str | os.PathLike[str], device: str = "cpu") -> bool: ...

@@ -4,6 +4,7 @@ mod embed;
 mod files;
 mod graph;
 mod input;
+mod pictures;
 mod session;
 mod stream;
 mod view;
@@ -18,7 +19,7 @@ use sketchfind_core::image::{DecodeLimits, Image};
 
 pub use files::{BrokenImage, Embedded, OnBroken};
 
-pub(crate) use stream::{Batch, Done, Job};
+pub(crate) use stream::{Batch, Done, Job, reason};
 pub(crate) use view::View;
 
 use crate::process::{self, Owned};

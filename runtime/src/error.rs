@@ -124,6 +124,14 @@ pub enum Error {
         /// What is wrong with it; names the file.
         reason: String,
     },
+    /// A picture of a list cannot be embedded.
+    #[error("the picture at position {position}: {source}")]
+    BrokenPicture {
+        /// Its position, from 0.
+        position: usize,
+        /// What is wrong with it.
+        source: sketchfind_core::Error,
+    },
     /// An id stands twice in a list of images.
     #[error("the id '{id}' stands twice in the list: '{}' and '{}'", first.display(), second.display())]
     RepeatedId {

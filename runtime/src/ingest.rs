@@ -11,9 +11,9 @@ use sketchfind_core::frame::{PhotoFrame, Region};
 use sketchfind_core::{Error as CoreError, fingerprint};
 
 use crate::embedder::View;
-use crate::embedder::{Batch, Done, Job};
+use crate::embedder::{Batch, Done, Job, reason};
 use crate::process;
-use crate::{BrokenImage, Cancel, Error, OnBroken, Photo, Progress, Result, Retriever, Snapshot};
+use crate::{BrokenImage, Cancel, Error, OnBroken, Photo, Picture, Progress, Result, Retriever, Snapshot};
 
 /// A photo that is to be in a gallery, and the file to read it from.
 #[derive(Clone, Debug)]
@@ -322,7 +322,11 @@ impl<'a> Planner<'a> {
             let Some((position, plan, bytes)) = self.planned.pop_front() else { break };
             if let Plan::Fresh(_) = plan {
                 let file = &self.files[position];
-                jobs.push(Job { path: file.path.clone(), bytes, view: self.view(file.region) });
+                let picture = match bytes {
+                    Some(bytes) => Picture::Encoded { bytes, origin: format!("'{}'", file.path.display()) },
+                    None => Picture::File(file.path.clone()),
+                };
+                jobs.push(Job { picture, view: self.view(file.region) });
             }
             plans.push((position, plan));
         }
@@ -419,7 +423,9 @@ impl Intake<'_> {
                             self.waiting.push(photo, row);
                         }
                     }
-                    Some((Err(reason), _)) => self.leave_out(position, reason)?,
+                    Some((Err(error), _)) => {
+                        self.leave_out(position, reason(&self.files[position].path, &error))?;
+                    }
                     None => {}
                 },
             }

@@ -60,6 +60,8 @@ mod keeper;
 pub mod native;
 mod photo;
 #[cfg(feature = "inference")]
+mod picture;
+#[cfg(feature = "inference")]
 mod pool;
 mod process;
 #[cfg(feature = "inference")]
@@ -79,7 +81,9 @@ pub use gallery::{Access, BuiltGraphs, Gallery, GalleryOptions, Match, Nothing, 
 pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 #[cfg(feature = "inference")]
-pub use retriever::{Retriever, RetrieverOptions};
+pub use picture::Picture;
+#[cfg(feature = "inference")]
+pub use retriever::{Retriever, RetrieverOptions, Role};
 #[cfg(feature = "inference")]
 pub use verify::{TOLERANCE, Verification, verify};
 

@@ -13,12 +13,25 @@ use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
 use sketchfind_index::{ExactIndex, Index, Matrix};
 
+use crate::embedder::View;
 use crate::keeper::Keeper;
 use crate::pool::Pool;
 use crate::process;
 use crate::{
-    Access, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Photo, Result, Snapshot,
+    Access, Cancel, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Photo, Picture,
+    Progress, Result, Snapshot,
 };
+
+/// What pictures are embedded as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// As they are.
+    Picture,
+    /// As photos that the gallery takes: framed, where it frames photos.
+    Photo,
+    /// As drawings that are asked for: framed, by [`RetrieverOptions::framing`].
+    Sketch,
+}
 
 /// How a gallery is opened together with its model.
 #[derive(Clone, Debug)]
@@ -333,6 +346,80 @@ impl Retriever {
         }
     }
 
+    /// The embeddings of pictures, in their order: of many in the memory of few, on all of a session's threads. `progress` is
+    /// told how many are done so far; `cancel` is asked between batches.
+    ///
+    /// # Shapes
+    /// `pictures`: `[n]` of any sizes; returns `[n, embedding_width]`, row-major.
+    ///
+    /// # Errors
+    /// Those of [`Embedder::embed_pictures`].
+    pub fn embed_pictures(
+        &self,
+        role: Role,
+        pictures: impl Iterator<Item = Picture> + Send,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<Vec<f32>> {
+        let view = match role {
+            Role::Picture => View::Whole,
+            Role::Photo => self.gallery.photo_frame().map_or(View::Whole, View::Framed),
+            Role::Sketch => View::Sketch(self.share),
+        };
+        self.gallery.check_process()?;
+        self.pool.with(|embedder| embedder.embed_views(view, pictures, progress, cancel))
+    }
+
+    /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot; otherwise as
+    /// [`Retriever::embed_pictures`].
+    ///
+    /// # Errors
+    /// Those of [`Retriever::embed_pictures`].
+    pub fn query_pictures(
+        &self,
+        sketches: impl Iterator<Item = Picture> + Send,
+        k: usize,
+        filter: &Filter,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<Vec<Vec<Match>>> {
+        let embeddings = self.embed_pictures(Role::Sketch, sketches, progress, cancel)?;
+        self.snapshot().search_batch(&embeddings, k, filter)
+    }
+
+    /// Adds `photos`, whose pictures are `pictures`, all or none; otherwise as [`Retriever::embed_pictures`]. With `replace`
+    /// they take the places of those that have their ids, as with [`Retriever::replace`].
+    ///
+    /// # Errors
+    /// Those of [`Retriever::add_batch`] and [`Retriever::embed_pictures`]; the gallery is then unchanged.
+    pub fn add_pictures(
+        &self,
+        photos: Vec<Photo>,
+        pictures: impl Iterator<Item = Picture> + Send,
+        replace: bool,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<()> {
+        if !replace {
+            self.check_new(&photos)?;
+        }
+        photos.iter().try_for_each(Photo::check)?;
+        // One more shows that there are too many, without embedding the rest.
+        let pictures = pictures.take(photos.len() + 1);
+        let embeddings = self.embed_pictures(Role::Photo, pictures, progress, cancel)?;
+        check_counts(&photos, embeddings.len() / self.card().embedding_width)?;
+        if replace { self.gallery.replace(photos, embeddings) } else { self.gallery.add(photos, embeddings) }
+    }
+
+    /// Looked up before the work; [`Gallery::add`] decides.
+    fn check_new(&self, photos: &[Photo]) -> Result<()> {
+        let snapshot = self.snapshot();
+        match photos.iter().find(|photo| snapshot.photo(photo.id()).is_some()) {
+            Some(there) => Err(crate::Error::PhotoExists { id: there.id().to_owned() }),
+            None => Ok(()),
+        }
+    }
+
     /// The `k` photos nearest to an embedding of the gallery's model among those that pass `filter`.
     ///
     /// # Shapes
@@ -357,12 +444,8 @@ impl Retriever {
     /// # Errors
     /// Those of [`Gallery::add`] and [`Embedder::embed`]; the gallery is then unchanged.
     pub fn add_batch(&self, photos: Vec<Photo>, images: &[Image]) -> Result<()> {
-        check_counts(&photos, images)?;
-        // Looked up before the work; `Gallery::add` decides.
-        let snapshot = self.snapshot();
-        if let Some(there) = photos.iter().find(|photo| snapshot.photo(photo.id()).is_some()) {
-            return Err(crate::Error::PhotoExists { id: there.id().to_owned() });
-        }
+        check_counts(&photos, images.len())?;
+        self.check_new(&photos)?;
         photos.iter().try_for_each(Photo::check)?;
         self.gallery.add(photos, self.embed_photos(images)?)
     }
@@ -432,10 +515,12 @@ fn median_us(mut work: impl FnMut() -> Result<()>) -> Result<u64> {
     Ok(times[times.len() / 2].max(1))
 }
 
-fn check_counts(photos: &[Photo], images: &[Image]) -> Result<()> {
-    if photos.len() == images.len() {
+fn check_counts(photos: &[Photo], n_images: usize) -> Result<()> {
+    if photos.len() == n_images {
         return Ok(());
     }
-    let (expected, got) = (photos.len().to_string(), images.len().to_string());
+    let n_photos = photos.len();
+    let got = if n_images > n_photos { format!("more than {n_photos}") } else { n_images.to_string() };
+    let expected = n_photos.to_string();
     Err(CoreError::Mismatch { what: "images for photos", expected, got }.into())
 }

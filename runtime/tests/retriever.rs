@@ -1,11 +1,14 @@
 //! One retriever for many threads.
 
+use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sketchfind::{
-    EmbedderOptions, Error, Filter, Gallery, GalleryOptions, Photo, Retriever, RetrieverOptions,
+    Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Gallery, GalleryOptions, Photo, Picture,
+    Progress, Retriever, RetrieverOptions, Role,
 };
-use sketchfind_core::image::Image;
+use sketchfind_core::image::{Channels, Image, Pixels, Samples};
 
 use crate::{assert_says, fixture};
 
@@ -138,4 +141,79 @@ fn filters_match_in_every_form_of_unicode() {
     }
     assert_eq!(retriever.remove(&[decomposed]).unwrap(), 1);
     assert!(retriever.photo(composed).is_some());
+}
+
+/// A picture in each form.
+fn forms(path: &Path) -> Vec<Picture> {
+    let image = Image::open(path, DecodeLimits::default()).unwrap();
+    let pixels = Samples::Eight(image.pixels().to_vec());
+    vec![
+        Picture::File(path.to_owned()),
+        Picture::of_bytes(std::fs::read(path).unwrap()),
+        Picture::Pixels(Pixels::new(image.width(), image.height(), Channels::Rgb, pixels).unwrap()),
+    ]
+}
+
+#[test]
+fn pictures_are_the_same_in_every_form_and_role() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    let retriever = Retriever::open(&path, RetrieverOptions::cpu().writable()).unwrap();
+    for role in [Role::Picture, Role::Photo, Role::Sketch] {
+        let pictures = forms(&fixture("photos/red.png")).into_iter();
+        let rows = retriever.embed_pictures(role, pictures, Progress::default(), Cancel::default()).unwrap();
+        assert_eq!(rows, [1.0, 0.0, 0.0].repeat(3), "{role:?}");
+    }
+    let photos = ["file", "bytes", "pixels"].map(Photo::new).to_vec();
+    let add = |photos: Vec<Photo>, pictures: Vec<Picture>, replace| {
+        retriever.add_pictures(photos, pictures.into_iter(), replace, Progress::default(), Cancel::default())
+    };
+    add(photos.clone(), forms(&fixture("photos/red.png")), false).unwrap();
+    let blue = forms(&fixture("photos/blue.png"));
+    assert!(matches!(add(photos.clone(), blue.clone(), false), Err(Error::PhotoExists { .. })));
+    for pictures in [blue[..2].to_vec(), blue.repeat(2)] {
+        assert_says(add(photos.clone(), pictures, true).unwrap_err(), &["images for photos", "expected 3"]);
+    }
+    let mut broken = blue.clone();
+    broken[1] = Picture::of_bytes(b"no image".to_vec());
+    assert_says(add(photos.clone(), broken, true).unwrap_err(), &["position 1", "given as bytes"]);
+    // Nothing was changed so far.
+    let found = |sketches: Vec<Picture>| {
+        let filter = Filter::everything();
+        let (progress, cancel) = (Progress::default(), Cancel::default());
+        retriever.query_pictures(sketches.into_iter(), 1, &filter, progress, cancel).unwrap()
+    };
+    assert!(found(forms(&fixture("photos/red.png"))).iter().all(|matches| matches[0].distance == 0.0));
+    add(photos, blue.clone(), true).unwrap();
+    assert!(found(blue).iter().all(|matches| matches[0].distance == 0.0));
+}
+
+#[test]
+fn pictures_without_an_end_take_bounded_memory_and_are_cancelled() {
+    let mut embedder = Embedder::open(fixture("mean8"), EmbedderOptions::cpu().with_threads(2)).unwrap();
+    let n_out = AtomicUsize::new(0);
+    let endless = std::iter::repeat_with(|| {
+        n_out.fetch_add(1, Ordering::Relaxed);
+        let samples = Samples::Eight(vec![0; 100 * 100]);
+        Picture::Pixels(Pixels::new(100, 100, Channels::Grey, samples).unwrap())
+    });
+    let (n_done, most_ahead) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let tell = |done| {
+        n_done.store(done, Ordering::Relaxed);
+        most_ahead.fetch_max(n_out.load(Ordering::Relaxed) - done, Ordering::Relaxed);
+    };
+    let is_enough = || n_done.load(Ordering::Relaxed) >= 400;
+    let outcome = embedder.embed_pictures(endless, Progress::new(&tell), Cancel::new(&is_enough));
+    assert!(matches!(outcome, Err(Error::Cancelled)));
+    assert!(most_ahead.into_inner() <= 64);
+    // Large ones are not waited for by fours.
+    let large = || {
+        Picture::Pixels(Pixels::new(6000, 2000, Channels::Rgb, Samples::Eight(vec![9; 36_000_000])).unwrap())
+    };
+    let told = Mutex::new(Vec::new());
+    let tell = |done| told.lock().unwrap().push(done);
+    let pictures = std::iter::repeat_with(large).take(3);
+    embedder.embed_pictures(pictures, Progress::new(&tell), Cancel::default()).unwrap();
+    assert_eq!(told.into_inner().unwrap(), [1, 2, 3]);
 }

@@ -19,6 +19,7 @@ mod demo;
 mod emoji;
 mod fetch;
 mod provision;
+mod pythons;
 mod say;
 mod semver;
 mod skipped;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::checkout::{self, provisioned};
-use crate::{fetch, say, stage};
+use crate::{fetch, pythons, say, stage};
 
 /// libtorch for the trainer: the CPU libraries and headers of PyTorch's wheel. The wheel is a CUDA build, whose CPU
 /// library needs two small CUDA libraries on any machine.
@@ -135,15 +135,32 @@ pub(crate) fn wheel_tools() -> Result<PathBuf> {
     venv("wheel-tools", "python/requirements-build.txt", "what builds the Python wheel")
 }
 
-/// A virtual environment with what the Python wheel depends on, and nothing else. Returns its Python.
-pub(crate) fn wheel_test_python() -> Result<PathBuf> {
-    venv("wheel-venv", "python/requirements-test.txt", "what the Python wheel depends on")
+/// A virtual environment with what looks whether the wheel fits every Python that it says it fits. Returns its Python.
+pub(crate) fn wheel_audit() -> Result<PathBuf> {
+    venv("wheel-audit-venv", "python/requirements-audit.txt", "what audits the Python wheel")
+}
+
+/// A virtual environment of each Python that the wheel is for, with what it depends on and what its tests need, and nothing
+/// else. Returns their Pythons; the first is of the version that `python3` is.
+pub(crate) fn wheel_test_pythons() -> Result<Vec<PathBuf>> {
+    const PACKAGES: &str = "python/requirements-test.txt";
+    let mut pythons = vec![venv("wheel-venv", PACKAGES, "what the Python wheel depends on")?];
+    for (version, python) in pythons::others()? {
+        let what = format!("what the Python wheel depends on, for Python {version}");
+        pythons.push(venv_of(&python, &format!("wheel-venv-{version}"), PACKAGES, &what)?);
+    }
+    Ok(pythons)
 }
 
 /// A virtual environment of pinned packages, each file checked against its SHA-256 in `requirements`.
 fn venv(name: &str, requirements: &str, what: &str) -> Result<PathBuf> {
+    venv_of(Path::new("python3"), name, requirements, what)
+}
+
+/// [`venv`] of another Python than `python3`.
+fn venv_of(base: &Path, name: &str, requirements: &str, what: &str) -> Result<PathBuf> {
     let folder = provisioned(name);
-    let version = checkout::output(checkout::command("python3").arg("--version")).context(
+    let version = checkout::output(checkout::command(base).arg("--version")).context(
         "Python 3 is missing. On Debian or Ubuntu: apt-get install python3 python3-pip python3-venv",
     )?;
     let packages = fs::read_to_string(checkout::root().join(requirements))
@@ -161,7 +178,7 @@ fn venv(name: &str, requirements: &str, what: &str) -> Result<PathBuf> {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(provisioned(""))?;
-    checkout::run(checkout::command("python3").args(["-m", "venv"]).arg(&folder)).context(
+    checkout::run(checkout::command(base).args(["-m", "venv"]).arg(&folder)).context(
         "cannot make a virtual environment. On Debian or Ubuntu: apt-get install python3-venv; Python 3.11 or later",
     )?;
     checkout::run(

@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<()> {
         emoji::provide().map(drop)
     })?;
     step("the drawing page", web::check)?;
-    let mut with_wheel = PathBuf::new();
+    let mut with_wheel = Vec::new();
     step("building the Python wheel", || {
         with_wheel = wheel::install()?;
         Ok(())
@@ -44,7 +44,7 @@ pub(crate) fn run() -> Result<()> {
     step("tests", || {
         let mut tests = checkout::cargo();
         with_surroundings(&mut tests, &python);
-        tests.env("SKETCHFIND_WHEEL_PYTHON", &with_wheel);
+        tests.envs(with_wheel.first().map(|python: &PathBuf| ("SKETCHFIND_WHEEL_PYTHON", python)));
         let skipped = skipped::List::begin(checkout::target("skipped.txt"))?;
         tests.env("SKETCHFIND_SKIPPED", skipped.path());
         tests.args(slowest::RUNNER).args([

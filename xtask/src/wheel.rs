@@ -21,8 +21,9 @@ pub(crate) fn build(release: bool) -> Result<PathBuf> {
         .arg(&wheels);
     // As the other tests are built, so that they share what is compiled.
     maturin.args(["--profile", if release { "release" } else { "dev" }]);
-    // The wheel is for machines as new as this one; for older ones it is built in a manylinux image.
-    maturin.args(["--compatibility", "linux"]).arg("--interpreter").arg(&tools);
+    // Its name says how old a system may be that it is for, which maturin sees by what it needs of the system's libraries; for
+    // older ones it is built in a manylinux image.
+    maturin.args(["--auditwheel", "check"]).arg("--interpreter").arg(&tools);
     checkout::run(&mut maturin).context("cannot build the Python wheel")?;
     let files: Vec<PathBuf> = fs::read_dir(&wheels)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     match files.as_slice() {
@@ -31,30 +32,50 @@ pub(crate) fn build(release: bool) -> Result<PathBuf> {
     }
 }
 
-/// Installs the wheel into an environment that has nothing else but what it asks for. Returns its Python.
-pub(crate) fn install() -> Result<PathBuf> {
+/// Installs the wheel into an environment of each Python that it is for, which has nothing else but what it asks for and what
+/// the tests need. Returns their Pythons; the first is of the version that `python3` is.
+pub(crate) fn install() -> Result<Vec<PathBuf>> {
     let wheel = build(false)?;
-    let python = provision::wheel_test_python()?;
-    let mut install = checkout::command(&python);
-    install.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--force-reinstall",
-    ]);
-    checkout::run(install.arg(&wheel))?;
-    Ok(python)
+    let mut audit = checkout::command(provision::wheel_audit()?.with_file_name("abi3audit"));
+    checkout::run(audit.args(["--strict", "--summary"]).arg(&wheel))
+        .context("the wheel uses more of Python than the stable interface that its name promises")?;
+    let pythons = provision::wheel_test_pythons()?;
+    for python in &pythons {
+        let mut install = checkout::command(python);
+        install.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--force-reinstall",
+        ]);
+        checkout::run(install.arg(&wheel))?;
+    }
+    Ok(pythons)
 }
 
-/// Tests the wheel that [`install`] has installed.
-pub(crate) fn test(python: &Path) -> Result<()> {
-    let mut tests = as_a_person_has_it(python);
-    checkout::run(tests.arg("python/tests/test_sketchfind.py").arg("runtime/tests/fixtures"))?;
-    // The stubs say of each name what the wheel has.
-    checkout::run(as_a_person_has_it(python).args(["-m", "mypy.stubtest", "sketchfind"]))
+/// Tests the wheel that [`install`] has installed, with each of its Pythons.
+pub(crate) fn test(pythons: &[PathBuf]) -> Result<()> {
+    for python in pythons {
+        let mut tests = as_a_person_has_it(python);
+        checkout::run(tests.args([
+            "-m",
+            "unittest",
+            "discover",
+            "--quiet",
+            "--start-directory",
+            "python/tests",
+        ]))?;
+    }
+    let Some(python) = pythons.first() else { bail!("there is no Python to test the wheel with") };
+    // The stubs say of each name what the wheel has, and let a strict program through.
+    checkout::run(as_a_person_has_it(python).args(["-m", "mypy.stubtest", "sketchfind"]))?;
+    let mut types = as_a_person_has_it(python);
+    // Its cache would lie in the checkout.
+    types.args(["-m", "mypy", "--strict", "--cache-dir", "/dev/null", "python/tests/typed_use.py"]);
+    checkout::run(&mut types)
 }
 
 /// Without the variables of cargo, so that the wheel has its own ONNX Runtime, from the package that it depends on; and without

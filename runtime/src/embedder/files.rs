@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use sketchfind_core::embeddings::Embeddings;
 
 use super::Embedder;
-use super::stream::{Batch, Done, Job};
+use super::stream::{Batch, Done, Job, reason};
 use crate::embedder::View;
-use crate::{Cancel, Error, Progress, Result};
+use crate::{Cancel, Error, Picture, Progress, Result};
 
 /// What to do with a file of a list that is no image, is damaged, empty or cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Embedder {
         let mut rest = files.chunks(self.options.batch);
         let mut next = |_n: usize| {
             let files = rest.next()?;
-            let job = |path: &PathBuf| Job { path: path.clone(), bytes: None, view: View::Whole };
+            let job = |path: &PathBuf| Job { picture: Picture::File(path.clone()), view: View::Whole };
             let jobs = files.iter().map(|(_, path)| job(path)).collect();
             Some(Batch { jobs, parcel: files })
         };
@@ -78,10 +78,12 @@ impl Embedder {
             for (outcome, (id, path)) in done.outcomes.into_iter().zip(done.parcel) {
                 match outcome {
                     Ok(()) => ids.push(id.clone()),
-                    Err(reason) if on_broken == OnBroken::Skip => {
+                    Err(error) if on_broken == OnBroken::Skip => {
+                        let reason = reason(path, &error);
                         broken.push(BrokenImage { id: id.clone(), path: path.clone(), reason });
                     }
-                    Err(reason) => {
+                    Err(error) => {
+                        let reason = reason(path, &error);
                         return Err(Error::BrokenImage { id: id.clone(), path: path.clone(), reason });
                     }
                 }

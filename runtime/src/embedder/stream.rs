@@ -1,4 +1,4 @@
-//! Embedding more files than fit into memory: batch after batch on several lanes, results in order.
+//! Embedding more pictures than fit into memory: batch after batch on several lanes, results in order.
 //!
 //! A lane takes a batch, decodes it and runs it through a session of its own, while the others do the same: one lane's
 //! decoding overlaps with another's inference, and no core waits for a batch to be handed over. A network runs faster in
@@ -7,20 +7,20 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use sketchfind_core::card::Card;
-use sketchfind_core::image::{DecodeLimits, Image};
+use sketchfind_core::image::DecodeLimits;
 
 use super::Embedder;
 use super::input::Input;
 use super::session::Model;
 use crate::embedder::View;
-use crate::{Device, Error, Result};
+use crate::{Device, Error, Picture, Result};
 
 /// Sessions at most that are opened for a list of files on the processor: each holds the network's weights. Where there
 /// are more threads than this, each session has several.
@@ -31,19 +31,17 @@ const GPU_LANES: usize = 3;
 /// and not memory.
 const WINDOW: usize = 4;
 
-/// A file that is to be embedded.
+/// A picture that is to be embedded.
 pub(crate) struct Job {
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// Its bytes, where they were read already.
-    pub(crate) bytes: Option<Vec<u8>>,
+    /// The picture.
+    pub(crate) picture: Picture,
     /// How much of it is embedded.
     pub(crate) view: View,
 }
 
-/// Files that go through the network at once, and what their giver wants back with them.
+/// Pictures that go through the network at once, and what their giver wants back with them.
 pub(crate) struct Batch<P> {
-    /// The files; may be empty.
+    /// The pictures; may be empty.
     pub(crate) jobs: Vec<Job>,
     /// Comes back in [`Done::parcel`].
     pub(crate) parcel: P,
@@ -53,8 +51,8 @@ pub(crate) struct Batch<P> {
 pub(crate) struct Done<P> {
     /// What was given with it.
     pub(crate) parcel: P,
-    /// For each file whether it is an image, or what is wrong with it.
-    pub(crate) outcomes: Vec<std::result::Result<(), String>>,
+    /// For each picture whether it is one, or what is wrong with it.
+    pub(crate) outcomes: Vec<sketchfind_core::Result<()>>,
     /// The embeddings of those that are, `[n, D]`.
     pub(crate) values: Vec<f32>,
 }
@@ -248,7 +246,7 @@ impl Work<'_> {
 
     fn embed<P>(&self, batch: Batch<P>, session: &mut Session<'_, '_>) -> Result<Done<P>> {
         let Batch { jobs, parcel } = batch;
-        let decoded: Vec<std::result::Result<Input, String>> =
+        let decoded: Vec<sketchfind_core::Result<Input>> =
             self.workers.install(|| jobs.into_par_iter().map(|job| self.decode(job)).collect());
         let mut input = Input::empty(self.card.onnx.input_kind);
         let (mut outcomes, mut n) = (Vec::with_capacity(decoded.len()), 0);
@@ -265,31 +263,32 @@ impl Work<'_> {
         Ok(Done { parcel, outcomes, values })
     }
 
-    fn decode(&self, job: Job) -> std::result::Result<Input, String> {
-        let Job { path, bytes, view } = job;
-        let name = path.display().to_string();
+    fn decode(&self, job: Job) -> sketchfind_core::Result<Input> {
+        let Job { picture, view } = job;
+        let origin = picture.origin();
+        let refused = |reason: &str| sketchfind_core::Error::Image {
+            origin: origin.clone(),
+            reason: reason.to_owned(),
+        };
         if self.stop.load(Ordering::Relaxed) {
-            return Err(format!("'{name}' was not needed any more"));
+            return Err(refused("it was not needed any more"));
         }
         // A decoder that panics on some damaged file must cost that file and not the gallery.
         std::panic::catch_unwind(AssertUnwindSafe(|| {
-            let image = match bytes {
-                Some(bytes) => Image::decode(&bytes, &format!("'{name}'"), self.limits)?,
-                None => Image::open(&path, self.limits)?,
+            let image = match view {
+                View::Sketch(_) => picture.sketch(self.limits)?,
+                View::Whole | View::Framed(_) | View::Around(..) => picture.photo(self.limits)?,
             };
             Input::of(self.card.onnx.input_kind, &self.card.preprocess, &view.of(image)?)
         }))
-        .unwrap_or_else(|_panic| {
-            Err(sketchfind_core::Error::Image {
-                origin: format!("'{name}'"),
-                reason: "the decoder panicked on it".into(),
-            })
-        })
-        .map_err(|e| {
-            let reason = e.to_string();
-            if reason.contains(&name) { reason } else { format!("'{name}': {reason}") }
-        })
+        .unwrap_or_else(|_panic| Err(refused("the decoder panicked on it")))
     }
+}
+
+/// What is wrong with a file of a list, in words that name it.
+pub(crate) fn reason(path: &Path, error: &sketchfind_core::Error) -> String {
+    let (name, reason) = (path.display().to_string(), error.to_string());
+    if reason.contains(&name) { reason } else { format!("'{name}': {reason}") }
 }
 
 fn panicked(doing: &str) -> Error {

@@ -1,0 +1,94 @@
+//! A model that runs, for Python.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use numpy::PyArray2;
+use pyo3::prelude::*;
+use sketchfind as runtime;
+
+use crate::arguments::embedder_options;
+use crate::feed::Pictures;
+use crate::progress::Teller;
+use crate::values::matrix;
+use crate::{onnx_runtime, work};
+
+/// A model that runs: pictures in, embeddings out. Threads may share one, and take turns.
+///
+/// `threads` is how many it uses, by default one a core; `device` is "cpu", or "cuda" with the package onnxruntime-gpu; `batch`
+/// pictures go through the network at once, which decides speed and memory; a larger image than `max_pixels` is refused
+/// before it is decoded.
+///
+/// >>> embedder = sketchfind.Embedder(model)
+/// >>> embedder.embed(["photos/red.png", "photos/blue.png"]).shape
+/// (2, 3)
+#[pyclass(frozen, module = "sketchfind")]
+pub(crate) struct Embedder {
+    embedder: Arc<Mutex<runtime::Embedder>>,
+    max_bytes: u64,
+    width: usize,
+    model: PathBuf,
+}
+
+#[pymethods]
+impl Embedder {
+    #[new]
+    #[pyo3(signature = (model, *, threads=None, device="cpu", batch=None, max_pixels=None))]
+    fn new(
+        py: Python<'_>,
+        model: PathBuf,
+        threads: Option<usize>,
+        device: &str,
+        batch: Option<usize>,
+        max_pixels: Option<u64>,
+    ) -> PyResult<Embedder> {
+        let options = embedder_options(threads, device, batch, max_pixels)?;
+        let max_bytes = options.limits.max_bytes();
+        let path = model.clone();
+        let embedder = work::run(py, move |_, _| {
+            onnx_runtime::load()?;
+            runtime::Embedder::open(&path, options)
+        })?;
+        let width = embedder.card().embedding_width;
+        Ok(Embedder { embedder: Arc::new(Mutex::new(embedder)), max_bytes, width, model })
+    }
+
+    /// The width of an embedding.
+    ///
+    /// >>> sketchfind.Embedder(model).width
+    /// 3
+    #[getter]
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Embedder({:?}, width={})", self.model.display().to_string(), self.width)
+    }
+
+    /// The embeddings of pictures, [n, width], as they are: nothing is framed.
+    ///
+    /// `images` is any iterable of pictures, a generator too; a few at a time are in memory. `progress` is True for a bar of
+    /// tqdm, or a function that is called with how many are done and how many there are (None where nobody knows), or a bar
+    /// with update(n).
+    ///
+    /// >>> embedder = sketchfind.Embedder(model)
+    /// >>> embedder.embed(numpy.full((8, 8, 3), level, numpy.uint8) for level in (0, 255)).tolist()
+    /// [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
+    #[pyo3(signature = (images, *, progress=None))]
+    fn embed<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let pictures = Pictures::of(images, self.max_bytes)?;
+        let teller = Teller::of(progress, pictures.length())?;
+        let embedder = Arc::clone(&self.embedder);
+        let values = work::run_fed(&pictures, teller, move |fed, progress, cancel| {
+            let mut embedder = embedder.lock().unwrap_or_else(PoisonError::into_inner);
+            embedder.embed_pictures(fed, progress, cancel)
+        })?;
+        matrix(py, self.width, values)
+    }
+}

@@ -1,0 +1,55 @@
+"""A program as a strict type checker sees it: `mypy --strict` and `pyright` have nothing to say. It is not run."""
+
+import io
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import sketchfind
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def pictures() -> Iterator[sketchfind.Image]:
+    yield "photo.png"
+    yield pathlib.Path("photo.png")
+    yield b"bytes"
+    yield bytearray()
+    yield memoryview(b"")
+    yield io.BytesIO()
+    yield open("photo.png", "rb")
+    yield np.zeros((4, 4, 3), dtype=np.uint8)
+    yield np.zeros((4, 4))
+    yield Image.open("photo.png")
+
+
+class Bar:
+    def update(self, n: int) -> None:
+        print(n)
+
+
+def told(n_done: int, total: int | None) -> None:
+    print(n_done, total)
+
+
+sketchfind.create("shop.gallery", pathlib.Path("model"), "hnsw", frame=0.8)
+with sketchfind.Retriever("shop.gallery", writable=True, sessions=2, frame="off") as shop:
+    done: sketchfind.Ingested = shop.ingest(["a"], ["a.png"], [["boots"]], on_broken="skip", progress=told)
+    reasons: list[str] = [broken.reason for broken in done.broken]
+    shop.add_batch((photo.id for photo in shop.photos()), pictures(), [None, {"boots"}], replace=True, progress=True)
+    matches: list[sketchfind.Match] = shop.query(Image.new("RGB", (2, 2)), k=3, without_ids={"a"})
+    first: tuple[str, float, int, tuple[str, ...]] = (
+        matches[0].id,
+        matches[0].distance,
+        matches[0].rank,
+        matches[0].labels,
+    )
+    ids, rows = shop.embeddings()
+    each: list[list[sketchfind.Match]] = shop.query_embeddings(rows, any_label=iter(["boots"]))
+    embedded: NDArray[np.float32] = shop.embed(pictures(), progress=Bar())
+    recall = shop.measure_recall()
+    share: float = recall.value if recall else 1.0
+try:
+    sketchfind.verify("model")
+except sketchfind.Error as error:
+    code: str = error.code
