@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Alpha, DecodeLimits, Image};
+use crate::image::{Alpha, DecodeLimits, Image, Pixels};
 use crate::{Error, Result};
 
 mod mask;
@@ -140,6 +140,15 @@ pub fn open_sketch(path: &std::path::Path, limits: DecodeLimits) -> Result<Image
 /// Those of [`Image::decode`].
 pub fn decode_sketch(bytes: &[u8], origin: &str, limits: DecodeLimits) -> Result<Image> {
     let (image, alpha) = Image::decode_with_alpha(bytes, origin, limits)?;
+    over_contrast(image, alpha)
+}
+
+/// The drawing of pixels, as [`open_sketch`] makes it of a file.
+///
+/// # Errors
+/// Those of [`Image::of_pixels`].
+pub fn sketch_of_pixels(pixels: Pixels) -> Result<Image> {
+    let (image, alpha) = Image::of_pixels(pixels)?;
     over_contrast(image, alpha)
 }
 

@@ -14,12 +14,14 @@ use crate::{Error, Result};
 
 mod jpeg;
 mod kind;
+mod pixels;
 mod png;
 mod profile;
 mod webp;
 
 pub(crate) use kind::RAW;
 pub use kind::{HEAD_BYTES, Kind, advice};
+pub use pixels::{Channels, Pixels, Samples};
 
 /// An image of 8-bit red, green and blue, rows from the top, at least 1 x 1 pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,21 +242,9 @@ impl Image {
         let profile = if may_have_profile { decoder.icc_profile().ok().flatten() } else { None };
         // A broken orientation tag must not cost the image: it is decoration of the file, not its content.
         let orientation = decoder.orientation().unwrap_or(codec::metadata::Orientation::NoTransforms);
-        let mut decoded =
+        let decoded =
             DynamicImage::from_decoder(decoder).map_err(|e| error(format!("as {format:?}: {e}")))?;
-        if let Some(profile) = profile {
-            decoded = profile::to_srgb(decoded, &profile);
-        }
-        decoded.apply_orientation(orientation);
-        let (width, height) = (decoded.width(), decoded.height());
-        if !decoded.color().has_alpha() {
-            return Ok((Image::new(width, height, decoded.into_rgb8().into_raw())?, None));
-        }
-        let rgba = decoded.into_rgba8();
-        let alpha: Vec<u8> = rgba.pixels().map(|pixel| pixel.0[3]).collect();
-        let is_opaque = alpha.iter().all(|&value| value == u8::MAX);
-        let alpha = if is_opaque { None } else { Some(Alpha::new(width, height, alpha)?) };
-        Ok((Image::new(width, height, over_white(&rgba))?, alpha))
+        upright_srgb(decoded, profile.as_deref(), orientation)
     }
 
     /// The width in pixels.
@@ -347,6 +337,28 @@ fn resized_to(image: &Image, width: u32, height: u32) -> Result<Image> {
         fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
     fir::Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| error(e.to_string()))?;
     Image::new(width, height, pixels)
+}
+
+/// Where all pixels end, those of files and others: colours in sRGB, turned upright, 8 bits, transparency over white and
+/// apart.
+fn upright_srgb(
+    mut decoded: DynamicImage,
+    profile: Option<&[u8]>,
+    orientation: codec::metadata::Orientation,
+) -> Result<(Image, Option<Alpha>)> {
+    if let Some(profile) = profile {
+        decoded = profile::to_srgb(decoded, profile);
+    }
+    decoded.apply_orientation(orientation);
+    let (width, height) = (decoded.width(), decoded.height());
+    if !decoded.color().has_alpha() {
+        return Ok((Image::new(width, height, decoded.into_rgb8().into_raw())?, None));
+    }
+    let rgba = decoded.into_rgba8();
+    let alpha: Vec<u8> = rgba.pixels().map(|pixel| pixel.0[3]).collect();
+    let is_opaque = alpha.iter().all(|&value| value == u8::MAX);
+    let alpha = if is_opaque { None } else { Some(Alpha::new(width, height, alpha)?) };
+    Ok((Image::new(width, height, over_white(&rgba))?, alpha))
 }
 
 /// Lays RGBA over white: `out = (a * c + (255 - a) * 255) / 255`, rounded.
