@@ -196,7 +196,7 @@ enum DataCommand {
         #[arg(long)]
         leave_out: bool,
         /// Width and height of drawn vector sketches, in pixels.
-        #[arg(long, default_value_t = sketchfind_data::strokes::Raster::default().side)]
+        #[arg(long, default_value_t = sketchfind_core::strokes::Raster::default().side)]
         side: u32,
     },
 }
@@ -396,7 +396,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
             side,
         }) => {
             let raster =
-                sketchfind_data::strokes::Raster { side, ..sketchfind_data::strokes::Raster::default() };
+                sketchfind_core::strokes::Raster { side, ..sketchfind_core::strokes::Raster::default() };
             let options = sketchfind_data::Options { photos, test_share, seed, edges, leave_out, raster };
             data::import(&layout, &from, &out, &options)
         }

@@ -1,7 +1,7 @@
 //! The nouns of sketchfind that cross every door between its rooms.
 //!
 //! A [`Dataset`](dataset::Dataset) names photos and the sketches drawn from them. Its files become
-//! [`Image`](image::Image)s, and one [`Preprocess`](image::Preprocess) path turns those into network
+//! [`Image`](image::Image)s, as do [`Strokes`](strokes::Strokes) that are drawn, and one [`Preprocess`](image::Preprocess) path turns those into network
 //! input, in training and in serving alike. A network's outputs are [`Embeddings`](embeddings::Embeddings);
 //! a [`Distance`](distance::Distance) compares two of them; sorting a gallery by its distances to one query
 //! gives a [`Ranking`](ranking::Ranking). A [`Card`](card::Card) says all that must be known to use a model.
@@ -21,6 +21,7 @@ pub mod image;
 pub mod photo_files;
 pub mod random;
 pub mod ranking;
+pub mod strokes;
 pub mod terminal;
 pub mod unicode;
 pub mod work;

@@ -4,7 +4,7 @@
 
 use sketchfind_core::random::Stream;
 
-use crate::strokes::{Raster, Strokes};
+use sketchfind_core::strokes::{Raster, Strokes};
 
 /// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq)]

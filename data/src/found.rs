@@ -12,8 +12,8 @@ use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_core::{atomic, dataset};
 
 use crate::counts::Counts;
-use crate::strokes::{Raster, Strokes};
 use crate::{Error, Layout, Result};
+use sketchfind_core::strokes::{Raster, Strokes};
 
 /// What people said about photos, in a data set's folder.
 pub const HUMAN_TRIPLETS: &str = "human_triplets.csv";

@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use crate::counts;
 use crate::found::{Entry, Found};
-use crate::strokes::Raster;
 use crate::{Error, Result};
+use sketchfind_core::strokes::Raster;
 
 mod annotation;
 mod files;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::strokes::{Strokes, read_coordinates};
+use sketchfind_core::strokes::Strokes;
+
+use crate::coordinates::read_coordinates;
 use crate::{Error, Result};
 
 mod quickdraw;

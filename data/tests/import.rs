@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use sketchfind_core::dataset::{Dataset, Split};
 use sketchfind_core::image::{DecodeLimits, Image};
+use sketchfind_core::strokes::Raster;
 use sketchfind_core::work::{Cancel, Progress};
-use sketchfind_data::strokes::{Raster, read_coordinates};
+use sketchfind_data::coordinates::read_coordinates;
 use sketchfind_data::{Found, Layout, Options, find};
 
 /// A folder that is made on the spot: each path gets a small picture, a path that ends in `.txt` the given text.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sketchfind_data::strokes::Raster;
+use sketchfind_core::strokes::Raster;
 
 use crate::gate::Gate;
 use crate::metrics::Metrics;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
-use sketchfind_data::strokes::{Raster, Strokes};
+use sketchfind_core::strokes::{Raster, Strokes};
 use sketchfind_tests::http::{Answer, Connection, Server};
 use sketchfind_tests::programs::{fail, program, succeed};
 use sketchfind_tests::surroundings;

@@ -11,8 +11,8 @@ use super::pairs::{pair, photos_with};
 use super::qmul_v2::{self, photo_folder};
 use super::{Layout, Options, broken, found};
 use crate::Result;
+use crate::coordinates::read_coordinates;
 use crate::found::{Found, Naming, Source, labelled};
-use crate::strokes::read_coordinates;
 
 impl Layout {
     /// [`Layout::QMUL_V2`] with a coordinate file in place of the sketches' pictures.

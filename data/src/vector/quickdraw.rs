@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{STEP, line_to};
-use crate::strokes::Strokes;
 use crate::{Error, Result};
+use sketchfind_core::strokes::Strokes;
 
 /// What is read of a line; `drawing` holds a stroke's x, its y and, in raw files, times.
 #[derive(Deserialize)]

@@ -6,8 +6,8 @@ use usvg::tiny_skia_path::PathSegment;
 use usvg::{Group, Node, Tree};
 
 use super::{STEP, line_to, n_steps};
-use crate::strokes::Strokes;
 use crate::{Error, Result};
+use sketchfind_core::strokes::Strokes;
 
 /// Reads one SVG file. Shapes of any kind are outlines, each subpath one polyline; text and embedded pictures are left
 /// out.

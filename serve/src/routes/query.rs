@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sketchfind::Filter;
 use sketchfind_core::frame;
 use sketchfind_core::image::{DecodeLimits, Image};
-use sketchfind_data::strokes::{Raster, Strokes};
+use sketchfind_core::strokes::{LARGEST, Raster, Strokes};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
@@ -26,8 +26,6 @@ use crate::state::App;
 
 /// How many photos an answer has, where the client does not say.
 const DEFAULT_K: u32 = 12;
-/// The largest number that a canvas or a point may have. Larger ones would only lose digits.
-const LARGEST: f64 = 100_000.0;
 
 /// What is asked for besides the sketch.
 #[derive(Deserialize, IntoParams)]
@@ -289,11 +287,9 @@ impl Sketch {
                         format!("the drawing has {n_points} points, at most {most_points} are taken");
                     return Err(Problem::unusable("too_many_points", detail));
                 }
-                let drawn = match share {
-                    Some(share) => strokes.framed(share).draw(raster, 1.0),
-                    None => strokes.draw(raster, 1.0),
-                };
-                drawn.map_err(|error| Problem::unusable("drawing", error.to_string()))
+                strokes
+                    .picture(raster, share)
+                    .map_err(|error| Problem::unusable("drawing", error.to_string()))
             }
         }
     }
@@ -309,27 +305,8 @@ fn strokes(body: &[u8]) -> Result<Strokes, Problem> {
     })?;
     json.end().map_err(|error| Problem::malformed(format!("the drawing: {error}")))?;
     let DrawnStrokes { canvas, polylines } = drawing.strokes;
-    if let Some(side) = canvas.iter().find(|side| !(1.0..=LARGEST).contains(*side)) {
-        return Err(Problem::malformed(format!(
-            "the drawing's strokes.canvas has a side of {side:?}, expected 1 to {LARGEST}"
-        )));
-    }
-    if polylines.is_empty() || polylines.iter().any(Vec::is_empty) {
-        return Err(Problem::malformed(
-            "the drawing's strokes.polylines has at least one polyline, and each at least one point",
-        ));
-    }
-    let values = || polylines.iter().flatten().flatten();
-    if let Some(value) = values().find(|value| !(-LARGEST..=LARGEST).contains(*value)) {
-        return Err(Problem::malformed(format!(
-            "the drawing's strokes.polylines has the coordinate {value:?}, expected -{LARGEST} to {LARGEST}"
-        )));
-    }
-    let narrow = |point: &[f64; 2]| point.map(|value| value as f32);
-    Ok(Strokes {
-        canvas: narrow(&canvas),
-        polylines: polylines.iter().map(|polyline| polyline.iter().map(narrow).collect()).collect(),
-    })
+    Strokes::drawn(canvas, &polylines)
+        .map_err(|error| Problem::malformed(format!("the drawing's strokes: {error}")))
 }
 
 #[cfg(test)]
@@ -350,12 +327,12 @@ mod tests {
         assert_eq!(drawn.canvas, [10.0, 20.5]);
         assert_eq!(drawn.polylines[1], [[3.0, 4.0], [5.5, -6.0]]);
         for (body, reason) in [
-            (of("[0, 1]", "[[[1, 2]]]"), "canvas has a side of 0"),
-            (of("[1, 1e300]", "[[[1, 2]]]"), "canvas has a side of 1e300"),
+            (of("[0, 1]", "[[[1, 2]]]"), "a side of a drawing's canvas is 0"),
+            (of("[1, 1e300]", "[[[1, 2]]]"), "a side of a drawing's canvas is 1e300"),
             (of("[1]", "[[[1, 2]]]"), "the drawing"),
-            (of("[9, 9]", "[]"), "at least one polyline"),
-            (of("[9, 9]", "[[]]"), "at least one polyline"),
-            (of("[9, 9]", "[[[1, 100001]]]"), "coordinate 100001"),
+            (of("[9, 9]", "[]"), "number of a drawing's polylines is 0, expected at least 1"),
+            (of("[9, 9]", "[[]]"), "is 0 in polyline 1, expected at least 1"),
+            (of("[9, 9]", "[[[1, 100001]]]"), "a coordinate of a drawing is 100001"),
             (of("[9, 9]", "[[[1, 2, 3]]]"), "the drawing"),
             (of("[9, 9]", "[[[1, null]]]"), "the drawing"),
             (
