@@ -3,19 +3,80 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use sketchfind_core::fingerprint;
 use sketchfind_eval::Bootstrap;
 use sketchfind_eval::attribution::{Blame, attribute};
 use sketchfind_eval::metrics::unit_of;
 use sketchfind_eval::paired::Comparison;
-use sketchfind_eval::report::{self, Report};
+use sketchfind_eval::report::{self, Provenance, Report};
+use sketchfind_eval::summary::ACCURACY_CUTOFFS;
+use sketchfind_eval::trec;
 
 use crate::exit::Exit;
 use crate::figures::shown;
 use crate::output;
+use crate::progress::say;
 
-pub(crate) fn compare(folders: &[PathBuf], out: Option<&Path>, bootstrap: &Bootstrap) -> Result<Exit> {
-    let reports: Vec<Report> =
-        folders.iter().map(|folder| Report::read(folder, bootstrap)).collect::<Result<_, _>>()?;
+/// What is compared.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The reports' folders, a baseline's first.
+    #[arg(required_unless_present = "run", num_args = 2..)]
+    reports: Vec<PathBuf>,
+    /// In place of reports, run files (query Q0 photo rank score tag), a baseline's first.
+    #[arg(long, value_name = "RUN", num_args = 2.., requires = "qrels", conflicts_with = "reports")]
+    run: Vec<PathBuf>,
+    /// The matches of the runs' queries (query 0 photo relevance), each query's own photo first: queries of one photo are
+    /// resampled together.
+    #[arg(long, value_name = "FILE", requires = "run")]
+    qrels: Option<PathBuf>,
+    /// The k of acc@k of runs; 1,5,10 if none is given. Reports have their own.
+    #[arg(short, value_delimiter = ',', value_name = "K,...", requires = "run")]
+    k: Option<Vec<usize>>,
+    /// Also write comparison.csv into this folder, and attribution.csv where reports have a reference.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// The runs as reports: they have no split and no distance, and the qrels are their data.
+fn reports_of_runs(options: &Options, qrels: &Path, bootstrap: &Bootstrap) -> Result<Vec<Report>> {
+    let truth = trec::read_qrels(qrels)?;
+    let runs = options.run.iter().map(|path| trec::read_run(path)).collect::<Result<Vec<_>, _>>()?;
+    let dataset_sha256 = fingerprint::of_file(qrels)?;
+    let cutoffs = options.k.as_deref().unwrap_or(&ACCURACY_CUTOFFS);
+    let mut reports = Vec::new();
+    for ((run, path), judged) in runs.iter().zip(&options.run).zip(trec::judge(&runs, &truth)?) {
+        if judged.n_unranked > 0 {
+            let (n, all) = (judged.n_unranked, judged.results.len());
+            let path = path.display();
+            say(&format!("'{path}' holds no match of {n} of {all} queries, which count as not found"));
+        }
+        let provenance = Provenance {
+            tool: concat!("sketchfind ", env!("CARGO_PKG_VERSION")).into(),
+            model: run.tag().to_owned(),
+            model_sha256: run.sha256().to_owned(),
+            dataset_sha256: dataset_sha256.clone(),
+            split: String::new(),
+            distance: String::new(),
+        };
+        let report = Report::at(provenance, judged.results, cutoffs, bootstrap)?;
+        reports.push(match judged.gallery {
+            Some(gallery) => report.with_gallery(&gallery)?,
+            None => report,
+        });
+    }
+    Ok(reports)
+}
+
+pub(crate) fn compare(options: &Options, bootstrap: &Bootstrap) -> Result<Exit> {
+    let out = options.out.as_deref();
+    let reports: Vec<Report> = match &options.qrels {
+        Some(qrels) => reports_of_runs(options, qrels, bootstrap)?,
+        None => {
+            let read = |folder: &PathBuf| Report::read(folder, bootstrap);
+            options.reports.iter().map(read).collect::<Result<_, _>>()?
+        }
+    };
     let comparisons = report::compare(&reports, bootstrap)?;
     if let Some(out) = out {
         report::write_comparison(out, &reports, &comparisons, bootstrap)?;

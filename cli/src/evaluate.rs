@@ -1,14 +1,16 @@
 //! `sketchfind eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use sketchfind::{Embedder, Framing};
 use sketchfind_core::dataset::{Dataset, Modality, Split};
+use sketchfind_core::distance::Distance;
 use sketchfind_core::embed::Embed;
 use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_eval::evaluate::photo_of_sketches;
 use sketchfind_eval::neighbours::{SketchAnchors, Space};
+use sketchfind_eval::ready::Ready;
 use sketchfind_eval::report::{Extras, Provenance, Reference, Report};
 use sketchfind_eval::summary::summarise_by;
 use sketchfind_eval::{Answers, Bootstrap, Questions, trec};
@@ -30,10 +32,21 @@ mod strokes;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// The model's folder.
-    #[arg(long)]
-    model: PathBuf,
+    #[arg(long, required_unless_present = "embeddings")]
+    model: Option<PathBuf>,
+    /// In place of a model, embeddings that are there: a NumPy file of the split's sketches and one of its photos, float32, each
+    /// with its ids in a CSV of row,id beside it, as `embed` writes them. One of each sketch and photo, and none besides.
+    #[arg(long, num_args = 2, value_names = ["SKETCHES.npy", "PHOTOS.npy"], requires = "distance",
+          conflicts_with_all = ["model", "strokes", "pages", "framing"])]
+    embeddings: Option<Vec<PathBuf>>,
+    /// The distance by which these embeddings are compared: mse or cosine.
+    #[arg(long, value_name = "mse|cosine", requires = "embeddings")]
+    distance: Option<Distance>,
+    /// What the report calls them; by default by their files.
+    #[arg(long, requires = "embeddings")]
+    name: Option<String>,
     /// The data set: a folder with a manifest.csv, or the manifest.
-    #[arg(long)]
+    #[arg(long, visible_alias = "manifest")]
     data: PathBuf,
     /// The split.
     #[arg(long, default_value = "test")]
@@ -105,14 +118,18 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     let mut reference =
         options.reference.as_ref().map(|model| Embedder::open(model, compute.options())).transpose()?;
 
-    let mut embedder = Embedder::open(&options.model, compute.options())?;
-    let frame = options.pages.then(|| frames::of_card(&embedder, &options.model)).transpose()?;
-    // A broken image stops an evaluation: leaving it out would change what is measured.
-    let mut framed = options.frame.on(&mut embedder, &options.model)?;
-    let mut watched = Watched { network: &mut framed, note: "" };
-    let Answers { gallery, queries, results } = sketchfind_eval::evaluate(&questions, &mut watched)?;
-    let distance = embedder.distance();
-    let provenance = provenance(&embedder, &dataset, *split, options.frame.framing)?;
+    let mut measured = Measured::open(options, compute)?;
+    let frame = match &measured {
+        Measured::Network { embedder, model } if options.pages => Some(frames::of_card(embedder, model)?),
+        _ => None,
+    };
+    let Answers { gallery, queries, results } = measured.answer(&questions, options.frame)?;
+    let distance = measured.distance();
+    let provenance = Provenance {
+        dataset_sha256: dataset.fingerprint()?,
+        split: split.to_string(),
+        ..measured.provenance(options.frame.framing)
+    };
     let tag = provenance.model.replace(char::is_whitespace, "-");
     let mut report = Report::at(provenance, results, &options.k, bootstrap)?.with_gallery(gallery.ids())?;
     if let Some(against) = &against {
@@ -140,9 +157,8 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         extras.human =
             Some(sketchfind_eval::human::agreement(triplets, &queries, &gallery, distance, bootstrap)?);
     }
-    if let Some(drawn) = &drawn {
-        let mut retrieval =
-            strokes::Retrieval { embedder: &mut embedder, gallery: &gallery, truth, drawn, bootstrap };
+    if let (Some(drawn), Measured::Network { embedder, .. }) = (&drawn, &mut measured) {
+        let mut retrieval = strokes::Retrieval { embedder, gallery: &gallery, truth, drawn, bootstrap };
         if let Some(n_steps) = options.on_the_fly {
             extras.early = Some(retrieval.on_the_fly(usize::from(n_steps))?);
         }
@@ -150,10 +166,9 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
             extras.robustness = retrieval.robustness(usize::from(n_versions))?;
         }
     }
-    let on_pages = match frame {
-        None => Vec::new(),
-        Some(frame) => pages::Retrieval {
-            embedder: &mut embedder,
+    let on_pages = match (frame, &mut measured) {
+        (Some(frame), Measured::Network { embedder, .. }) => pages::Retrieval {
+            embedder,
             photos: &questions.photos,
             sketches: &questions.sketches,
             gallery: &gallery,
@@ -163,6 +178,7 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
             bootstrap,
         }
         .measure(frame)?,
+        _ => Vec::new(),
     };
     extras.map =
         sketchfind_eval::map::embedding_map(&gallery, &queries, &photo_of, distance, bootstrap.seed)?;
@@ -186,20 +202,70 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     Ok(Exit::Success)
 }
 
-fn provenance(embedder: &Embedder, dataset: &Dataset, split: Split, framing: Framing) -> Result<Provenance> {
-    let card = embedder.card();
-    Ok(Provenance {
-        tool: concat!("sketchfind ", env!("CARGO_PKG_VERSION")).into(),
-        // What was measured is the model behind its framing.
-        model: match framing {
-            Framing::Off => card.name.clone(),
-            framing => format!("{}, pictures framed ({framing})", card.name),
-        },
-        model_sha256: card.onnx.sha256.clone(),
-        dataset_sha256: dataset.fingerprint()?,
-        split: split.to_string(),
-        distance: card.distance.to_string(),
-    })
+/// What is measured: a model, or embeddings that somebody has made with one.
+enum Measured<'a> {
+    Network { embedder: Box<Embedder>, model: &'a Path },
+    Ready { embeddings: Ready, name: String },
+}
+
+impl<'a> Measured<'a> {
+    fn open(options: &'a Options, compute: Embedding) -> Result<Measured<'a>> {
+        let Options { model, embeddings, distance, name, .. } = options;
+        match (model, embeddings.as_deref(), distance) {
+            (Some(model), ..) => {
+                Ok(Measured::Network { embedder: Box::new(Embedder::open(model, compute.options())?), model })
+            }
+            (None, Some([sketches, photos]), Some(distance)) => {
+                let by_files = || format!("embeddings '{}', '{}'", sketches.display(), photos.display());
+                let name = name.clone().unwrap_or_else(by_files);
+                Ok(Measured::Ready { embeddings: Ready::load(sketches, photos, *distance)?, name })
+            }
+            // Which clap does not let through.
+            _ => anyhow::bail!("expected --model, or --embeddings and --distance"),
+        }
+    }
+
+    fn answer(&mut self, questions: &Questions<'_, Path>, frame: MeasuredFrame) -> Result<Answers> {
+        match self {
+            Measured::Network { embedder, model } => {
+                // A broken image stops an evaluation: leaving it out would change what is measured.
+                let mut framed = frame.on(embedder, model)?;
+                sketchfind_eval::evaluate(questions, &mut Watched { network: &mut framed, note: "" })
+            }
+            Measured::Ready { embeddings, .. } => Ok(sketchfind_eval::evaluate(questions, embeddings)?),
+        }
+    }
+
+    fn distance(&self) -> Distance {
+        match self {
+            Measured::Network { embedder, .. } => embedder.distance(),
+            Measured::Ready { embeddings, .. } => embeddings.distance(),
+        }
+    }
+
+    /// Whose report it is, without the data set.
+    fn provenance(&self, framing: Framing) -> Provenance {
+        let (model, model_sha256) = match self {
+            // What was measured is the model behind its framing.
+            Measured::Network { embedder, .. } => {
+                let card = embedder.card();
+                let model = match framing {
+                    Framing::Off => card.name.clone(),
+                    framing => format!("{}, pictures framed ({framing})", card.name),
+                };
+                (model, card.onnx.sha256.clone())
+            }
+            Measured::Ready { embeddings, name } => (name.clone(), embeddings.sha256().to_owned()),
+        };
+        Provenance {
+            tool: concat!("sketchfind ", env!("CARGO_PKG_VERSION")).into(),
+            model,
+            model_sha256,
+            dataset_sha256: String::new(),
+            split: String::new(),
+            distance: self.distance().to_string(),
+        }
+    }
 }
 
 fn render(report: &Report, extras: &Extras) -> Result<()> {

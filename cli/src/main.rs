@@ -103,13 +103,13 @@ enum Command {
         compute: Embedding,
     },
     /// Compare reports on the same queries two by two: differences, McNemar's and permutation tests, Holm's correction.
+    ///
+    /// Or compare runs of whatever pipeline, in the format of trec_eval, by the same statistics: those of eval's own run.trec are
+    /// those of its report. A larger score is better; photos of equal score count against the run, also where trec_eval would
+    /// order them by id; a match that a run does not hold counts as not found.
     Compare {
-        /// The reports' folders, a baseline's first.
-        #[arg(required = true, num_args = 2..)]
-        reports: Vec<PathBuf>,
-        /// Also write comparison.csv into this folder, and attribution.csv where reports have a reference.
-        #[arg(long)]
-        out: Option<PathBuf>,
+        #[command(flatten)]
+        options: compare::Options,
         #[command(flatten)]
         resampling: Resampling,
     },
@@ -417,9 +417,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Eval { options, resampling, compute } => {
             evaluate::evaluate(&options, &resampling.bootstrap(), compute)
         }
-        Command::Compare { reports, out, resampling } => {
-            compare::compare(&reports, out.as_deref(), &resampling.bootstrap())
-        }
+        Command::Compare { options, resampling } => compare::compare(&options, &resampling.bootstrap()),
         Command::Neighbours { options, resampling, compute } => {
             neighbours::neighbours(&options, &resampling.bootstrap(), compute)
         }

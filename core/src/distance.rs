@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// A distance between two embeddings of the same width. Smaller is more alike; never negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,6 +57,27 @@ impl Distance {
 impl std::fmt::Display for Distance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// The name that cards and CSV files use.
+///
+/// ```
+/// use sketchfind_core::distance::Distance;
+/// assert_eq!("cosine".parse::<Distance>()?, Distance::Cosine);
+/// assert!("euclidean".parse::<Distance>().is_err());
+/// # Ok::<(), sketchfind_core::Error>(())
+/// ```
+impl std::str::FromStr for Distance {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Distance> {
+        let known = [Distance::Mse, Distance::Cosine];
+        known.into_iter().find(|distance| distance.name() == text).ok_or_else(|| Error::OutOfRange {
+            what: "distance",
+            value: format!("'{text}'"),
+            expected: "'mse' or 'cosine'".into(),
+        })
     }
 }
 

@@ -136,7 +136,7 @@ impl Embeddings {
     /// Reads what [`Embeddings::save`] wrote.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::Malformed`] with the file; the errors of [`Embeddings::new`].
+    /// [`Error::Io`] and [`Error::Malformed`] with the file that is not what it should be, and what of it.
     pub fn load(npy_path: &Path) -> Result<Embeddings> {
         let file = std::fs::File::open(npy_path).map_err(Error::io("read", npy_path))?;
         let matrix = ndarray::Array2::<f32>::read_npy(std::io::BufReader::new(file)).map_err(|e| {
@@ -160,7 +160,12 @@ impl Embeddings {
         }
         let width = matrix.ncols();
         // Fortran order is legal in the format; iterating gives logical order either way.
-        Embeddings::new(ids, width, matrix.iter().copied().collect())
+        let values = matrix.iter().copied().collect();
+        Embeddings::new(ids, width, values).map_err(|e| {
+            // What is wrong with ids stands in their file.
+            let path = if matches!(e, Error::NotFinite { .. }) || width == 0 { npy_path } else { &csv_path };
+            Error::malformed(path, e.to_string())
+        })
     }
 }
 
@@ -205,5 +210,22 @@ mod tests {
         std::fs::write(ids_path(&path), "row,id\n0,x\n").unwrap();
         let message = Embeddings::load(&path).unwrap_err().to_string();
         assert!(message.contains("e.csv") && message.contains("1 ids for the 2 rows"), "{message}");
+        std::fs::write(ids_path(&path), "row,id\n0,x\n1,x\n").unwrap();
+        let message = Embeddings::load(&path).unwrap_err().to_string();
+        assert!(message.contains("e.csv") && message.contains("'x' twice"), "{message}");
+    }
+
+    #[test]
+    fn a_file_with_a_value_that_is_no_number_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e.npy");
+        let matrix = ndarray::arr2(&[[0.0_f32, 1.0], [f32::NAN, 1.0]]);
+        matrix.write_npy(std::fs::File::create(&path).unwrap()).unwrap();
+        std::fs::write(ids_path(&path), "row,id\n0,x\n1,y\n").unwrap();
+        let message = Embeddings::load(&path).unwrap_err().to_string();
+        assert!(
+            message.contains("e.npy") && message.contains("NaN") && message.contains("row 1"),
+            "{message}"
+        );
     }
 }

@@ -64,7 +64,7 @@ pub const ACCURACY: &str = "acc@<k>";
 /// The metrics, in the order of files.
 pub const METRICS: [Metric; 21] = [
     compared(ACCURACY, Unit::Share, Better::Higher, Over::ShareAt(|result, k| result.rank <= k)),
-    compared("mrr", Unit::Number, Better::Higher, Over::Mean(|result| 1.0 / result.rank as f64)),
+    compared("mrr", Unit::Number, Better::Higher, Over::Mean(QueryResult::reciprocal_rank)),
     metric("map", Unit::Number, Better::Higher, Over::MeanOfSeveral(|result| result.average_precision)),
     metric("mean_rank", Unit::Ranks, Better::Lower, Over::Mean(|result| result.rank as f64)),
     metric("mean_rank_percentile", Unit::Share, Better::Higher, Over::Mean(QueryResult::rank_percentile)),

@@ -30,6 +30,15 @@ pub struct QueryResult {
 }
 
 impl QueryResult {
+    /// The rank of a match that a run of somebody's pipeline does not hold ([`trec::judge`](crate::trec::judge)): behind all.
+    /// What ranks a whole gallery never gives it.
+    pub const UNRANKED: usize = usize::MAX;
+
+    /// 1 / rank, and 0 where the match is nowhere in the ranking.
+    pub fn reciprocal_rank(&self) -> f64 {
+        if self.rank == QueryResult::UNRANKED { 0.0 } else { 1.0 / self.rank as f64 }
+    }
+
     /// The share of the other photos that the match is ranked before, `(N - rank) / (N - 1)`, in `[0, 1]`: 1 for the
     /// first place, 0 for the last (the ranking percentile of Bhunia et al., CVPR 2020). 1 in a gallery of one.
     pub fn rank_percentile(&self) -> f64 {

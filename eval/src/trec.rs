@@ -4,6 +4,8 @@
 //! `query 0 photo 1`. Those tools order a run by its scores and each breaks ties in its own way, so the score written is
 //! not the distance but the number of photos that are ranked behind, plus one: whole, distinct, and in the order in which
 //! ties and NaN count against the model. So they give the same acc@k, MRR and mAP.
+//!
+//! Both are read too, of whatever pipeline: [`read_run`], [`read_qrels`], and [`judge`] makes results of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +16,11 @@ use sketchfind_core::embeddings::Embeddings;
 
 use crate::accuracy::rows_of_truths;
 use crate::{Error, Result};
+
+mod lines;
+mod run;
+
+pub use run::{Judged, Run, judge, read_run};
 
 /// The name of a run in a report's folder.
 pub const RUN: &str = "run.trec";
@@ -76,25 +83,28 @@ pub fn write_qrels(path: &Path, truth: &BTreeMap<String, Vec<String>>) -> Result
 /// Reads qrels: for each query the photos whose relevance is above 0, in the file's order.
 ///
 /// # Errors
-/// [`Error::ReportFile`] with the line that is not `query 0 photo relevance`, or that stands there twice.
+/// [`Error::ReportFile`] with the line and column of what is not `query 0 photo relevance`, or stands there twice.
 pub fn read_qrels(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::Core(sketchfind_core::Error::io("read", path)(e)))?;
+    let text = lines::read(path)?;
     let mut truth: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let broken = |what: &str| Error::report_file(path, format!("line {}: {what}: '{line}'", index + 1));
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [query, _, photo, relevance] = fields[..] else {
-            return Err(broken("expected 'query 0 photo relevance'"));
-        };
-        let relevance: i64 =
-            relevance.parse().map_err(|e| broken(&format!("the relevance is no whole number ({e})")))?;
-        let matches = truth.entry(query.to_owned()).or_default();
-        if matches.iter().any(|other| other == photo) {
-            return Err(broken("it stands there twice"));
+    let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for line in lines::of(&text) {
+        let [query, _, photo, relevance] = line.fields(path, "query 0 photo relevance")?;
+        let number: i64 = relevance.text.parse().map_err(|e| {
+            line.broken(
+                path,
+                relevance,
+                format!("the relevance is '{}', no whole number ({e})", relevance.text),
+            )
+        })?;
+        if let Some(first) = seen.insert((query.text, photo.text), line.number) {
+            let reason =
+                format!("'{}' stands there twice for '{}', first in line {first}", photo.text, query.text);
+            return Err(line.broken(path, photo, reason));
         }
-        if relevance > 0 {
-            matches.push(photo.to_owned());
+        let matches = truth.entry(query.text.to_owned()).or_default();
+        if number > 0 {
+            matches.push(photo.text.to_owned());
         }
     }
     Ok(truth)
@@ -171,9 +181,18 @@ mod tests {
         let spaced = BTreeMap::from([("a sketch".to_owned(), vec!["g".to_owned()])]);
         assert!(write_qrels(&path, &spaced).unwrap_err().to_string().contains("'a sketch'"));
         assert!(!path.exists());
-        for (text, part) in [("q 0 g", "line 1"), ("q 0 g x", "relevance"), ("q 0 g 1\nq 0 g 0", "twice")] {
+        for (text, part) in [
+            ("q 0 g", "line 1, column 6: it has 3 fields, expected 4, 'query 0 photo relevance'"),
+            ("\n q 0 g 1 2", "line 2, column 10: it has 5 fields"),
+            ("q 0 \u{fc} x", "line 1, column 7: the relevance is 'x'"),
+            ("q 0 g 1\n\nq 0 g 0", "line 3, column 5: 'g' stands there twice for 'q', first in line 1"),
+        ] {
             std::fs::write(&path, text).unwrap();
-            assert!(read_qrels(&path).unwrap_err().to_string().contains(part), "{text}");
+            let message = read_qrels(&path).unwrap_err().to_string();
+            assert!(message.contains(part), "{text}: {message}");
         }
+        std::fs::write(&path, b"q 0 g 1\nq 0 \xff 1").unwrap();
+        let message = read_qrels(&path).unwrap_err().to_string();
+        assert!(message.contains("line 2, column 5: it is not UTF-8"), "{message}");
     }
 }

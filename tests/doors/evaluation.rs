@@ -309,6 +309,190 @@ fn each_bad_input_has_one_error_and_nothing_is_written() {
     assert_eq!(run(scene.eval("bad").arg("--on-the-fly")).code, Some(2));
 }
 
+/// Embeddings that `embed` wrote, taken in the model's place: the same figures, to the bit.
+#[test]
+fn ready_embeddings_have_the_report_of_their_model() {
+    let scene = Scene::new();
+    let embed = |modality: &str, out: &str| {
+        let mut embed = program("sketchfind");
+        embed.args(["embed", "--modality", modality, "--model"]).arg(scene.path("model"));
+        succeed(embed.arg("--data").arg(scene.path("data")).arg("--out").arg(scene.path(out)));
+    };
+    embed("sketches", "s.npy");
+    embed("photos", "p.npy");
+    let ready = |out: &str| {
+        let mut eval = program("sketchfind");
+        eval.args(["eval", "--samples", "500", "--distance", "mse", "--embeddings"]);
+        eval.arg(scene.path("s.npy")).arg(scene.path("p.npy"));
+        eval.arg("--manifest").arg(scene.path("data/manifest.csv")).arg("--out").arg(scene.path(out));
+        eval
+    };
+    let more = |eval: &mut Command| {
+        eval.args(["--trec", "-k", "1,3", "--label", "corners", "--reference"]).arg(scene.path("reference"));
+        eval.arg("--human").arg(scene.path("human.csv")).arg("--qrels").arg(scene.path("several.qrels"));
+        succeed(eval)
+    };
+    let said = more(&mut scene.eval("by-model"));
+    let of_ready = more(ready("by-file").args(["--name", "two words"]));
+    // What it is called is the one difference, on the first line.
+    assert!(of_ready.starts_with("two words on test: 36 sketches"), "{of_ready}");
+    assert_eq!(said.split_once('\n').unwrap().1, of_ready.split_once('\n').unwrap().1);
+    let files = |folder: &str| {
+        let entries = std::fs::read_dir(scene.path(folder)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(files("by-model"), files("by-file"));
+    let mut n_tables = 0;
+    for name in files("by-file").iter().filter(|name| name.ends_with(".csv")) {
+        let table = |folder: &str| {
+            let mut reader = csv::Reader::from_path(scene.path(folder).join(name)).unwrap();
+            let is_of_model = |column: &str| ["model", "model_sha256"].contains(&column);
+            let kept: Vec<bool> = reader.headers().unwrap().iter().map(|name| !is_of_model(name)).collect();
+            let row = |row: csv::StringRecord| {
+                row.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(cell, _)| cell.to_owned()).collect()
+            };
+            reader.records().map(|record| row(record.unwrap())).collect::<Vec<Vec<String>>>()
+        };
+        assert_eq!(table("by-model"), table("by-file"), "{name}");
+        n_tables += 1;
+    }
+    assert_eq!(n_tables, 5);
+    let text = |name: &str| std::fs::read_to_string(scene.path(name)).unwrap();
+    assert_eq!(text("by-model/qrels.trec"), text("by-file/qrels.trec"));
+    let without_tag = |name: &str| {
+        text(name).lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(without_tag("by-model/run.trec"), without_tag("by-file/run.trec"));
+    // Both may be compared.
+    let mut compare = program("sketchfind");
+    let said = succeed(
+        compare.args(["compare", "--samples", "500"]).args([scene.path("by-model"), scene.path("by-file")]),
+    );
+    assert!(said.contains("only A right 0, only B right 0"), "{said}");
+}
+
+#[test]
+fn ready_embeddings_that_do_not_fit_are_refused() {
+    use sketchfind_core::embeddings::Embeddings;
+    let scene = Scene::new();
+    let data = sketchfind_core::dataset::Dataset::load(&scene.path("data")).unwrap();
+    let test = sketchfind_core::dataset::Split::Test;
+    let sketches: Vec<String> = data.sketches_in(test).map(|sketch| sketch.id.clone()).collect();
+    let photos: Vec<String> = data.photos_in(test).map(|photo| photo.id.clone()).collect();
+    let write = |name: &str, ids: &[String], width: usize| {
+        let values = (0..ids.len() * width).map(|value| (value * 37 % 101) as f32).collect();
+        Embeddings::new(ids.to_vec(), width, values).unwrap().save(&scene.path(name)).unwrap();
+    };
+    write("s.npy", &sketches, 3);
+    write("p.npy", &photos, 3);
+    let eval = |sketches: &str, photos: &str| {
+        let mut eval = program("sketchfind");
+        eval.args(["eval", "--distance", "cosine", "--data"]).arg(scene.path("data")).arg("--embeddings");
+        eval.arg(scene.path(sketches)).arg(scene.path(photos)).arg("--out").arg(scene.path("out"));
+        eval
+    };
+    // One that is missing, one too many, another width, no number, other ids than rows, no such file.
+    write("fewer.npy", &sketches[1..], 3);
+    fail(&mut eval("fewer.npy", "p.npy"), 3, &["fewer.npy", "1 of the 36 sketches (sketch/002-1)"]);
+    write("fewer-photos.npy", &photos[..20], 3);
+    fail(&mut eval("s.npy", "fewer-photos.npy"), 3, &["fewer-photos.npy", "4 of the 24 photos"]);
+    write("more.npy", &[photos.clone(), sketches.clone()].concat(), 3);
+    fail(&mut eval("s.npy", "more.npy"), 3, &["more.npy", "36 of its 60 ids are none of the photos"]);
+    write("wide.npy", &photos, 4);
+    fail(&mut eval("s.npy", "wide.npy"), 3, &["wide.npy", "4 wide", "s.npy' 3"]);
+    std::fs::copy(scene.path("s.csv"), scene.path("nan.csv")).unwrap();
+    let mut bytes = std::fs::read(scene.path("s.npy")).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(scene.path("nan.npy"), bytes).unwrap();
+    fail(&mut eval("nan.npy", "p.npy"), 3, &["nan.npy", "not finite (NaN) in row 35"]);
+    std::fs::copy(scene.path("p.csv"), scene.path("nan.csv")).unwrap();
+    fail(&mut eval("nan.npy", "p.npy"), 3, &["nan.csv", "24 ids for the 36 rows"]);
+    fail(&mut eval("nowhere.npy", "p.npy"), 3, &["nowhere.npy"]);
+    assert!(!scene.path("out").exists());
+    // Usage: a distance is told, and what needs a network is not asked of a file.
+    for wrong in [&["--model", "m"][..], &["--pages"], &["--frame", "card"], &["--distance", "l2"]] {
+        assert_eq!(run(eval("s.npy", "p.npy").args(wrong)).code, Some(2), "{wrong:?}");
+    }
+    let mut without = program("sketchfind");
+    without.args(["eval", "--data", "d", "--out", "o", "--embeddings", "s.npy", "p.npy"]);
+    assert_eq!(run(&mut without).code, Some(2));
+    succeed(&mut eval("s.npy", "p.npy"));
+}
+
+/// Runs that `eval` wrote, compared: the numbers of the reports, to the last digit that is written.
+#[test]
+fn runs_are_compared_as_their_reports_are() {
+    let scene = Scene::new();
+    for (out, model) in [("a", "model"), ("b", "reference")] {
+        let mut eval = program("sketchfind");
+        eval.args(["eval", "--samples", "500", "-k", "1,3", "--trec", "--model"]).arg(scene.path(model));
+        eval.arg("--data").arg(scene.path("data")).arg("--out").arg(scene.path(out));
+        succeed(eval.arg("--qrels").arg(scene.path("several.qrels")));
+    }
+    let runs = |names: [&str; 2], qrels: &str| {
+        let mut compare = program("sketchfind");
+        compare.args(["compare", "--samples", "500", "-k", "1,3", "--qrels"]).arg(scene.path(qrels));
+        compare.arg("--out").arg(scene.path("of-runs")).arg("--run").args(names.map(|name| scene.path(name)));
+        compare
+    };
+    let mut reports = program("sketchfind");
+    reports.args(["compare", "--samples", "500"]).args([scene.path("a"), scene.path("b")]);
+    let said = succeed(reports.arg("--out").arg(scene.path("of-reports")));
+    let of_runs = succeed(&mut runs(["a/run.trec", "b/run.trec"], "a/qrels.trec"));
+    // Models and runs have names of their own, on the first two lines.
+    let figures = |said: &str| said.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(figures(&of_runs), figures(&said));
+    let numbers = |folder: &str| {
+        let rows = rows(&scene.path(folder).join("comparison.csv"));
+        rows.iter().map(|row| row.iter().take(18).collect::<Vec<_>>().join(",")).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers("of-reports").len(), 3);
+    assert_eq!(numbers("of-reports"), numbers("of-runs"));
+
+    // A run that is cut off: what it does not hold counts as not found, and is said.
+    let cut = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(scene.path(from)).unwrap();
+        let is_kept = |line: &&str| line.split(' ').nth(3).unwrap().parse::<usize>().unwrap() <= 2;
+        let kept: Vec<&str> = text.lines().filter(is_kept).collect();
+        std::fs::write(scene.path(to), kept.join("\n")).unwrap();
+    };
+    cut("a/run.trec", "cut.trec");
+    let said = run(&mut runs(["cut.trec", "b/run.trec"], "a/qrels.trec"));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.err.contains("cut.trec' holds no match of") && said.err.contains("of 36 queries"),
+        "{said:?}"
+    );
+
+    // What does not fit together is refused with its place.
+    let text = std::fs::read_to_string(scene.path("b/run.trec")).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(scene.path(name), text).unwrap();
+    let refused = |parts: &[&str]| fail(&mut runs(["a/run.trec", "bad.trec"], "a/qrels.trec"), 3, parts);
+    write("bad.trec", &text.lines().skip(24).collect::<Vec<_>>().join("\n"));
+    refused(&["bad.trec", "no line for 1 of the 36 queries"]);
+    write(
+        "bad.trec",
+        &format!("{text}nobody Q0 photo/002 1 1 {}\n", text.trim_end().rsplit_once(' ').unwrap().1),
+    );
+    refused(&["bad.trec", "line 865: the qrels have no query 'nobody'"]);
+    write("bad.trec", &text.replacen(" 24 ", " many ", 1));
+    refused(&["bad.trec", "line 1, column", "'many'"]);
+    write("bad.trec", &text.replace("photo/025", "photo/999"));
+    refused(&["only in the second: 1 (photo/999)"]);
+    write("bad.qrels", "sketch/002-1 0 photo/002\n");
+    fail(&mut runs(["a/run.trec", "b/run.trec"], "bad.qrels"), 3, &["bad.qrels", "line 1, column 25"]);
+    let mut wrong = program("sketchfind");
+    assert_eq!(run(wrong.args(["compare", "--run", "a", "b"])).code, Some(2));
+    let mut wrong = program("sketchfind");
+    assert_eq!(run(wrong.args(["compare", "a", "b", "--run", "c", "d", "--qrels", "e"])).code, Some(2));
+    let mut wrong = program("sketchfind");
+    assert_eq!(run(wrong.args(["compare", "a", "b", "-k", "1"])).code, Some(2));
+}
+
 /// The page is laid out by a browser without reaching for anything, and fits a phone.
 fn in_a_browser(page: &Path) {
     let pictures = tempfile::tempdir().unwrap();
