@@ -127,10 +127,8 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         let photos =
             watched.embeddings(Modality::Photo, &questions.photos, Progress::default(), Cancel::default())?;
         let space = Space { photos: &photos, distance: watched.distance() };
-        let named = Reference {
-            model: reference.card().name.clone(),
-            model_sha256: reference.card().onnx.sha256.clone(),
-        };
+        let named =
+            Reference { model: reference.card().name.clone(), model_sha256: reference.card().fingerprint() };
         report = report.with_reference(named, space)?;
         let anchors = SketchAnchors { sketches: &queries, photo_of: &photo_of };
         let studied = Space { photos: &gallery, distance };
@@ -195,7 +193,7 @@ fn provenance(embedder: &Embedder, dataset: &Dataset, split: Split, framing: Fra
             Framing::Off => card.name.clone(),
             framing => format!("{}, pictures framed ({framing})", card.name),
         },
-        model_sha256: card.onnx.sha256.clone(),
+        model_sha256: card.fingerprint(),
         dataset_sha256: dataset.fingerprint()?,
         split: split.to_string(),
         distance: card.distance.to_string(),

@@ -107,7 +107,7 @@ fn begin(building: &Path, options: &BuildOptions) -> Result<bool> {
     let BuildOptions { model, fresh, frame, intake, .. } = options;
     let card = Card::load_with_model(model)?;
     let photo_frame = frame.of_photos(card.frame)?;
-    let wanted = card.onnx.sha256;
+    let wanted = card.fingerprint();
     if !fresh && building.join(MANIFEST).is_file() {
         let place = building.display();
         match Gallery::open(building) {

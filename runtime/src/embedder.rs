@@ -4,6 +4,7 @@ mod embed;
 mod files;
 mod graph;
 mod input;
+mod pooling;
 mod session;
 mod stream;
 mod view;
@@ -13,7 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use sketchfind_core::card::{Card, InputKind, MODEL};
+use sketchfind_core::card::{Card, InputKind, MODEL, SKETCH_MODEL};
+use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::{DecodeLimits, Image};
 
 pub use files::{BrokenImage, Embedded, OnBroken};
@@ -102,6 +104,8 @@ impl EmbedderOptions {
 ///
 /// Preprocessing, names and widths come from the model's card alone. An image's embedding does not depend on
 /// the images that share its batch, but for the last bits of a float.
+///
+/// Where a card has a network of its own for sketches, every method but [`Embedder::of`] is of photos.
 pub struct Embedder {
     card: Card,
     model: Model,
@@ -110,6 +114,8 @@ pub struct Embedder {
     /// Decodes and resizes. A pool of our own: a caller inside rayon's global pool may wait for us in every
     /// one of its threads.
     workers: Arc<rayon::ThreadPool>,
+    /// The network for sketches, where they have one of their own.
+    of_sketches: Option<Box<Embedder>>,
 }
 
 impl std::fmt::Debug for Embedder {
@@ -157,7 +163,27 @@ impl Embedder {
             .thread_name(|number| format!("sketchfind-{number}"))
             .build()
             .map_err(|e| Error::Threads { n_threads, reason: e.to_string() })?;
-        Ok(Embedder { card, model, options, n_threads, workers: Arc::new(workers) })
+        let workers = Arc::new(workers);
+        let of_sketches = match card.of_sketches() {
+            None => None,
+            Some(card) => {
+                let model = Model::open(&model_dir.join(SKETCH_MODEL), &card, options.device, n_threads)?;
+                let (options, workers) = (options.clone(), Arc::clone(&workers));
+                Some(Box::new(Embedder { card, model, options, n_threads, workers, of_sketches: None }))
+            }
+        };
+        Ok(Embedder { card, model, options, n_threads, workers, of_sketches })
+    }
+
+    /// What embeds pictures of this kind: sketches may have a network of their own.
+    pub fn of(&mut self, modality: Modality) -> &mut Embedder {
+        match modality {
+            Modality::Photo => self,
+            Modality::Sketch => match self.of_sketches {
+                Some(ref mut of_sketches) => of_sketches,
+                None => self,
+            },
+        }
     }
 
     /// The model's card.
@@ -199,13 +225,13 @@ impl Embedder {
     /// `values`: `[n, 3, crop, crop]`, row-major; returns `[n, embedding_width]`, row-major.
     ///
     /// # Errors
-    /// [`Error::Core`] where the model takes pixels, `values` has another length or an embedding is not finite;
+    /// [`Error::Core`] where the model takes others, `values` has another length or an embedding is not finite;
     /// [`Error::Inference`].
     pub fn embed_tensors(&mut self, n: usize, values: Vec<f32>) -> Result<Vec<f32>> {
         if self.card.onnx.input_kind != InputKind::Float32Nchw {
             return Err(Error::Core(sketchfind_core::Error::Mismatch {
                 what: "inputs of the model",
-                expected: format!("pixels ({}), through Embedder::embed", self.card.onnx.input_kind.name()),
+                expected: format!("pictures ({}), through Embedder::embed", self.card.onnx.input_kind.name()),
                 got: "preprocessed tensors".into(),
             }));
         }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::card::Card;
+use sketchfind_core::dataset::Modality;
 use sketchfind_core::frame;
 use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
@@ -202,7 +203,7 @@ impl Retriever {
         self.pool.with(work)
     }
 
-    /// The embeddings of `images` by the gallery's model, in their order.
+    /// The embeddings of `images`, taken as photos, by the gallery's model, in their order.
     ///
     /// # Shapes
     /// `images`: `[n]` of any sizes; returns `[n, embedding_width]`, row-major.
@@ -210,10 +211,14 @@ impl Retriever {
     /// # Errors
     /// Those of [`Embedder::embed`].
     pub fn embed(&self, images: &[Image]) -> Result<Vec<f32>> {
+        self.embed_as(Modality::Photo, images)
+    }
+
+    fn embed_as(&self, modality: Modality, images: &[Image]) -> Result<Vec<f32>> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        self.pool.with(|embedder| embedder.embed(images))
+        self.pool.with(|embedder| embedder.of(modality).embed(images))
     }
 
     /// The share of its page that a drawing is made to fill; nothing where drawings stay as they are.
@@ -240,9 +245,9 @@ impl Retriever {
     /// # Errors
     /// Those of [`Retriever::framed`] and [`Embedder::embed`].
     pub fn embed_sketches(&self, sketches: &[Image]) -> Result<Vec<f32>> {
-        let Some(share) = self.share else { return self.embed(sketches) };
+        let Some(share) = self.share else { return self.embed_as(Modality::Sketch, sketches) };
         let framed = sketches.iter().map(|sketch| frame::sketch(sketch, share));
-        self.embed(&framed.collect::<sketchfind_core::Result<Vec<_>>>()?)
+        self.embed_as(Modality::Sketch, &framed.collect::<sketchfind_core::Result<Vec<_>>>()?)
     }
 
     /// The `k` photos that match `sketch` best, or all where there are fewer; best first.
