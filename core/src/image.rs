@@ -337,7 +337,8 @@ fn resized_to(image: &Image, width: u32, height: u32, interpolation: Interpolati
         Interpolation::BilinearAntialias => convolved(image, width, height, fir::FilterType::Bilinear),
         Interpolation::BicubicAntialias => {
             // The cubic with a = -0.5, which is Pillow's and torchvision's. It overshoots, and each of its two passes clips to
-            // 8 bits, so that their order shows: across first, as there. In one call the library goes down first.
+            // 8 bits, so that their order shows: across first, as there (but for tall pictures since Pillow 13). In one call
+            // the library goes down first.
             let across = convolved(image, width, image.height, fir::FilterType::CatmullRom)?;
             convolved(&across, width, height, fir::FilterType::CatmullRom)
         }

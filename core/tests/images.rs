@@ -61,12 +61,12 @@ fn the_whole_path_is_within_one_level_of_pillow() {
 }
 
 /// The presets against Pillow: bicubic and bilinear, by the shorter side and squashed. As above, a value may be off by one
-/// level, and a bicubic one very rarely by two, where the second pass makes more of the first one's level.
+/// level.
 #[test]
 fn presets_see_what_they_see_in_pillow() {
     let lines = listed("presets.txt");
     assert_eq!(lines.len(), 18);
-    let (mut n_values, mut n_off, mut n_far) = (0, 0, 0);
+    let (mut n_values, mut n_off) = (0, 0);
     for line in lines {
         let fields: Vec<&str> = line.split(' ').collect();
         let preset = Preset::by_name(fields[2]).unwrap();
@@ -75,16 +75,15 @@ fn presets_see_what_they_see_in_pillow() {
         let bytes = std::fs::read(reference(fields[1])).unwrap();
         let expected: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         assert_eq!(ours.len(), expected.len(), "{line}");
-        let (plane, most) = (ours.len() / 3, if fields[2] == "imagenet" { 1.01 } else { 2.01 });
+        let plane = ours.len() / 3;
         for (index, (a, b)) in ours.iter().zip(&expected).enumerate() {
             let levels = (a - b).abs() * 255.0 * preprocess.std[index / plane];
-            assert!(levels < most, "{line}: {levels} levels apart at {index}");
+            assert!(levels < 1.01, "{line}: {levels} levels apart at {index}");
             n_values += 1;
             n_off += usize::from(levels > 0.5);
-            n_far += usize::from(levels > 1.5);
         }
     }
-    assert!(50 * n_off < n_values && 1000 * n_far < n_values, "{n_off} and {n_far} of {n_values} values");
+    assert!(50 * n_off < n_values, "{n_off} of {n_values} values");
 }
 
 /// What `CenterCrop` cuts from the whole is what is cut from the square in its middle, for every parity of the margins.

@@ -1,7 +1,7 @@
 //! Whether an ONNX file is a model that turns a picture into an embedding, and how: what the file says, what was asked for, and
 //! what has to be taken for granted, which is told.
 
-use sketchfind_core::card::{ExternalFile, InputKind, MOST_BATCH, OnnxFacts, Pooling};
+use sketchfind_core::card::{ExternalFile, InputKind, MOST_BATCH, OnnxFacts, Pooling, Precision};
 
 use super::inspect::{Axis, Inspected, Outlet};
 use super::proto::{FLOAT, FLOAT16, UINT8};
@@ -36,6 +36,8 @@ pub struct Fit {
     pub pooling: Pooling,
     /// The width of an embedding.
     pub width: usize,
+    /// The arithmetic of the file, or that of what it takes and gives where this is coarser.
+    pub precision: Precision,
     /// What the file does not say and was taken for granted.
     pub assumed: Vec<String>,
 }
@@ -111,6 +113,10 @@ fn of_parts(file: &Inspected, wishes: &Wishes) -> Result<Fit, String> {
     let width = width.ok_or_else(|| {
         format!("its output is {output}, of an open width; expected a fixed one as axis {}", pooling.axis())
     })?;
+    let precision = match file.precision {
+        Precision::Fp32 if [input.element, output.element].contains(&FLOAT16) => Precision::Fp16,
+        precision => precision,
+    };
     let batch = batch(input, &axes[0], output, &given[0], &mut assumed)?;
     Ok(Fit {
         input: input.name.clone(),
@@ -120,6 +126,7 @@ fn of_parts(file: &Inspected, wishes: &Wishes) -> Result<Fit, String> {
         output: output.name.clone(),
         pooling,
         width,
+        precision,
         assumed,
     })
 }
@@ -292,7 +299,7 @@ impl Fit {
             opset: file.opset,
             ir_version: file.ir_version,
             n_parameters: file.n_parameters,
-            precision: file.precision,
+            precision: self.precision,
         }
     }
 }
@@ -300,8 +307,6 @@ impl Fit {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use sketchfind_core::card::Precision;
 
     use super::*;
 
@@ -373,6 +378,14 @@ mod tests {
             let got = (fitted.input_kind, fitted.side, fitted.batch, fitted.pooling, fitted.width);
             assert_eq!(got, (kind, side, batch, pooling, width), "{input:?} {output}");
             assert_eq!(fitted.assumed.len(), n_assumed, "{input:?} {output}: {:?}", fitted.assumed);
+        }
+        for (taken, given, precision) in [
+            (FLOAT, FLOAT, Precision::Fp32),
+            (FLOAT, FLOAT16, Precision::Fp16),
+            (FLOAT16, FLOAT, Precision::Fp16),
+        ] {
+            let fitted = fit(&file(&[(taken, "n 3 8 8")], &[(given, "n 5")]), &none).unwrap();
+            assert_eq!(fitted.precision, precision);
         }
         let two = file(&[(FLOAT, "n 3 8 8")], &[(FLOAT, "n t 5"), (FLOAT, "n 6")]);
         let second = Wishes { output: Some("out1".into()), ..Wishes::default() };
