@@ -77,7 +77,7 @@ fn begin(building: &Path, how: &How<'_>) -> Result<bool> {
     let How { model, fresh, frame, taking, .. } = how;
     let card = Card::load_with_model(model)?;
     let photo_frame = frame.of_photos(card.frame)?;
-    let wanted = card.onnx.sha256;
+    let wanted = card.fingerprint();
     if !fresh && building.join(MANIFEST).is_file() {
         let place = building.display();
         match Gallery::open(building) {

@@ -144,10 +144,8 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         let photos =
             watched.embeddings(Modality::Photo, &questions.photos, Progress::default(), Cancel::default())?;
         let space = Space { photos: &photos, distance: watched.distance() };
-        let named = Reference {
-            model: reference.card().name.clone(),
-            model_sha256: reference.card().onnx.sha256.clone(),
-        };
+        let named =
+            Reference { model: reference.card().name.clone(), model_sha256: reference.card().fingerprint() };
         report = report.with_reference(named, space)?;
         let anchors = SketchAnchors { sketches: &queries, photo_of: &photo_of };
         let studied = Space { photos: &gallery, distance };
@@ -253,7 +251,7 @@ impl<'a> Measured<'a> {
                     Framing::Off => card.name.clone(),
                     framing => format!("{}, pictures framed ({framing})", card.name),
                 };
-                (model, card.onnx.sha256.clone())
+                (model, card.fingerprint())
             }
             Measured::Ready { embeddings, name } => (name.clone(), embeddings.sha256().to_owned()),
         };

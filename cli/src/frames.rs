@@ -108,6 +108,6 @@ impl Embed for Framed<'_> {
         let ids: Vec<String> = pictures.iter().map(|&(id, _)| id.to_owned()).collect();
         let limits = self.embedder.options().limits;
         let mut make = |index: usize| Ok(way.open(pictures[index].1, limits)?);
-        embed_pictures(self.embedder, &ids, &mut make, progress, cancel)
+        embed_pictures(self.embedder.of(modality), &ids, &mut make, progress, cancel)
     }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use sketchfind::LARGEST_EXACT;
 use sketchfind::{Costs, Gallery, IndexSpec, Recall, gallery, native};
-use sketchfind_core::card::{CARD, Card};
+use sketchfind_core::card::{CARD, Card, OnnxFacts, Pooling};
+use sketchfind_core::image::{Interpolation, Preprocess, ResizeRule};
 use sketchfind_models::network::Network;
 use sketchfind_models::weights::Weights;
 
@@ -45,18 +46,16 @@ fn of_card(card: &Card) -> Vec<String> {
     let mut lines = vec![
         format!("model          {}", card.name),
         format!("network        {} ({} parameters)", card.network, card.onnx.n_parameters),
-        format!("sha256         {}", card.onnx.sha256),
+        format!("sha256         {}", card.fingerprint()),
         format!("embedding      {} numbers, compared by {}", card.embedding_width, card.distance),
-        format!("images         resized to {0} x {0}, centre {1} x {1}", preprocess.resize, preprocess.crop),
-        format!(
-            "onnx           {}, input {}, opset {}, IR version {}",
-            card.onnx.precision.name(),
-            card.onnx.input_kind.name(),
-            card.onnx.opset,
-            card.onnx.ir_version
-        ),
-        format!("weights from   {}", card.provenance.initial_weights_source),
+        format!("images         {}", images(preprocess)),
+        format!("onnx           {}", onnx(&card.onnx)),
     ];
+    if let Some(sketch) = &card.sketch {
+        lines.push(format!("sketches       {}", images(&sketch.preprocess)));
+        lines.push(format!("sketch.onnx    {}", onnx(&sketch.onnx)));
+    }
+    lines.extend([format!("weights from   {}", card.provenance.initial_weights_source)]);
     lines.push(match &card.provenance.training {
         None => "training       none".into(),
         Some(training) => format!(
@@ -93,6 +92,33 @@ fn of_card(card: &Card) -> Vec<String> {
     }
     lines.extend(card.licence.iter().map(|licence| format!("licence        {licence}")));
     lines
+}
+
+/// How images become a network's input.
+fn images(preprocess: &Preprocess) -> String {
+    let how = match preprocess.resize_rule {
+        ResizeRule::Squash => "",
+        ResizeRule::ShorterSide => " by the shorter side",
+    };
+    let kind = match preprocess.interpolation {
+        Interpolation::BilinearAntialias => "",
+        Interpolation::BicubicAntialias => ", bicubic",
+    };
+    format!("resized to {0} x {0}{how}{kind}, centre {1} x {1}", preprocess.resize, preprocess.crop)
+}
+
+fn onnx(facts: &OnnxFacts) -> String {
+    let mut parts = vec![facts.precision.name().to_owned(), format!("input {}", facts.input_kind.name())];
+    parts.extend(facts.batch.map(|batch| format!("batches of {batch}")));
+    if facts.pooling != Pooling::None {
+        parts.push(format!("pooled as {}", facts.pooling.name()));
+    }
+    if facts.unit_length {
+        parts.push("to unit length".into());
+    }
+    parts.push(format!("opset {}", facts.opset));
+    parts.push(format!("IR version {}", facts.ir_version));
+    parts.join(", ")
 }
 
 fn of_gallery(gallery: &Gallery) -> Vec<String> {

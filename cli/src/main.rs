@@ -26,6 +26,7 @@ mod info;
 mod intake;
 mod interrupt;
 mod man;
+mod model;
 mod neighbours;
 mod output;
 mod paths;
@@ -59,6 +60,9 @@ enum Command {
     /// Bring weights into the project's form.
     #[command(subcommand)]
     Weights(WeightsCommand),
+    /// Bring models of other makers.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Make galleries and change them.
     #[command(subcommand)]
     Index(IndexCommand),
@@ -227,6 +231,16 @@ enum WeightsCommand {
         #[arg(long)]
         out: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+enum ModelCommand {
+    /// Make a model's folder of an ONNX file, which every other command then takes.
+    ///
+    /// The file is looked at before any of it is run: it takes one picture, of three channels, as float32, float16 or uint8,
+    /// and gives an embedding, tokens or a map. It is copied as it is, with the files that hold its weights, and what it
+    /// gives here for pictures that are made on the spot is kept as the probe. docs/card.md tells of cards and presets.
+    Import(Box<model::ImportOptions>),
 }
 
 #[derive(Subcommand)]
@@ -403,6 +417,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Weights(WeightsCommand::Import { from, network, projection, source, out }) => {
             weights::import(&from, &network, projection.as_deref(), &source, &out)
         }
+        Command::Model(ModelCommand::Import(options)) => model::import(&options),
         Command::Index(IndexCommand::Build(options)) => index::build(&options),
         Command::Index(IndexCommand::Add(options)) => index::add(&options),
         Command::Index(IndexCommand::Sync(options)) => sync::sync(&options),

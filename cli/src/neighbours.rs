@@ -69,14 +69,14 @@ pub(crate) fn neighbours(options: &Options, bootstrap: &Bootstrap, compute: Embe
     let provenance = Provenance {
         tool: concat!("sketchfind ", env!("CARGO_PKG_VERSION")).into(),
         model: of_model.card().name.clone(),
-        model_sha256: of_model.card().onnx.sha256.clone(),
+        model_sha256: of_model.card().fingerprint(),
         dataset_sha256: fingerprint_of(&files)?,
         split: split.map(|split| split.to_string()).unwrap_or_default(),
         distance: distance.to_string(),
     };
     let named = Reference {
         model: of_reference.card().name.clone(),
-        model_sha256: of_reference.card().onnx.sha256.clone(),
+        model_sha256: of_reference.card().fingerprint(),
     };
     report::write_neighbours(out, &provenance, &named, &found)?;
     render_neighbours(&found)?;

@@ -1,5 +1,6 @@
 //! The model card: all that must be known to use a model, in `card.json` beside its `model.onnx`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,16 +12,25 @@ use crate::{Error, Result, atomic, fingerprint};
 
 /// The version of the card's format that this code writes, and the newest that it reads. Format 2 added the kinds of
 /// input and precision, the probe's tolerance, measured accuracy and the licence; a card of format 1 is one of float32
-/// input and arithmetic without the rest. Format 3 added the frame.
-pub const FORMAT: u32 = 3;
+/// input and arithmetic without the rest. Format 3 added the frame. Format 4 added what files from elsewhere need: more kinds
+/// of input, fixed batches, pooling, unit length, external data, the rule and kind of a resize, a network for sketches.
+/// `docs/card.md` has every field.
+pub const FORMAT: u32 = 4;
 /// The card's name in a model's folder.
 pub const CARD: &str = "card.json";
 /// The network's name in a model's folder.
 pub const MODEL: &str = "model.onnx";
+/// The name of the network for sketches in a model's folder, where photos and sketches have networks of their own.
+pub const SKETCH_MODEL: &str = "sketch.onnx";
+/// What a card calls the network of a file from elsewhere.
+pub const IMPORTED: &str = "imported";
 /// The folder of probe images in a model's folder: files `<id>.png`, sorted by id.
 pub const PROBE_IMAGES: &str = "probe";
-/// The embeddings that torch gave for the probe's images, in a model's folder (ids in `probe.csv` beside it).
+/// The embeddings that torch gave for the probe's images, or for a file from elsewhere ONNX Runtime where it was imported; in
+/// a model's folder (ids in `probe.csv` beside it).
 pub const PROBE_EMBEDDINGS: &str = "probe.npy";
+/// The embeddings of the same images by the network for sketches (ids in `probe_sketch.csv` beside it).
+pub const SKETCH_PROBE_EMBEDDINGS: &str = "probe_sketch.npy";
 
 /// All that must be known to use a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +40,7 @@ pub struct Card {
     pub format: u32,
     /// A name for people, such as `mobilenet_v2 trained on emoji`.
     pub name: String,
-    /// The network's name in `sketchfind-models`.
+    /// The network's name in `sketchfind-models`, or [`IMPORTED`].
     pub network: String,
     /// How an image becomes the network's input.
     pub preprocess: Preprocess,
@@ -43,6 +53,9 @@ pub struct Card {
     pub distance: Distance,
     /// The ONNX file.
     pub onnx: OnnxFacts,
+    /// The network for sketches, where they have one of their own; without it both go through the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch: Option<SketchSide>,
     /// Where the weights come from.
     pub provenance: Provenance,
     /// What the probe was seen to give at export; nothing where only rounding separates the graph from torch.
@@ -56,19 +69,41 @@ pub struct Card {
     pub licence: Option<String>,
 }
 
+/// A network for sketches, whose embeddings lie in the same space as those of photos.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SketchSide {
+    /// How a sketch becomes its input.
+    pub preprocess: Preprocess,
+    /// The ONNX file, `sketch.onnx`.
+    pub onnx: OnnxFacts,
+}
+
 /// What the ONNX file is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnnxFacts {
-    /// SHA-256 of `model.onnx`: the model's fingerprint.
+    /// SHA-256 of the file.
     pub sha256: String,
     /// The name of the graph's input.
     pub input: String,
     /// What the input is.
     #[serde(default)]
     pub input_kind: InputKind,
-    /// The name of the graph's output, float32 `[n, embedding_width]`.
+    /// The number of images that the graph takes at once, where it takes no other; nothing where it takes any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+    /// The name of the graph's output, of 32-bit or 16-bit floats: `[n, embedding_width]`, or as [`OnnxFacts::pooling`] says.
     pub output: String,
+    /// How an output of tokens or of a map becomes one embedding.
+    #[serde(default, skip_serializing_if = "Pooling::is_none")]
+    pub pooling: Pooling,
+    /// Whether embeddings are brought to unit length behind the graph; one of zeros stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unit_length: bool,
+    /// The files beside it that hold weights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external_data: Vec<ExternalFile>,
     /// The version of ONNX's default operator set.
     pub opset: i64,
     /// The version of ONNX's file format.
@@ -80,13 +115,46 @@ pub struct OnnxFacts {
     pub precision: Precision,
 }
 
-/// What a graph takes.
+/// A file that holds weights of an ONNX file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalFile {
+    /// Its path below the model's folder, with `/` between folders.
+    pub path: String,
+    /// Its SHA-256.
+    pub sha256: String,
+}
+
+/// Whether a path leads from a folder into it, on every system, and not to what a model's folder holds besides: some folders
+/// and a file by their plain names.
+pub fn is_plain_path(path: &str) -> bool {
+    let is_ours = |first: &str| {
+        let name = first.to_ascii_lowercase();
+        let reserved = [CARD, MODEL, SKETCH_MODEL, PROBE_IMAGES, PROBE_EMBEDDINGS, SKETCH_PROBE_EMBEDDINGS];
+        reserved.contains(&name.as_str()) || name == "probe.csv" || name == "probe_sketch.csv"
+    };
+    let is_plain = |part: &str| {
+        !matches!(part, "" | "." | "..") && !part.contains(['\\', ':']) && !part.chars().any(char::is_control)
+    };
+    path.split('/').all(is_plain) && !path.split('/').next().is_some_and(is_ours)
+}
+
+/// What a graph takes: the type of its numbers and the order of its axes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputKind {
     /// float32 `[n, 3, crop, crop]`, scaled and normalised by the caller ([`Preprocess::tensor`]).
     #[default]
     Float32Nchw,
+    /// float32 `[n, crop, crop, 3]`, scaled and normalised by the caller ([`Preprocess::tensor_channels_last`]).
+    Float32Nhwc,
+    /// The first rounded to 16-bit floats.
+    Float16Nchw,
+    /// The second rounded to 16-bit floats.
+    Float16Nhwc,
+    /// uint8 `[n, 3, crop, crop]`, the pixels of the crop in 0..255 ([`Preprocess::pixels_channels_first`]), which the graph
+    /// scales and normalises itself.
+    Uint8Nchw,
     /// uint8 `[n, crop, crop, 3]`, the pixels of the crop in 0..255 ([`Preprocess::pixels`]); the graph scales and
     /// normalises them itself, so that no caller can do it otherwise.
     Uint8Nhwc,
@@ -97,8 +165,98 @@ impl InputKind {
     pub fn name(self) -> &'static str {
         match self {
             InputKind::Float32Nchw => "float32_nchw",
+            InputKind::Float32Nhwc => "float32_nhwc",
+            InputKind::Float16Nchw => "float16_nchw",
+            InputKind::Float16Nhwc => "float16_nhwc",
+            InputKind::Uint8Nchw => "uint8_nchw",
             InputKind::Uint8Nhwc => "uint8_nhwc",
         }
+    }
+
+    /// Whether the three channels are the last axis, and not the second.
+    pub fn is_channels_last(self) -> bool {
+        matches!(self, InputKind::Float32Nhwc | InputKind::Float16Nhwc | InputKind::Uint8Nhwc)
+    }
+
+    /// Whether it takes pixels as they are.
+    pub fn is_pixels(self) -> bool {
+        matches!(self, InputKind::Uint8Nchw | InputKind::Uint8Nhwc)
+    }
+
+    /// The shape of `n` images of `side` x `side` pixels.
+    pub fn shape<T>(self, n: T, side: T, channels: T) -> [T; 4]
+    where
+        T: Copy,
+    {
+        match self.is_channels_last() {
+            true => [n, side, side, channels],
+            false => [n, channels, side, side],
+        }
+    }
+}
+
+/// How a graph's output becomes one embedding of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// It is one: `[n, D]`.
+    #[default]
+    None,
+    /// `[n, T, D]`: the first token, which is the class token of vision transformers.
+    ClassToken,
+    /// `[n, T, D]`: the mean of all tokens.
+    MeanOfTokens,
+    /// `[n, T, D]`: the mean of all tokens but the first.
+    MeanOfPatches,
+    /// `[n, D, H, W]`: the average over the map.
+    MeanOfMap,
+    /// `[n, H, W, D]`: the average over a map with channels last.
+    MeanOfMapNhwc,
+}
+
+impl Pooling {
+    /// All of them.
+    pub const ALL: [Pooling; 6] = [
+        Pooling::None,
+        Pooling::ClassToken,
+        Pooling::MeanOfTokens,
+        Pooling::MeanOfPatches,
+        Pooling::MeanOfMap,
+        Pooling::MeanOfMapNhwc,
+    ];
+
+    /// The name that cards and options use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pooling::None => "none",
+            Pooling::ClassToken => "class_token",
+            Pooling::MeanOfTokens => "mean_of_tokens",
+            Pooling::MeanOfPatches => "mean_of_patches",
+            Pooling::MeanOfMap => "mean_of_map",
+            Pooling::MeanOfMapNhwc => "mean_of_map_nhwc",
+        }
+    }
+
+    /// The number of axes of the output that it takes.
+    pub fn rank(self) -> usize {
+        match self {
+            Pooling::None => 2,
+            Pooling::ClassToken | Pooling::MeanOfTokens | Pooling::MeanOfPatches => 3,
+            Pooling::MeanOfMap | Pooling::MeanOfMapNhwc => 4,
+        }
+    }
+
+    /// The axis of the output that is the embedding.
+    pub fn axis(self) -> usize {
+        match self {
+            Pooling::None | Pooling::MeanOfMap => 1,
+            Pooling::ClassToken | Pooling::MeanOfTokens | Pooling::MeanOfPatches => 2,
+            Pooling::MeanOfMapNhwc => 3,
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Pooling::None
     }
 }
 
@@ -205,6 +363,25 @@ pub struct Training {
     pub config: String,
 }
 
+impl OnnxFacts {
+    /// Checks what may come from a file; `what` is the field that it stands in.
+    fn check(&self, what: &str) -> std::result::Result<(), String> {
+        if let Some(batch) = self.batch.filter(|batch| !(1..=MOST_BATCH).contains(batch)) {
+            return Err(format!("{what}.batch is {batch}, expected 1 to {MOST_BATCH} images"));
+        }
+        match self.external_data.iter().find(|file| !is_plain_path(&file.path)) {
+            None => Ok(()),
+            Some(file) => Err(format!(
+                "{what}.external_data has the path '{}', expected one below the folder",
+                file.path
+            )),
+        }
+    }
+}
+
+/// The most images that a graph may take at once.
+pub const MOST_BATCH: usize = 4096;
+
 impl Card {
     /// Reads the card of the model in `folder` and checks it, without looking at the network's file.
     ///
@@ -237,6 +414,11 @@ impl Card {
         let card: Card = serde_json::from_str(text)
             .map_err(|e| Error::malformed(path, format!("not a model card of format {format}: {e}")))?;
         card.preprocess.check()?;
+        card.onnx.check("onnx").map_err(|reason| Error::malformed(path, reason))?;
+        if let Some(sketch) = &card.sketch {
+            sketch.preprocess.check()?;
+            sketch.onnx.check("sketch.onnx").map_err(|reason| Error::malformed(path, reason))?;
+        }
         card.frame.map_or(Ok(()), |frame| frame.check())?;
         if card.embedding_width == 0 {
             return Err(Error::malformed(path, "embedding_width is 0, expected above 0"));
@@ -252,21 +434,58 @@ impl Card {
         Ok(card)
     }
 
-    /// Reads the card as [`Card::load`] does and checks that the network's file is the one it speaks of.
+    /// Reads the card as [`Card::load`] does and checks that the networks' files are those it speaks of.
     ///
     /// # Errors
-    /// Those of [`Card::load`]; [`Error::Malformed`] where the file's SHA-256 differs.
+    /// Those of [`Card::load`]; [`Error::Malformed`] where a file's SHA-256 differs.
     pub fn load_with_model(folder: &Path) -> Result<Card> {
         let card = Card::load(folder)?;
-        let path = folder.join(MODEL);
-        let sha256 = fingerprint::of_file(&path)?;
-        if sha256 != card.onnx.sha256 {
-            return Err(Error::malformed(
-                &path,
-                format!("its sha256 is {sha256}, the card beside it expects {}", card.onnx.sha256),
-            ));
+        for (name, expected) in card.files() {
+            let path = folder.join(&name);
+            let sha256 = fingerprint::of_file(&path)?;
+            if sha256 != expected {
+                let reason = format!("its sha256 is {sha256}, the card beside it expects {expected}");
+                return Err(Error::malformed(&path, reason));
+            }
         }
         Ok(card)
+    }
+
+    /// The files that the networks are made of, by their paths below the model's folder, with their SHA-256.
+    pub fn files(&self) -> BTreeMap<String, String> {
+        let sides =
+            [Some((MODEL, &self.onnx)), self.sketch.as_ref().map(|sketch| (SKETCH_MODEL, &sketch.onnx))];
+        let mut files = BTreeMap::new();
+        for (name, onnx) in sides.into_iter().flatten() {
+            files.insert(name.to_owned(), onnx.sha256.clone());
+            files.extend(onnx.external_data.iter().map(|file| (file.path.clone(), file.sha256.clone())));
+        }
+        files
+    }
+
+    /// What models are told apart by: SHA-256 of `model.onnx`, or, for a file from elsewhere, of all in the card that decides
+    /// what an embedding is. The same file may have been imported in several ways, and its weights may lie beside it.
+    pub fn fingerprint(&self) -> String {
+        if self.network != IMPORTED {
+            return self.onnx.sha256.clone();
+        }
+        /// In one order, whatever features serde_json is built with. Fields that a later format adds are left out where
+        /// they say nothing, so that fingerprints stay what they are.
+        #[derive(Serialize)]
+        struct Parts<'c> {
+            preprocess: &'c Preprocess,
+            onnx: &'c OnnxFacts,
+            sketch: &'c Option<SketchSide>,
+        }
+        let parts = Parts { preprocess: &self.preprocess, onnx: &self.onnx, sketch: &self.sketch };
+        // Structs of numbers and texts always have a text.
+        fingerprint::of_bytes(&serde_json::to_vec(&parts).unwrap_or_default())
+    }
+
+    /// The card of the network for sketches, as if photos went through it too; nothing where they do.
+    pub fn of_sketches(&self) -> Option<Card> {
+        let SketchSide { preprocess, onnx } = self.sketch.clone()?;
+        Some(Card { preprocess, onnx, sketch: None, ..self.clone() })
     }
 
     /// Writes the card into `folder`.
@@ -292,6 +511,7 @@ impl Card {
 mod tests {
     use super::*;
     use crate::frame::PhotoFrame;
+    use crate::image::Preset;
 
     const OF_FORMAT_1: &str = include_str!("../../runtime/tests/fixtures/mean8/card.json");
 
@@ -328,19 +548,106 @@ mod tests {
         card.save(folder.path()).unwrap();
         assert_eq!(Card::load(folder.path()).unwrap(), card);
         let text = std::fs::read_to_string(folder.path().join(CARD)).unwrap();
-        for part in ["\"uint8_nhwc\"", "\"int8\"", "\"format\": 3"] {
+        for part in ["\"uint8_nhwc\"", "\"int8\"", "\"format\": 4"] {
             assert!(text.contains(part), "{text}");
         }
         for (from, to, part) in [
             ("0.0625", "1.5", "probe.tolerance is 1.5"),
-            ("\"uint8_nhwc\"", "\"uint8_nchw\"", "uint8_nchw"),
-            ("\"format\": 3", "\"format\": 4", "its format is 4"),
+            ("\"uint8_nhwc\"", "\"uint8_chwn\"", "uint8_chwn"),
+            ("\"format\": 4", "\"format\": 5", "its format is 5"),
             ("\"least\": 0.75", "\"least\": 0.95", "frame.photo.least is 0.95"),
             ("\"sketch\": 0.875", "\"sketch\": 1.5", "frame.sketch is 1.5"),
             ("\"licence\"", "\"license\"", "license"),
         ] {
             let message = load(&text.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_files_from_elsewhere_need_is_written_read_and_checked() {
+        let plain = load(OF_FORMAT_1).unwrap();
+        let external = |path: &str| ExternalFile { path: path.into(), sha256: "1".repeat(64) };
+        let mut card = Card { format: FORMAT, network: IMPORTED.into(), ..plain.clone() };
+        card.preprocess = Preset::by_name("clip").unwrap().preprocess(8).unwrap();
+        card.preprocess.divisor = 127.5;
+        card.onnx.input_kind = InputKind::Float16Nhwc;
+        card.onnx.batch = Some(4);
+        card.onnx.pooling = Pooling::MeanOfPatches;
+        card.onnx.unit_length = true;
+        card.onnx.external_data = vec![external("weights/w.bin")];
+        card.sketch = Some(SketchSide { preprocess: plain.preprocess.clone(), onnx: plain.onnx.clone() });
+        let text = card.to_json().unwrap();
+        assert_eq!(load(&text).unwrap(), card);
+        let files: Vec<String> = card.files().into_keys().collect();
+        assert_eq!(files, [MODEL, SKETCH_MODEL, "weights/w.bin"]);
+        assert_eq!(card.of_sketches().unwrap().onnx, plain.onnx);
+        for (from, to, part) in [
+            ("\"batch\": 4", "\"batch\": 0", "onnx.batch is 0"),
+            ("\"divisor\": 127.5", "\"divisor\": 0.0", "preprocess.divisor is 0"),
+            ("mean_of_patches", "mean_of_patch", "mean_of_patch"),
+            ("shorter_side", "longer_side", "longer_side"),
+            ("weights/w.bin", "../w.bin", "'../w.bin'"),
+            ("weights/w.bin", "/w.bin", "'/w.bin'"),
+            ("weights/w.bin", "Card.json", "'Card.json'"),
+        ] {
+            let message = load(&text.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    /// One file that was imported in two ways gives other embeddings; a model of ours is told apart by its file alone.
+    #[test]
+    fn a_fingerprint_covers_what_decides_an_embedding() {
+        let ours = load(OF_FORMAT_1).unwrap();
+        assert_eq!(ours.fingerprint(), ours.onnx.sha256);
+        let card = Card { network: IMPORTED.into(), ..ours.clone() };
+        let changes: [fn(&mut Card); 6] = [
+            |card| card.onnx.pooling = Pooling::ClassToken,
+            |card| card.onnx.unit_length = true,
+            |card| card.onnx.output = "other".into(),
+            |card| card.preprocess.resize += 1,
+            |card| {
+                card.onnx.external_data = vec![ExternalFile { path: "w".into(), sha256: "2".repeat(64) }];
+            },
+            |card| {
+                let SketchSide { .. } = card
+                    .sketch
+                    .insert(SketchSide { preprocess: card.preprocess.clone(), onnx: card.onnx.clone() });
+            },
+        ];
+        let mut all = std::collections::BTreeSet::from([card.fingerprint()]);
+        for change in changes {
+            let mut other = card.clone();
+            change(&mut other);
+            assert!(all.insert(other.fingerprint()));
+        }
+        assert_eq!(Card { name: "renamed".into(), ..card.clone() }.fingerprint(), card.fingerprint());
+    }
+
+    #[test]
+    fn paths_stay_inside_a_models_folder() {
+        for good in ["w.bin", "a/b.bin", "model.onnx.data", "weights..bin", "probes/x"] {
+            assert!(is_plain_path(good), "{good}");
+        }
+        for bad in [
+            "",
+            "/w",
+            "../w",
+            "a/../w",
+            "a//w",
+            "./w",
+            "a\\w",
+            "C:w",
+            "a\nw",
+            "card.json",
+            "MODEL.ONNX",
+            "probe/x",
+            "probe.npy",
+            "sketch.onnx",
+            "a/",
+        ] {
+            assert!(!is_plain_path(bad), "{bad}");
         }
     }
 }

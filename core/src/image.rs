@@ -16,12 +16,14 @@ mod jpeg;
 mod kind;
 mod pixels;
 mod png;
+mod preset;
 mod profile;
 mod webp;
 
 pub(crate) use kind::RAW;
 pub use kind::{HEAD_BYTES, Kind, advice};
 pub use pixels::{Channels, Pixels, Samples};
+pub use preset::Preset;
 
 /// An image of 8-bit red, green and blue, rows from the top, at least 1 x 1 pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,7 +287,7 @@ impl Image {
             // Below `side`, as the size is at most the longer one.
             rounded.max(1) as u32
         };
-        resized_to(self, scaled(self.width), scaled(self.height))
+        resized_to(self, scaled(self.width), scaled(self.height), Interpolation::BilinearAntialias)
     }
 
     /// The image as the bytes of a JPEG file of a quality of 1 to 100.
@@ -319,8 +321,21 @@ pub fn luma([red, green, blue]: [u8; 3]) -> f32 {
     0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue)
 }
 
-/// The image at `width` x `height` pixels, bilinear with antialiasing.
-fn resized_to(image: &Image, width: u32, height: u32) -> Result<Image> {
+/// The image at `width` x `height` pixels.
+fn resized_to(image: &Image, width: u32, height: u32, interpolation: Interpolation) -> Result<Image> {
+    match interpolation {
+        Interpolation::BilinearAntialias => convolved(image, width, height, fir::FilterType::Bilinear),
+        Interpolation::BicubicAntialias => {
+            // The cubic with a = -0.5, which is Pillow's and torchvision's. It overshoots, and each of its two passes clips to
+            // 8 bits, so that their order shows: across first, as there (but for tall pictures since Pillow 13). In one call
+            // the library goes down first.
+            let across = convolved(image, width, image.height, fir::FilterType::CatmullRom)?;
+            convolved(&across, width, height, fir::FilterType::CatmullRom)
+        }
+    }
+}
+
+fn convolved(image: &Image, width: u32, height: u32, filter: fir::FilterType) -> Result<Image> {
     let error = |reason: String| Error::Image { origin: "being resized".into(), reason };
     // The typed form: the dynamic one compiles every pixel type and filter of the library into this crate,
     // which takes minutes.
@@ -333,8 +348,7 @@ fn resized_to(image: &Image, width: u32, height: u32) -> Result<Image> {
     let mut pixels = vec![0; width as usize * height as usize * 3];
     let mut target = fir::images::TypedImage::<fir::pixels::U8x3>::from_buffer(width, height, &mut pixels)
         .map_err(|e| error(e.to_string()))?;
-    let options =
-        fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
+    let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(filter));
     fir::Resizer::new().resize_typed(&source, &mut target, &options).map_err(|e| error(e.to_string()))?;
     Image::new(width, height, pixels)
 }
@@ -380,24 +394,63 @@ fn over_white(rgba: &codec::RgbaImage) -> Vec<u8> {
 pub enum Interpolation {
     /// Bilinear with the kernel widened when shrinking, as PIL does (and torchvision with `antialias=True`).
     BilinearAntialias,
+    /// Bicubic (a = -0.5) with the kernel widened when shrinking, as PIL does.
+    BicubicAntialias,
 }
 
-/// The way from an image to a network's input: resize to a square, crop a square, scale to `[0, 1]`, normalise.
+/// How an image of any shape becomes a square of the side that it is resized to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResizeRule {
+    /// All of it, the aspect ratio not kept ('Photo Pre-Training, But for Sketch', supplementary).
+    #[default]
+    Squash,
+    /// The shorter side is brought to it and the aspect ratio kept; of the longer side the middle is seen. As torchvision's
+    /// `Resize` of one number and `CenterCrop` do it: the longer side is rounded down.
+    ShorterSide,
+}
+
+impl ResizeRule {
+    fn is_default(&self) -> bool {
+        *self == ResizeRule::default()
+    }
+}
+
+/// The way from an image to a network's input: resize, crop a square, scale, normalise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
-    /// Width and height in pixels that the whole image is resized to; the aspect ratio is not kept ('Photo
-    /// Pre-Training, But for Sketch', supplementary: 299 x 299).
+    /// Width and height in pixels of the square that the image is resized to ('Photo Pre-Training, But for Sketch',
+    /// supplementary: 299 x 299).
     pub resize: u32,
+    /// How an image that is no square becomes one.
+    #[serde(default, skip_serializing_if = "ResizeRule::is_default")]
+    pub resize_rule: ResizeRule,
     /// Width and height in pixels of the crop that the network sees; at most `resize` (there: 256 x 256).
     pub crop: u32,
     /// The interpolation of the resize.
     pub interpolation: Interpolation,
-    /// Subtracted from each channel after scaling to `[0, 1]`, in the order R, G, B.
+    /// Divides the values 0 to 255, before mean and deviation: 255 for networks that expect 0 to 1.
+    #[serde(default = "white", skip_serializing_if = "is_white")]
+    pub divisor: f32,
+    /// Subtracted from each channel after that, in the order R, G, B.
     pub mean: [f32; 3],
     /// Divides each channel after that.
     pub std: [f32; 3],
 }
+
+/// The usual divisor: 0 to 255 become 0 to 1.
+fn white() -> f32 {
+    255.0
+}
+
+/// Whether a divisor is the usual one, which cards leave out.
+fn is_white(divisor: &f32) -> bool {
+    *divisor == white()
+}
+
+/// The most pixels of an image that was resized by its shorter side: what is very long is refused before room is made for it.
+const MOST_RESIZED: u64 = 1 << 26;
 
 /// Where the crop lies in the resized image, and whether it is mirrored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -423,8 +476,10 @@ impl Preprocess {
     pub fn imagenet(resize: u32, crop: u32) -> Result<Preprocess> {
         let preprocess = Preprocess {
             resize,
+            resize_rule: ResizeRule::Squash,
             crop,
             interpolation: Interpolation::BilinearAntialias,
+            divisor: white(),
             mean: Preprocess::IMAGENET_MEAN,
             std: Preprocess::IMAGENET_STD,
         };
@@ -436,7 +491,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] where sizes are zero or above 8192, the crop is larger than the image, a mean is not
-    /// finite, or a standard deviation not above zero.
+    /// finite, or a divisor or standard deviation not above zero.
     pub fn check(&self) -> Result<()> {
         let out_of_range = |what, value: String, expected: &str| {
             Err(Error::OutOfRange { what, value, expected: expected.to_owned() })
@@ -448,6 +503,9 @@ impl Preprocess {
             let expected = format!("1 to preprocess.resize ({})", self.resize);
             return out_of_range("preprocess.crop", self.crop.to_string(), &expected);
         }
+        if !(self.divisor.is_finite() && self.divisor > 0.0) {
+            return out_of_range("preprocess.divisor", self.divisor.to_string(), "a number above 0");
+        }
         if self.mean.iter().any(|m| !m.is_finite()) {
             return out_of_range("preprocess.mean", format!("{:?}", self.mean), "finite numbers");
         }
@@ -457,24 +515,52 @@ impl Preprocess {
         Ok(())
     }
 
-    /// The image at `resize` x `resize` pixels.
+    /// The image as a square of `resize` x `resize` pixels, by the rule of the resize.
     ///
     /// # Errors
-    /// [`Error::Image`] where the resizer refuses.
+    /// [`Error::Image`] where the resizer refuses, or the image is so long that by its shorter side it would take more than
+    /// 2^26 pixels.
     pub fn resized(&self, image: &Image) -> Result<Image> {
         if image.width == self.resize && image.height == self.resize {
             return Ok(image.clone());
         }
-        let Interpolation::BilinearAntialias = self.interpolation;
-        resized_to(image, self.resize, self.resize)
+        match self.resize_rule {
+            ResizeRule::Squash => resized_to(image, self.resize, self.resize, self.interpolation),
+            ResizeRule::ShorterSide => self.by_shorter_side(image),
+        }
+    }
+
+    /// The square in the middle of the image whose shorter side was brought to `resize`: the one of which
+    /// [`Preprocess::centre_crop`] is what `CenterCrop` cuts from the whole.
+    fn by_shorter_side(&self, image: &Image) -> Result<Image> {
+        let (resize, shorter) = (u64::from(self.resize), u64::from(image.width.min(image.height)));
+        let longer = u64::from(image.width.max(image.height)) * resize / shorter;
+        let longer = u32::try_from(longer).ok().filter(|&longer| u64::from(longer) * resize <= MOST_RESIZED);
+        let longer = longer.ok_or_else(|| Error::Image {
+            origin: "being resized".into(),
+            reason: format!(
+                "{} x {} pixels with the shorter side brought to {resize} are over the limit of {MOST_RESIZED} pixels",
+                image.width, image.height
+            ),
+        })?;
+        let start = half_to_even(longer - self.crop) - self.centre_crop().left;
+        let (width, height, left, top) = match image.width <= image.height {
+            true => (self.resize, longer, 0, start),
+            false => (longer, self.resize, start, 0),
+        };
+        let resized = resized_to(image, width, height, self.interpolation)?;
+        let mut pixels = Vec::with_capacity(3 * (self.resize as usize).pow(2));
+        for y in top..top + self.resize {
+            let start = (y as usize * width as usize + left as usize) * 3;
+            pixels.extend_from_slice(&resized.pixels[start..start + 3 * self.resize as usize]);
+        }
+        Image::new(self.resize, self.resize, pixels)
     }
 
     /// The crop that evaluation takes: the centre, `round((resize - crop) / 2)` from the left and the top, not
     /// flipped. Halves round to even, as in torchvision's `CenterCrop`.
     pub fn centre_crop(&self) -> Crop {
-        let margin = self.resize - self.crop;
-        let half = margin / 2;
-        let offset = if margin % 2 == 1 && half % 2 == 1 { half + 1 } else { half };
+        let offset = half_to_even(self.resize - self.crop);
         Crop { left: offset, top: offset, flip: false }
     }
 
@@ -509,7 +595,7 @@ impl Preprocess {
         for (channel, plane) in out.chunks_exact_mut(side * side).enumerate() {
             let (mean, std) = (self.mean[channel], self.std[channel]);
             // 256 possible values: looked up, so that training and serving cannot differ by a rounding.
-            let table: [f32; 256] = std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std);
+            let table: [f32; 256] = std::array::from_fn(|value| (value as f32 / self.divisor - mean) / std);
             for (y, row) in plane.chunks_exact_mut(side).enumerate() {
                 let start = ((crop.top as usize + y) * self.resize as usize + crop.left as usize) * 3;
                 let source = &resized.pixels[start..start + 3 * side];
@@ -555,8 +641,39 @@ impl Preprocess {
         Ok(out)
     }
 
+    /// [`Preprocess::tensor`] with channels last.
+    ///
+    /// # Shapes
+    /// Returns `[crop, crop, 3]`.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the resizer refuses.
+    pub fn tensor_channels_last(&self, image: &Image) -> Result<Vec<f32>> {
+        let planes = self.tensor(image)?;
+        let side = planes.len() / 3;
+        Ok((0..planes.len()).map(|place| planes[place % 3 * side + place / 3]).collect())
+    }
+
+    /// [`Preprocess::pixels`] with channels first.
+    ///
+    /// # Shapes
+    /// Returns `[3, crop, crop]`, in 0..255.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the resizer refuses.
+    pub fn pixels_channels_first(&self, image: &Image) -> Result<Vec<u8>> {
+        let pixels = self.pixels(image)?;
+        Ok((0..3).flat_map(|channel| pixels.iter().skip(channel).step_by(3).copied()).collect())
+    }
+
     /// The number of values in one input, `3 * crop * crop`.
     pub fn tensor_len(&self) -> usize {
         3 * self.crop as usize * self.crop as usize
     }
+}
+
+/// Half of `margin`; halves round to even.
+fn half_to_even(margin: u32) -> u32 {
+    let half = margin / 2;
+    if margin % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sketchfind_core::Error;
-use sketchfind_core::image::{DecodeLimits, Image, Preprocess};
+use sketchfind_core::image::{DecodeLimits, Image, Preprocess, Preset, ResizeRule};
 use sketchfind_core::random::Stream;
 
 fn reference(name: &str) -> PathBuf {
@@ -56,6 +56,86 @@ fn the_whole_path_is_within_one_level_of_pillow() {
         for (index, (a, b)) in ours.iter().zip(&expected).enumerate() {
             let levels = (a - b).abs() * 255.0 * preprocess.std[index / plane];
             assert!(levels < 1.01, "{line}: {levels} levels apart at {index}");
+        }
+    }
+}
+
+/// The presets against Pillow: bicubic and bilinear, by the shorter side and squashed. As above, a value may be off by one
+/// level.
+#[test]
+fn presets_see_what_they_see_in_pillow() {
+    let lines = listed("presets.txt");
+    assert_eq!(lines.len(), 18);
+    let (mut n_values, mut n_off) = (0, 0);
+    for line in lines {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let preset = Preset::by_name(fields[2]).unwrap();
+        let preprocess = preset.preprocess(fields[3].parse().unwrap()).unwrap();
+        let ours = preprocess.tensor(&open(fields[0])).unwrap();
+        let bytes = std::fs::read(reference(fields[1])).unwrap();
+        let expected: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        assert_eq!(ours.len(), expected.len(), "{line}");
+        let plane = ours.len() / 3;
+        for (index, (a, b)) in ours.iter().zip(&expected).enumerate() {
+            let levels = (a - b).abs() * 255.0 * preprocess.std[index / plane];
+            assert!(levels < 1.01, "{line}: {levels} levels apart at {index}");
+            n_values += 1;
+            n_off += usize::from(levels > 0.5);
+        }
+    }
+    assert!(50 * n_off < n_values, "{n_off} of {n_values} values");
+}
+
+/// What `CenterCrop` cuts from the whole is what is cut from the square in its middle, for every parity of the margins.
+#[test]
+fn the_square_in_the_middle_has_the_same_centre() {
+    for (long, resize, crop) in
+        [(20, 10, 10), (21, 10, 7), (21, 11, 7), (22, 11, 8), (23, 12, 7), (19, 14, 11), (15, 14, 11)]
+    {
+        let preprocess = Preprocess {
+            resize_rule: ResizeRule::ShorterSide,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            divisor: 1.0,
+            ..Preprocess::imagenet(resize, crop).unwrap()
+        };
+        // The shorter side has its size already, so that each pixel says where it lies.
+        let wide: Vec<u8> = (0..resize).flat_map(|_| (0..long).flat_map(|x| [x as u8; 3])).collect();
+        let seen = preprocess.tensor(&Image::new(long, resize, wide).unwrap()).unwrap();
+        let margin = f64::from(long - crop) / 2.0;
+        assert_eq!(f64::from(seen[0]), margin.round_ties_even(), "{long} {resize} {crop}");
+        let tall: Vec<u8> = (0..long).flat_map(|y| vec![y as u8; 3 * resize as usize]).collect();
+        let seen = preprocess.tensor(&Image::new(resize, long, tall).unwrap()).unwrap();
+        assert_eq!(f64::from(seen[0]), margin.round_ties_even(), "{long} {resize} {crop}");
+    }
+}
+
+/// A line of a pixel's width is no reason to take all memory.
+#[test]
+fn what_is_too_long_for_its_shorter_side_is_refused() {
+    let preprocess = Preset::by_name("clip").unwrap().preprocess(224).unwrap();
+    let line = |length: u32| Image::new(1, length, vec![0; 3 * length as usize]).unwrap();
+    assert_eq!(preprocess.resized(&line(100)).unwrap().height(), 224);
+    let message = preprocess.resized(&line(100_000)).unwrap_err().to_string();
+    assert!(message.contains("1 x 100000 pixels") && message.contains("67108864"), "{message}");
+}
+
+#[test]
+fn layouts_and_divisors_are_the_same_pixels() {
+    let image = Image::new(9, 7, (0..9 * 7 * 3).map(|n| (n * 41 % 256) as u8).collect()).unwrap();
+    let preprocess = Preset::by_name("siglip").unwrap().preprocess(8).unwrap();
+    let (first, last) =
+        (preprocess.tensor(&image).unwrap(), preprocess.tensor_channels_last(&image).unwrap());
+    let (last_u8, first_u8) =
+        (preprocess.pixels(&image).unwrap(), preprocess.pixels_channels_first(&image).unwrap());
+    let raw = Preprocess { divisor: 1.0, mean: [0.0; 3], std: [1.0; 3], ..preprocess };
+    let raw = raw.tensor(&image).unwrap();
+    for channel in 0..3 {
+        for place in 0..64 {
+            let (a, b) = (channel * 64 + place, place * 3 + channel);
+            assert_eq!(first[a], last[b]);
+            assert_eq!((first_u8[a], raw[a]), (last_u8[b], f32::from(last_u8[b])));
+            assert_eq!(first[a], (f32::from(last_u8[b]) / 255.0 - 0.5) / 0.5);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
-use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provenance};
+use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Pooling, Precision, Provenance};
 use sketchfind_core::image::Preprocess;
 use sketchfind_core::{atomic, fingerprint};
 use sketchfind_models::network::{Head, Network};
@@ -58,13 +58,18 @@ fn main() -> Result<(), Box<dyn Error>> {
             sha256: fingerprint::of_bytes(&model),
             input: "image".into(),
             input_kind: InputKind::Uint8Nhwc,
+            batch: None,
             output: "embedding".into(),
+            pooling: Pooling::None,
+            unit_length: false,
+            external_data: Vec::new(),
             opset: onnx::OPSET,
             ir_version: onnx::IR_VERSION,
             n_parameters: network.n_parameters(),
             precision: Precision::Fp32,
         },
         preprocess,
+        sketch: None,
         provenance: Provenance {
             tool: concat!("sketchfind-models ", env!("CARGO_PKG_VERSION"), ", example export").into(),
             initial_weights_sha256: fingerprint::of_file(weights_path)?,

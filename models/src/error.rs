@@ -60,6 +60,14 @@ pub enum Error {
         /// What is wrong with it and what was expected.
         reason: String,
     },
+    /// An ONNX file cannot be used as a model.
+    #[error("'{}': {reason}", path.display())]
+    OnnxFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what was expected.
+        reason: String,
+    },
     /// A file that describes a network cannot be read as such.
     #[error("'{}': {reason}", path.display())]
     NetworkFile {

@@ -18,8 +18,10 @@ use crate::{Error, Result};
 mod arithmetic;
 mod budget;
 mod constant;
+pub mod fit;
 mod image;
 pub mod import;
+pub mod inspect;
 mod known;
 mod layers;
 mod proto;
@@ -358,7 +360,7 @@ impl<'a> Writer<'a> {
             };
             name = "pixels.float".into();
             for (op_type, constant, (shape, values), output) in [
-                ("Div", "pixels.white", (vec![], vec![255.0]), "pixels.unit"),
+                ("Div", "pixels.white", (vec![], vec![preprocess.divisor]), "pixels.unit"),
                 ("Sub", "pixels.mean", per_channel(&preprocess.mean), "pixels.centred"),
                 ("Div", "pixels.std", per_channel(&preprocess.std), "pixels.normalised"),
             ] {

@@ -5,6 +5,7 @@ mod files;
 mod graph;
 mod input;
 mod pictures;
+mod pooling;
 mod session;
 mod stream;
 mod view;
@@ -14,7 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use sketchfind_core::card::{CARD, Card, InputKind, MODEL};
+use sketchfind_core::card::{Card, InputKind, MODEL, SKETCH_MODEL};
+use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::{DecodeLimits, Image};
 
 pub use files::{BrokenImage, Embedded, OnBroken};
@@ -106,6 +108,8 @@ impl EmbedderOptions {
 /// the images that share its batch, but for the last bits of a float.
 ///
 /// In a child process that was made by fork the first call loads the model anew.
+///
+/// Where a card has a network of its own for sketches, every method but [`Embedder::of`] is of photos.
 pub struct Embedder {
     card: Card,
     model: Owned<Model>,
@@ -114,6 +118,8 @@ pub struct Embedder {
     /// Decodes and resizes. A pool of our own: a caller inside rayon's global pool may wait for us in every
     /// one of its threads.
     workers: Owned<Arc<rayon::ThreadPool>>,
+    /// The network for sketches, where they have one of their own.
+    of_sketches: Option<Box<Embedder>>,
 }
 
 impl std::fmt::Debug for Embedder {
@@ -156,8 +162,28 @@ impl Embedder {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let n_threads = options.n_threads.unwrap_or_else(cores);
         let model = Model::open(&model_dir.join(MODEL), &card, options.device, n_threads)?;
-        let (model, workers) = (Owned::new(model), Owned::new(process::pool(n_threads)?));
-        Ok(Embedder { card, model, options, n_threads, workers })
+        let (model, workers) = (Owned::new(model), process::pool(n_threads)?);
+        let of_sketches = match card.of_sketches() {
+            None => None,
+            Some(card) => {
+                let model = Model::open(&model_dir.join(SKETCH_MODEL), &card, options.device, n_threads)?;
+                let (model, workers) = (Owned::new(model), Owned::new(Arc::clone(&workers)));
+                let options = options.clone();
+                Some(Box::new(Embedder { card, model, options, n_threads, workers, of_sketches: None }))
+            }
+        };
+        Ok(Embedder { card, model, options, n_threads, workers: Owned::new(workers), of_sketches })
+    }
+
+    /// What embeds pictures of this kind: sketches may have a network of their own.
+    pub fn of(&mut self, modality: Modality) -> &mut Embedder {
+        match modality {
+            Modality::Photo => self,
+            Modality::Sketch => match self.of_sketches {
+                Some(ref mut of_sketches) => of_sketches,
+                None => self,
+            },
+        }
     }
 
     /// In a child that was made by fork, loads the model anew: the threads of the parent's session are not there.
@@ -165,13 +191,17 @@ impl Embedder {
         if self.model.is_current() {
             return Ok(());
         }
-        let folder = self.model.path().parent().unwrap_or(Path::new("")).to_owned();
-        let there = Card::load_with_model(&folder)?;
-        if there != self.card {
+        let file = self.model.path().to_owned();
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let there = Card::load_with_model(folder)?;
+        let is_of_sketches = file.file_name().is_some_and(|name| name == SKETCH_MODEL);
+        let there = if is_of_sketches { there.of_sketches() } else { Some(there) };
+        if there.as_ref() != Some(&self.card) {
             let reason = "it was replaced since the parent of this process opened it";
-            return Err(sketchfind_core::Error::malformed(&folder.join(CARD), reason).into());
+            return Err(sketchfind_core::Error::malformed(&file, reason).into());
         }
-        *self = Embedder::of_card(&folder, there, self.options.clone())?;
+        self.model = Owned::new(Model::open(&file, &self.card, self.options.device, self.n_threads)?);
+        self.workers = Owned::new(process::pool(self.n_threads)?);
         Ok(())
     }
 
@@ -215,13 +245,13 @@ impl Embedder {
     /// `values`: `[n, 3, crop, crop]`, row-major; returns `[n, embedding_width]`, row-major.
     ///
     /// # Errors
-    /// [`Error::Core`] where the model takes pixels, `values` has another length or an embedding is not finite;
+    /// [`Error::Core`] where the model takes others, `values` has another length or an embedding is not finite;
     /// [`Error::Inference`].
     pub fn embed_tensors(&mut self, n: usize, values: Vec<f32>) -> Result<Vec<f32>> {
         if self.card.onnx.input_kind != InputKind::Float32Nchw {
             return Err(Error::Core(sketchfind_core::Error::Mismatch {
                 what: "inputs of the model",
-                expected: format!("pixels ({}), through Embedder::embed", self.card.onnx.input_kind.name()),
+                expected: format!("pictures ({}), through Embedder::embed", self.card.onnx.input_kind.name()),
                 got: "preprocessed tensors".into(),
             }));
         }

@@ -49,7 +49,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use sketchfind_core::card::{CARD, Card, MODEL, PROBE_EMBEDDINGS, PROBE_IMAGES};
+use sketchfind_core::card::{CARD, Card, MODEL, PROBE_EMBEDDINGS, PROBE_IMAGES, SKETCH_PROBE_EMBEDDINGS};
 use sketchfind_core::embeddings::{Embeddings, ids_path};
 use sketchfind_core::frame::PhotoFrame;
 use sketchfind_core::random::Stream;
@@ -258,7 +258,7 @@ impl Gallery {
             Manifest {
                 format: FORMAT,
                 tool: options.tool.clone(),
-                model_sha256: card.onnx.sha256.clone(),
+                model_sha256: card.fingerprint(),
                 distance: card.distance,
                 width,
                 index: options.index,
@@ -694,15 +694,21 @@ fn read_model(path: &Path, manifest: &Manifest) -> Result<Card> {
             return Err(damaged(format!("its {MANIFEST} does not list '{needed}'")));
         }
     }
-    for name in manifest.files.keys().filter(|name| name.starts_with(MODEL_DIR) && **name != model) {
+    check_file(path, &format!("{MODEL_DIR}/{CARD}"), &manifest.files)?;
+    // The networks are the large files: reading their card checks them, against a card that was checked above.
+    let card = Card::load_with_model(&path.join(MODEL_DIR))?;
+    let of_networks: BTreeMap<String, String> =
+        card.files().into_iter().map(|(name, sha256)| (format!("{MODEL_DIR}/{name}"), sha256)).collect();
+    let is_small = |name: &&String| name.starts_with(MODEL_DIR) && !of_networks.contains_key(*name);
+    for name in manifest.files.keys().filter(is_small) {
         check_file(path, name, &manifest.files)?;
     }
-    // The network is the one large file: reading its card checks it, against a card that was checked above.
-    let card = Card::load_with_model(&path.join(MODEL_DIR))?;
-    if card.onnx.sha256 != manifest.model_sha256 || manifest.files.get(&model) != Some(&card.onnx.sha256) {
+    let are_listed = of_networks.iter().all(|(name, sha256)| manifest.files.get(name) == Some(sha256));
+    if card.fingerprint() != manifest.model_sha256 || !are_listed {
         return Err(damaged(format!(
             "its model's fingerprint is {}, its embeddings are by {}",
-            card.onnx.sha256, manifest.model_sha256
+            card.fingerprint(),
+            manifest.model_sha256
         )));
     }
     if (card.embedding_width, card.distance) != (manifest.width, manifest.distance) {
@@ -727,7 +733,7 @@ fn check_file(folder: &Path, name: &str, files: &BTreeMap<String, String>) -> Re
 }
 
 fn model_fingerprint(path: &Path, card: &Card) -> Result<[u8; 32]> {
-    fingerprint_bytes(path, &card.onnx.sha256)
+    fingerprint_bytes(path, &card.fingerprint())
 }
 
 /// A fingerprint's 32 bytes.
@@ -760,12 +766,17 @@ fn refuse_other_things(path: &Path) -> Result<()> {
     Err(Error::Gallery { path: path.to_owned(), reason: reason.into() })
 }
 
-/// Copies what a model's folder is known to hold: the card, the network and, where there is one, the probe.
+/// Copies what a model's folder is known to hold: the card, what its networks are made of and, where there is one, the probe.
 fn copy_model(from: &Path, to: &Path) -> Result<()> {
-    let probe_ids = ids_path(Path::new(PROBE_EMBEDDINGS));
-    for name in [Path::new(CARD), Path::new(MODEL), Path::new(PROBE_EMBEDDINGS), &probe_ids] {
-        if name == Path::new(CARD) || name == Path::new(MODEL) || from.join(name).exists() {
-            copy_file(&from.join(name), &to.join(name))?;
+    copy_file(&from.join(CARD), &to.join(CARD))?;
+    for name in Card::load(from)?.files().keys() {
+        copy_file(&from.join(name), &to.join(name))?;
+    }
+    for embeddings in [PROBE_EMBEDDINGS, SKETCH_PROBE_EMBEDDINGS].map(Path::new) {
+        for name in [embeddings, &ids_path(embeddings)] {
+            if from.join(name).exists() {
+                copy_file(&from.join(name), &to.join(name))?;
+            }
         }
     }
     let images = from.join(PROBE_IMAGES);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::card::Card;
+use sketchfind_core::dataset::Modality;
 use sketchfind_core::frame;
 use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
@@ -259,7 +260,7 @@ impl Retriever {
         self.pool.with(work)
     }
 
-    /// The embeddings of `images` by the gallery's model, in their order.
+    /// The embeddings of `images`, taken as photos, by the gallery's model, in their order.
     ///
     /// # Shapes
     /// `images`: `[n]` of any sizes; returns `[n, embedding_width]`, row-major.
@@ -267,11 +268,15 @@ impl Retriever {
     /// # Errors
     /// Those of [`Embedder::embed`].
     pub fn embed(&self, images: &[Image]) -> Result<Vec<f32>> {
+        self.embed_as(Modality::Photo, images)
+    }
+
+    fn embed_as(&self, modality: Modality, images: &[Image]) -> Result<Vec<f32>> {
         self.gallery.check_process()?;
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        self.pool.with(|embedder| embedder.embed(images))
+        self.pool.with(|embedder| embedder.of(modality).embed(images))
     }
 
     /// The share of its page that a drawing is made to fill; nothing where drawings stay as they are.
@@ -298,9 +303,9 @@ impl Retriever {
     /// # Errors
     /// Those of [`Retriever::framed`] and [`Embedder::embed`].
     pub fn embed_sketches(&self, sketches: &[Image]) -> Result<Vec<f32>> {
-        let Some(share) = self.share else { return self.embed(sketches) };
+        let Some(share) = self.share else { return self.embed_as(Modality::Sketch, sketches) };
         let framed = sketches.iter().map(|sketch| frame::sketch(sketch, share));
-        self.embed(&framed.collect::<sketchfind_core::Result<Vec<_>>>()?)
+        self.embed_as(Modality::Sketch, &framed.collect::<sketchfind_core::Result<Vec<_>>>()?)
     }
 
     /// The `k` photos that match `sketch` best, or all where there are fewer; best first.
@@ -361,13 +366,13 @@ impl Retriever {
         progress: Progress<'_>,
         cancel: Cancel<'_>,
     ) -> Result<Vec<f32>> {
-        let view = match role {
-            Role::Picture => View::Whole,
-            Role::Photo => self.gallery.photo_frame().map_or(View::Whole, View::Framed),
-            Role::Sketch => View::Sketch(self.share),
+        let (modality, view) = match role {
+            Role::Picture => (Modality::Photo, View::Whole),
+            Role::Photo => (Modality::Photo, self.gallery.photo_frame().map_or(View::Whole, View::Framed)),
+            Role::Sketch => (Modality::Sketch, View::Sketch(self.share)),
         };
         self.gallery.check_process()?;
-        self.pool.with(|embedder| embedder.embed_views(view, pictures, progress, cancel))
+        self.pool.with(|embedder| embedder.of(modality).embed_views(view, pictures, progress, cancel))
     }
 
     /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot; otherwise as

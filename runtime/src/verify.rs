@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use sketchfind_core::Error as CoreError;
-use sketchfind_core::card::{PROBE_EMBEDDINGS, PROBE_IMAGES};
+use sketchfind_core::card::{PROBE_EMBEDDINGS, PROBE_IMAGES, SKETCH_PROBE_EMBEDDINGS};
+use sketchfind_core::dataset::Modality;
 use sketchfind_core::embeddings::Embeddings;
 
 use crate::{Cancel, Device, Embedder, EmbedderOptions, OnBroken, Progress, Result};
@@ -34,7 +35,8 @@ pub struct Verification {
 }
 
 /// Embeds the probe's images (files `probe/<id>.png`) of the model in `model_dir` on `device` and compares
-/// with the embeddings stored beside them (`probe.npy`, `probe.csv`).
+/// with the embeddings stored beside them (`probe.npy`, `probe.csv`). Where sketches have a network of their own, it embeds the
+/// same images, to be compared with `probe_sketch.npy`; what is told is the worse of both.
 ///
 /// # Errors
 /// Those of [`Embedder::open`] and [`Embedder::embed_files`]; [`Error::Core`](crate::Error::Core) with the
@@ -51,7 +53,17 @@ pub struct Verification {
 pub fn verify(model_dir: impl AsRef<Path>, device: Device) -> Result<Verification> {
     let model_dir = model_dir.as_ref();
     let mut embedder = Embedder::open(model_dir, EmbedderOptions::on(device))?;
-    let (folder, npy) = (model_dir.join(PROBE_IMAGES), model_dir.join(PROBE_EMBEDDINGS));
+    let of_photos = verify_side(&mut embedder, model_dir, PROBE_EMBEDDINGS)?;
+    if embedder.card().sketch.is_none() {
+        return Ok(of_photos);
+    }
+    let of_sketches = verify_side(embedder.of(Modality::Sketch), model_dir, SKETCH_PROBE_EMBEDDINGS)?;
+    Ok(if of_sketches.relative > of_photos.relative { of_sketches } else { of_photos })
+}
+
+/// Compares what one network gives for the probe's images with the embeddings in the file of this name.
+fn verify_side(embedder: &mut Embedder, model_dir: &Path, embeddings: &str) -> Result<Verification> {
+    let (folder, npy) = (model_dir.join(PROBE_IMAGES), model_dir.join(embeddings));
     let stored = Embeddings::load(&npy)?;
     let width = embedder.card().embedding_width;
     if stored.width() != width {

@@ -77,7 +77,7 @@ fn pixels_go_in_as_they_are() {
     let ours = of_pixels.embed(&images).unwrap();
     assert!(ours.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{ours:?} {expected:?}");
     let error = of_pixels.embed_tensors(1, vec![0.0; 192]).unwrap_err();
-    assert_says(error, &["pixels (uint8_nhwc)", "preprocessed tensors"]);
+    assert_says(error, &["pictures (uint8_nhwc)", "preprocessed tensors"]);
 
     // Either card with the other's graph.
     for (model, from, to, part) in [

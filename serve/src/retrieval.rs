@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sketchfind::{Access, Error, Filter, Match, Nothing, Photo, Retriever, RetrieverOptions};
+use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::Image;
 use sketchfind_core::{atomic, fingerprint};
 
@@ -124,7 +125,7 @@ impl Retrieval {
         let embedding = self.retriever.with_embedder(|embedder| {
             // A session may have been waited for.
             abandoned.check()?;
-            embedder.embed(std::slice::from_ref(framed.as_ref())).map_err(failed)
+            embedder.of(Modality::Sketch).embed(std::slice::from_ref(framed.as_ref())).map_err(failed)
         })?;
         let embedded = Instant::now();
         // One state of the gallery for the whole answer, whatever others write meanwhile.

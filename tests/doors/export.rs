@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use sketchfind::{Embedder, EmbedderOptions};
-use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provenance};
+use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Pooling, Precision, Provenance};
 use sketchfind_core::fingerprint;
 use sketchfind_core::image::Preprocess;
 use sketchfind_core::random::Stream;
@@ -53,7 +53,11 @@ pub(crate) fn write_model_as(
             sha256: fingerprint::of_bytes(&bytes),
             input: "image".into(),
             input_kind,
+            batch: None,
             output: "embedding".into(),
+            pooling: Pooling::None,
+            unit_length: false,
+            external_data: Vec::new(),
             opset: onnx::OPSET,
             ir_version: onnx::IR_VERSION,
             n_parameters: network.n_parameters(),
@@ -63,6 +67,7 @@ pub(crate) fn write_model_as(
                 Arithmetic::Int8(_) => Precision::Int8,
             },
         },
+        sketch: None,
         provenance: Provenance {
             tool: "test".into(),
             initial_weights_sha256: String::new(),

@@ -9,6 +9,8 @@ mod downloads;
 mod evaluation;
 /// A network's description against its ONNX file.
 mod export;
+/// Models of other makers.
+mod foreign;
 /// Files of galleries with right checksums, whatever they hold.
 mod forge;
 /// Drawings and photos anywhere on their pages, on any ground.

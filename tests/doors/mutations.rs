@@ -5,12 +5,14 @@ use std::io::{Cursor, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sketchfind_core::card::Card;
+use sketchfind_core::card::{Card, Pooling, is_plain_path};
 use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_core::random::Stream;
 use sketchfind_models::network::file::Described;
 use sketchfind_models::network::{Head, Network};
+use sketchfind_models::onnx::fit::{Wishes, fit};
 use sketchfind_models::onnx::import::{self, Imported};
+use sketchfind_models::onnx::inspect;
 use sketchfind_models::weights::{self, Tensor, Weights, tfjs, torch};
 use sketchfind_tests::surroundings;
 use zip::write::SimpleFileOptions;
@@ -131,6 +133,16 @@ fn onnx_files() {
             import::parse(bytes, "mutated", None).is_ok_and(|imported| {
                 imported.weights.check_fit(&imported.network).unwrap();
                 true
+            })
+        });
+    }
+    for name in ["external", "tokens"] {
+        let original = fixture(&format!("tests/reference/foreign/{name}.onnx"));
+        search_for(FOR_EACH, name, &original, |bytes| {
+            let wishes = Wishes { pooling: Some(Pooling::ClassToken), ..Wishes::default() };
+            inspect::parse(bytes).is_ok_and(|file| {
+                assert!(file.external.keys().all(|path| is_plain_path(path)));
+                fit(&file, &wishes).is_ok() || fit(&file, &Wishes::default()).is_ok()
             })
         });
     }

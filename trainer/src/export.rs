@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Precision, Provenance, Training};
+use sketchfind_core::card::{self, Card, InputKind, OnnxFacts, Pooling, Precision, Provenance, Training};
 use sketchfind_core::dataset::{Modality, Split};
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embed::Embed;
@@ -141,13 +141,18 @@ pub fn export(options: &ExportOptions<'_>) -> Result<Card> {
             sha256: fingerprint::of_bytes(&model),
             input: INPUT.into(),
             input_kind: options.input,
+            batch: None,
             output: OUTPUT.into(),
+            pooling: Pooling::None,
+            unit_length: false,
+            external_data: Vec::new(),
             opset: onnx::OPSET,
             ir_version: onnx::IR_VERSION,
             n_parameters: network.n_parameters(),
             precision: options.precision,
         },
         preprocess,
+        sketch: None,
         provenance,
         probe: facts,
         evaluations: Vec::new(),

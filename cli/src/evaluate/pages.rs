@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 use sketchfind::Embedder;
+use sketchfind_core::dataset::Modality;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::frame::{self, Frame};
 use sketchfind_core::image::{DecodeLimits, Image};
@@ -62,15 +63,23 @@ impl Retrieval<'_> {
         let mut rows = Vec::new();
         self.figures("sketch", None, false, self.queries, self.gallery, &mut rows)?;
         for (page, framed) in others(&[&Page::PLACES[..], &Page::LOOKS[..]].concat()) {
-            let queries = self.embed(self.sketches, frame::open_sketch, page, &mut lists, &|picture| {
-                if framed { framed_sketch(picture, frame.sketch) } else { Ok(picture) }
-            })?;
+            let queries = self.embed(
+                Modality::Sketch,
+                self.sketches,
+                frame::open_sketch,
+                page,
+                &mut lists,
+                &|picture| {
+                    if framed { framed_sketch(picture, frame.sketch) } else { Ok(picture) }
+                },
+            )?;
             self.figures("sketch", page, framed, &queries, self.gallery, &mut rows)?;
         }
         if let Some(of_photos) = frame.photo {
             self.figures("photo", None, false, self.queries, self.gallery, &mut rows)?;
             for (page, framed) in others(&Page::PLACES) {
                 let gallery = self.embed(
+                    Modality::Photo,
                     self.photos,
                     |path, limits| Image::open(path, limits),
                     page,
@@ -88,6 +97,7 @@ impl Retrieval<'_> {
 
     fn embed(
         &mut self,
+        modality: Modality,
         files: &[(&str, &Path)],
         open: fn(&Path, DecodeLimits) -> sketchfind_core::Result<Image>,
         page: Option<Page>,
@@ -105,7 +115,7 @@ impl Retrieval<'_> {
             };
             Ok(framed(picture)?)
         };
-        lists.embed(self.embedder, &ids, &mut make)
+        lists.embed(self.embedder.of(modality), &ids, &mut make)
     }
 
     fn figures(

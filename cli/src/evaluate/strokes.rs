@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use sketchfind::Embedder;
 use sketchfind_core::Error;
-use sketchfind_core::dataset::{Dataset, Split};
+use sketchfind_core::dataset::{Dataset, Modality, Split};
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
@@ -123,7 +123,7 @@ impl Retrieval<'_> {
     ) -> Result<Vec<QueryResult>> {
         let Drawn { ids, strokes } = self.drawn;
         let mut make = |index: usize| draw(&strokes[index], &ids[index]);
-        let queries = lists.embed(self.embedder, ids, &mut make)?;
+        let queries = lists.embed(self.embedder.of(Modality::Sketch), ids, &mut make)?;
         let distance = self.embedder.card().distance;
         Ok(rank_queries(&queries, self.gallery, self.truth, distance)?)
     }

@@ -3,12 +3,12 @@
 
 /// The most messages, names and repeated byte fields of a file; a network of a thousand layers has some ten thousand.
 const MOST: usize = 400_000;
-/// Messages in messages; a network's own go eight deep.
-const DEEPEST: usize = 12;
+/// Messages in messages; a network's own go eight deep, and four more with each graph in a node.
+const DEEPEST: usize = 40;
 
 /// Refuses a file that is no protobuf message or holds too many of them.
 ///
-/// Only the messages that [`super::proto`] has are looked into, by the numbers of their fields.
+/// Only the messages that [`super::proto`] and [`super::inspect`] have are looked into, by the numbers of their fields.
 pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
     let mut n_left = MOST;
     walk(bytes, Message::Model, DEEPEST, &mut n_left)
@@ -18,7 +18,10 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
 #[derive(Clone, Copy)]
 enum Message {
     Model,
+    Training,
+    Function,
     Graph,
+    Sparse,
     Node,
     Attribute,
     Tensor,
@@ -36,9 +39,13 @@ impl Message {
         Some(match (self, number) {
             (Message::Model, 7) => Message::Graph,
             (Message::Model, 8 | 14) => Message::Leaf,
-            (Message::Graph, 1) => Message::Node,
-            (Message::Graph, 5) | (Message::Attribute, 5) => Message::Tensor,
+            (Message::Model, 20) => Message::Training,
+            (Message::Model, 25) => Message::Function,
+            (Message::Training, 1 | 2) | (Message::Attribute, 6 | 11) => Message::Graph,
+            (Message::Graph, 1) | (Message::Function, 7) => Message::Node,
+            (Message::Graph, 5) | (Message::Attribute, 5 | 10) | (Message::Sparse, 1 | 2) => Message::Tensor,
             (Message::Graph, 11 | 12) => Message::ValueInfo,
+            (Message::Graph, 15) | (Message::Attribute, 22 | 23) => Message::Sparse,
             (Message::Node, 5) => Message::Attribute,
             (Message::Tensor, 13) => Message::Leaf,
             (Message::ValueInfo, 2) => Message::Type,

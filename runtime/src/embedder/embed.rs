@@ -10,7 +10,7 @@ use sketchfind_core::embeddings::Embeddings;
 use super::{Embedder, OnBroken};
 use crate::{Cancel, Error, Progress, Result};
 
-/// Files, of which a broken one is an error: [`Embedder::embed_files`]. Photos and sketches are embedded alike.
+/// Files, of which a broken one is an error: [`Embedder::embed_files`] of [`Embedder::of`].
 impl Embed for Embedder {
     type Picture = Path;
     type Error = Error;
@@ -21,13 +21,13 @@ impl Embed for Embedder {
 
     fn embeddings(
         &mut self,
-        _modality: Modality,
+        modality: Modality,
         pictures: &[(&str, &Path)],
         progress: Progress<'_>,
         cancel: Cancel<'_>,
     ) -> Result<Embeddings> {
         let files: Vec<(String, PathBuf)> =
             pictures.iter().map(|&(id, path)| (id.to_owned(), path.to_owned())).collect();
-        Ok(self.embed_files(&files, OnBroken::Refuse, progress, cancel)?.embeddings)
+        Ok(self.of(modality).embed_files(&files, OnBroken::Refuse, progress, cancel)?.embeddings)
     }
 }

@@ -20,53 +20,90 @@ pub(super) fn check(session: &Session, card: &Card, model: &Path) -> Result<()> 
     if input.name() != card.onnx.input {
         return Err(differs(model, "its input", &card.onnx.input, input.name()));
     }
-    let (element, shape) = match card.onnx.input_kind {
-        InputKind::Float32Nchw => (TensorElementType::Float32, [None, Some(3), Some(crop), Some(crop)]),
-        InputKind::Uint8Nhwc => (TensorElementType::Uint8, [None, Some(crop), Some(crop), Some(3)]),
+    let kind = card.onnx.input_kind;
+    let element = match kind {
+        InputKind::Float32Nchw | InputKind::Float32Nhwc => TensorElementType::Float32,
+        InputKind::Float16Nchw | InputKind::Float16Nhwc => TensorElementType::Float16,
+        InputKind::Uint8Nchw | InputKind::Uint8Nhwc => TensorElementType::Uint8,
     };
-    check_tensor(input, element, &shape, "its input", model)?;
+    let batch = card.onnx.batch.map_or(Size::Open, |batch| Size::Fixed(as_size(batch)));
+    let shape = kind.shape(batch, Size::Fixed(crop), Size::Fixed(3));
+    check_tensor(input, &[element], &shape, "its input", model)?;
     let Some(output) = session.outputs().iter().find(|output| output.name() == card.onnx.output) else {
         return Err(differs(model, "its list of outputs", &card.onnx.output, names(session.outputs())));
     };
-    let width = i64::try_from(card.embedding_width).unwrap_or(i64::MAX);
-    check_tensor(output, TensorElementType::Float32, &[None, Some(width)], "its output", model)
+    let floats = [TensorElementType::Float32, TensorElementType::Float16];
+    check_tensor(output, &floats, &output_shape(card, batch), "its output", model)
 }
 
-/// Checks one tensor. `None` stands for the batch, which has to be open; what the card fixes may be open in
-/// the graph.
+/// The output that a card expects, of `n` images.
+pub(super) fn output_in_words(card: &Card, n: &str) -> String {
+    in_words(&output_shape(card, Size::Open), n)
+}
+
+fn output_shape(card: &Card, batch: Size) -> Vec<Size> {
+    let mut shape = vec![Size::Any; card.onnx.pooling.rank()];
+    shape[0] = batch;
+    shape[card.onnx.pooling.axis()] = Size::Fixed(as_size(card.embedding_width));
+    shape
+}
+
+fn as_size(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// What a card says of an axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Size {
+    /// The batch, where it has to be open.
+    Open,
+    /// What the card fixes, which may be open in the graph.
+    Fixed(i64),
+    /// What is pooled away.
+    Any,
+}
+
+fn in_words(shape: &[Size], n: &str) -> String {
+    let size = |size: &Size| match size {
+        Size::Open => n.to_owned(),
+        Size::Fixed(size) => size.to_string(),
+        Size::Any => "any".to_owned(),
+    };
+    format!("[{}]", shape.iter().map(size).collect::<Vec<_>>().join(", "))
+}
+
+/// Checks one tensor, of any of the types.
 fn check_tensor(
     outlet: &Outlet,
-    element: TensorElementType,
-    expected: &[Option<i64>],
+    elements: &[TensorElementType],
+    expected: &[Size],
     what: &'static str,
     model: &Path,
 ) -> Result<()> {
-    let in_words = || {
-        let sizes: Vec<String> =
-            expected.iter().map(|size| size.map_or("n".into(), |size| size.to_string())).collect();
-        format!("{} [{}]", element_name(element), sizes.join(", "))
-    };
+    let expected_in_words = || format!("{} {}", element_name(elements[0]), in_words(expected, "n"));
     let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
-        return Err(differs(model, what, in_words(), outlet.dtype()));
+        return Err(differs(model, what, expected_in_words(), outlet.dtype()));
     };
     let is_open = |size: i64| size < 0;
-    let fits = *ty == element
+    let fits = elements.contains(ty)
         && shape.len() == expected.len()
         && shape.iter().zip(expected).all(|(&size, &expected)| match expected {
-            None => is_open(size),
-            Some(expected) => is_open(size) || size == expected,
+            Size::Open => is_open(size),
+            Size::Fixed(expected) => is_open(size) || size == expected,
+            Size::Any => true,
         });
     if fits {
         return Ok(());
     }
     let sizes: Vec<String> =
         shape.iter().map(|&size| if is_open(size) { "?".into() } else { size.to_string() }).collect();
-    Err(differs(model, what, in_words(), format!("{ty} [{}]", sizes.join(", "))))
+    Err(differs(model, what, expected_in_words(), format!("{ty} [{}]", sizes.join(", "))))
 }
 
 fn element_name(element: TensorElementType) -> String {
     match element {
         TensorElementType::Float32 => "float32".into(),
+        TensorElementType::Float16 => "float16".into(),
         TensorElementType::Uint8 => "uint8".into(),
         other => other.to_string(),
     }

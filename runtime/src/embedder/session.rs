@@ -1,13 +1,15 @@
 //! A session of ONNX Runtime: a model that is loaded and takes one batch at a time.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use half::f16;
 use ort::session::{Session, SessionInputValue};
-use ort::value::TensorRef;
+use ort::value::{TensorElementType, TensorRef};
 use sketchfind_core::card::{Card, Precision};
 
-use super::graph;
 use super::input::{self, Input};
+use super::{graph, pooling};
 use crate::{Device, Error, Result, native};
 
 /// A model's graph, loaded.
@@ -32,7 +34,8 @@ impl Model {
         &self.path
     }
 
-    /// Runs one batch and appends its embeddings, checked.
+    /// Runs images and appends their embeddings, checked: at once, or as many at a time as the graph takes, the last of
+    /// these filled up.
     ///
     /// # Shapes
     /// `input`: n images as the card's input kind has them; appends `[n, embedding_width]`.
@@ -46,12 +49,33 @@ impl Model {
         input: &Input,
         embeddings: &mut Vec<f32>,
     ) -> Result<()> {
+        let Some(at_once) = card.onnx.batch.filter(|&at_once| at_once != n) else {
+            return self.run_once(card, n, n, input, embeddings);
+        };
+        let n_values = card.preprocess.tensor_len();
+        for start in (0..n).step_by(at_once) {
+            let part = input.part(start * n_values, at_once * n_values);
+            self.run_once(card, at_once, at_once.min(n - start), &part, embeddings)?;
+        }
+        Ok(())
+    }
+
+    /// One run of `n` images, of which the first `n_wanted` are somebody's.
+    fn run_once(
+        &mut self,
+        card: &Card,
+        n: usize,
+        n_wanted: usize,
+        input: &Input,
+        embeddings: &mut Vec<f32>,
+    ) -> Result<()> {
         let width = card.embedding_width;
         let failed = |reason: String| Error::Inference { action: "run", path: self.path.clone(), reason };
         native::forget_messages();
         let shape = input::shape(card, n);
         let input: SessionInputValue<'_> = match input {
             Input::Floats(values) => TensorRef::from_array_view((shape, values.as_slice())).map(Into::into),
+            Input::Halves(values) => TensorRef::from_array_view((shape, values.as_slice())).map(Into::into),
             Input::Pixels(values) => TensorRef::from_array_view((shape, values.as_slice())).map(Into::into),
         }
         .map_err(|e: ort::Error| failed(native::explain(&e)))?;
@@ -62,22 +86,35 @@ impl Model {
         let output = outputs
             .get(&card.onnx.output)
             .ok_or_else(|| failed(format!("it gave no output '{}'", card.onnx.output)))?;
-        let (shape, rows) = output.try_extract_tensor::<f32>().map_err(|e| failed(e.to_string()))?;
+        let (shape, values) = match output.dtype().tensor_type() {
+            Some(TensorElementType::Float16) => {
+                let (shape, halves) =
+                    output.try_extract_tensor::<f16>().map_err(|e| failed(e.to_string()))?;
+                (shape, halves.iter().map(|half| half.to_f32()).collect::<Cow<'_, [f32]>>())
+            }
+            _ => {
+                let (shape, floats) =
+                    output.try_extract_tensor::<f32>().map_err(|e| failed(e.to_string()))?;
+                (shape, Cow::Borrowed(floats))
+            }
+        };
+        let start = embeddings.len();
         // A graph may leave dimensions open, so that only its outputs show them.
-        if shape.len() != 2 || shape[0] != n as i64 || shape[1] != width as i64 {
+        let sizes: Vec<usize> = shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+        let is_batch = sizes.first() == Some(&n);
+        if !is_batch || pooling::append(card, &sizes, &values, n_wanted, embeddings).is_none() {
             return Err(Error::Graph {
                 path: self.path.clone(),
                 what: "the output's shape",
-                expected: format!("[{n}, {width}]"),
-                got: format!("{:?}", &shape[..]),
+                expected: graph::output_in_words(card, &n.to_string()),
+                got: format!("{sizes:?}"),
             });
         }
-        if let Some(position) = rows.iter().position(|value| !value.is_finite()) {
-            let value = f64::from(rows[position]);
-            let row = embeddings.len() / width + position / width;
+        if let Some(position) = embeddings[start..].iter().position(|value| !value.is_finite()) {
+            let value = f64::from(embeddings[start + position]);
+            let row = (start + position) / width;
             return Err(sketchfind_core::Error::NotFinite { what: "the network's output", row, value }.into());
         }
-        embeddings.extend_from_slice(rows);
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ pub struct Manifest {
     pub format: u32,
     /// The program and version that made the gallery.
     pub tool: String,
-    /// SHA-256 of the `model.onnx` that made the embeddings.
+    /// The fingerprint of the model that made the embeddings ([`Card::fingerprint`](sketchfind_core::card::Card::fingerprint)).
     pub model_sha256: String,
     /// The distance of that model.
     pub distance: Distance,
