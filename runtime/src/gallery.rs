@@ -29,6 +29,7 @@
 //! changes; a reader in another process sees the gallery as it was opened or [refreshed](Gallery::refresh).
 
 mod codec;
+mod copy;
 mod graph_file;
 mod identity;
 mod known;
@@ -52,6 +53,7 @@ use sketchfind_core::frame::PhotoFrame;
 use sketchfind_core::random::Stream;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
+pub use copy::{Copied, OnExisting};
 pub use manifest::{FORMAT, MAGIC, MANIFEST, Manifest};
 pub use nothing::Nothing;
 pub use snapshot::{Match, Snapshot};
