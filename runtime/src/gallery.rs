@@ -31,6 +31,7 @@
 //! of the parent's, and closing it there changes nothing for the parent.
 
 mod codec;
+mod copy;
 mod graph_file;
 mod identity;
 mod known;
@@ -55,6 +56,7 @@ use sketchfind_core::frame::PhotoFrame;
 use sketchfind_core::random::Stream;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
+pub use copy::{Copied, OnExisting};
 pub use manifest::{FORMAT, MAGIC, MANIFEST, Manifest};
 pub use nothing::Nothing;
 pub use snapshot::{Match, Snapshot};

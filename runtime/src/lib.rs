@@ -76,7 +76,9 @@ pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use framing::Framing;
-pub use gallery::{Access, BuiltGraphs, Gallery, GalleryOptions, Match, Nothing, Snapshot};
+pub use gallery::{
+    Access, BuiltGraphs, Copied, Gallery, GalleryOptions, Match, Nothing, OnExisting, Snapshot,
+};
 #[cfg(feature = "inference")]
 pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};

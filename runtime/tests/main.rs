@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod capi;
+mod copies;
 mod embedder;
 mod embedder_files;
 mod example;

@@ -119,6 +119,32 @@ pub(super) fn parse(bytes: &[u8], number: u64, first: u64, expected: Expected<'_
     Ok(Replay { batches, n_good: position as u64 })
 }
 
+/// Cuts the bytes of a log behind its last whole record, all of which are acknowledged from then on.
+///
+/// # Errors
+/// In words, where something that was acknowledged is damaged.
+pub(super) fn whole_records(
+    bytes: &mut Vec<u8>,
+    number: u64,
+    first: u64,
+    expected: Expected<'_>,
+) -> codec::Result<()> {
+    let n_good = parse(bytes, number, first, expected)?.n_good;
+    bytes.truncate(n_good as usize);
+    let tip = tip_at(n_good);
+    bytes[TIP..TIP + tip.len()].copy_from_slice(&tip);
+    Ok(())
+}
+
+/// The tip that says that everything up to `length` is acknowledged.
+fn tip_at(length: u64) -> [u8; 12] {
+    let mut tip = [0; 12];
+    tip[..8].copy_from_slice(&length.to_le_bytes());
+    let checksum = crc32c::crc32c(&tip[..8]);
+    tip[8..].copy_from_slice(&checksum.to_le_bytes());
+    tip
+}
+
 /// The length up to which records are acknowledged, where it can be read.
 fn tip(bytes: &[u8]) -> Option<u64> {
     let mut reader = Reader::new(bytes);
@@ -313,9 +339,7 @@ impl Log {
 
     /// Says in the file that everything up to here is acknowledged. A failure only makes the check weaker.
     fn move_tip(&mut self) {
-        let mut tip = self.n_good.to_le_bytes().to_vec();
-        let checksum = crc32c::crc32c(&tip);
-        tip.extend_from_slice(&checksum.to_le_bytes());
+        let tip = tip_at(self.n_good);
         let _ = self.file.seek(SeekFrom::Start(TIP as u64)).and_then(|_| self.file.write_all(&tip));
     }
 }
