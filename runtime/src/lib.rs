@@ -74,10 +74,11 @@ pub use gallery::{Access, Gallery, GalleryOptions, Match, Nothing, Snapshot};
 pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 #[cfg(feature = "inference")]
-pub use retriever::{Retriever, RetrieverOptions};
+pub use retriever::{Answer, Retriever, RetrieverOptions};
 #[cfg(feature = "inference")]
 pub use verify::{TOLERANCE, Verification, verify};
 
+pub use sketchfind_core::calibration::Calibration;
 pub use sketchfind_core::card::Card;
 pub use sketchfind_core::distance::Distance;
 pub use sketchfind_core::embeddings::Embeddings;
