@@ -34,9 +34,7 @@ impl MeasuredFrame {
             Framing::Card => Some(of_card(embedder, model)?),
             Framing::Off | Framing::Share(_) => None,
         };
-        let of_sketches = self.framing.share(card)?.map_or(Way::AsItIs, Way::Sketch);
-        let of_photos = self.framing.of_photos(card)?.map_or(Way::AsItIs, Way::Photo);
-        Ok(Framed { embedder, of_sketches, of_photos })
+        Ok(Framed::new(embedder, self.framing.share(card)?, self.framing.of_photos(card)?))
     }
 }
 
@@ -81,6 +79,19 @@ pub(crate) struct Framed<'a> {
     embedder: &'a mut Embedder,
     of_sketches: Way,
     of_photos: Way,
+}
+
+impl<'a> Framed<'a> {
+    /// A model whose drawings are to fill this share and whose photos are framed so; nothing where they stay as they are.
+    pub(crate) fn new(
+        embedder: &'a mut Embedder,
+        sketch_share: Option<f32>,
+        photo_frame: Option<PhotoFrame>,
+    ) -> Framed<'a> {
+        let of_sketches = sketch_share.map_or(Way::AsItIs, Way::Sketch);
+        let of_photos = photo_frame.map_or(Way::AsItIs, Way::Photo);
+        Framed { embedder, of_sketches, of_photos }
+    }
 }
 
 impl Embed for Framed<'_> {

@@ -13,6 +13,7 @@ use sketchfind_core::terminal;
 use exit::Exit;
 
 mod building;
+mod calibrate;
 mod compare;
 mod data;
 mod embed;
@@ -116,6 +117,20 @@ enum Command {
         options: compare::Options,
         #[command(flatten)]
         resampling: Resampling,
+    },
+    /// Learn how sure one may be of a hit, and from where on nothing fits.
+    ///
+    /// Of a share of a split's photos, every sketch is asked of the gallery without its own photo. A map from distances to
+    /// probabilities is fitted to what was found, and a threshold chosen; how often both err is measured on photos that they
+    /// were not learned from. `query --calibration` uses the file. It is for galleries of about the size of the split, and for
+    /// askers of whose sketches about as many have no photo.
+    Calibrate {
+        #[command(flatten)]
+        options: calibrate::Options,
+        #[command(flatten)]
+        resampling: Resampling,
+        #[command(flatten)]
+        compute: Embedding,
     },
     /// Measure how far one model's space keeps the neighbours of another's: over all triplets of photos, none sampled.
     ///
@@ -433,6 +448,9 @@ fn run(command: Command) -> anyhow::Result<Exit> {
             evaluate::evaluate(&options, &resampling.bootstrap(), compute)
         }
         Command::Compare { options, resampling } => compare::compare(&options, &resampling.bootstrap()),
+        Command::Calibrate { options, resampling, compute } => {
+            calibrate::calibrate(&options, &resampling.bootstrap(), compute)
+        }
         Command::Neighbours { options, resampling, compute } => {
             neighbours::neighbours(&options, &resampling.bootstrap(), compute)
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use sketchfind::{Filter, Match, Nothing, Retriever, RetrieverOptions};
+use sketchfind::{Calibration, Filter, Match, Nothing, Retriever, RetrieverOptions};
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::frame;
 use sketchfind_core::image::{DecodeLimits, Image};
@@ -37,12 +37,41 @@ pub(crate) struct Options {
     /// where none could be read.
     #[arg(long)]
     skip_broken: bool,
+    /// A file that `calibrate` wrote, of the gallery's model: hits have a score, the probability that this is the one.
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+    /// Answer that nothing fits where the scores of the first ten hits together, the probability that the photo is among them,
+    /// are below this; auto is the threshold that `calibrate` chose.
+    #[arg(long, value_name = "SCORE|auto", requires = "calibration")]
+    min_score: Option<MinScore>,
     #[command(flatten)]
     frame: DrawingFrame,
     #[command(flatten)]
     among: Among,
     #[command(flatten)]
     compute: Embedding,
+}
+
+/// From where on nothing fits.
+#[derive(Clone, Copy)]
+enum MinScore {
+    Auto,
+    Of(f64),
+}
+
+impl std::str::FromStr for MinScore {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<MinScore, String> {
+        let is_share = |score: &f64| (0.0..=1.0).contains(score);
+        match text {
+            "auto" => Ok(MinScore::Auto),
+            score => match score.parse().ok().filter(is_share) {
+                Some(score) => Ok(MinScore::Of(score)),
+                None => Err("expected auto, or 0 to 1".into()),
+            },
+        }
+    }
 }
 
 /// Among which photos is searched.
@@ -82,45 +111,73 @@ struct Row<'a> {
     rank: usize,
     id: &'a str,
     distance: f64,
+    /// Nothing where there is no calibration; then there is no such column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<Option<f64>>,
     path: Option<String>,
 }
 
-/// The columns of a row.
-const COLUMNS: [&str; 5] = ["sketch", "rank", "id", "distance", "path"];
+/// The columns of a row, with scores or without.
+fn columns(has_scores: bool) -> Vec<&'static str> {
+    let names = [
+        Some("sketch"),
+        Some("rank"),
+        Some("id"),
+        Some("distance"),
+        has_scores.then_some("score"),
+        Some("path"),
+    ];
+    names.into_iter().flatten().collect()
+}
 
 pub(crate) fn query(options: Options) -> Result<Exit> {
-    let Options { gallery, sketches, list, k, format, skip_broken, frame, among, compute } = options;
+    let Options { gallery, sketches, list, k, format, skip_broken, .. } = options;
+    let Options { calibration, min_score, frame, among, compute, .. } = options;
     let (filter, k) = (among.filter(), k as usize);
     let embedder = compute.options();
     let limits = embedder.limits;
     // A graph takes longer to build than to do without for these queries.
-    let how = RetrieverOptions::new(embedder).with_framing(frame.framing).without_building_graphs();
-    let retriever = Retriever::open(&gallery, how)?;
+    let mut opening = RetrieverOptions::new(embedder).with_framing(frame.framing).without_building_graphs();
+    opening.calibration = calibration.map(Calibration::load).transpose()?;
+    let retriever = Retriever::open(&gallery, opening)?;
     let n_lacking = retriever.gallery().n_lacking_graph();
     if n_lacking > 0 {
         warn(&format!(
             "no graph of {n_lacking} photos is stored, and they are searched one by one; `sketchfind index compact` builds it once"
         ));
     }
-    let mut answer = Answer::begin(format)?;
+    let min_score = min_score.and_then(|min_score| match min_score {
+        MinScore::Auto => retriever.calibration().map(|calibration| calibration.min_score),
+        MinScore::Of(score) => Some(score),
+    });
+    if let Some(calibration) = retriever.calibration() {
+        say_of_another_size(calibration.learned.n_photos, retriever.len());
+    }
+    let mut answer = Answer::begin(format, retriever.calibration().is_some())?;
     let (mut n_answered, mut n_broken) = (0_usize, 0_usize);
-    let mut nothing: Option<Nothing> = None;
+    let (mut nothing, mut n_without_fit): (Option<Nothing>, usize) = (None, 0);
     let mut stopped = None;
     for sketch in paths::listed_or(sketches, list.as_deref())? {
         let found = sketch.map(|sketch| {
             let name = sketch.display().to_string();
             let found = open(&sketch, limits).and_then(|image| {
-                let found = retriever.query_filtered(&image, k, &filter);
+                let found = retriever.answer(&image, k, &filter, min_score);
                 found.with_context(|| format!("the sketch '{name}'"))
             });
             (name, found)
         });
         match found {
             Ok((name, Ok(found))) => {
-                answer.add(&name, &found)?;
+                answer.add(&name, &found.matches)?;
                 n_answered += 1;
-                if found.is_empty() && nothing.is_none() {
-                    nothing = retriever.snapshot().why_nothing(&filter);
+                match found.nothing {
+                    // It is of this sketch, and said of each.
+                    Some(no_fit @ Nothing::NoFit { .. }) => {
+                        warn(&format!("'{name}': {no_fit}"));
+                        n_without_fit += 1;
+                    }
+                    // The same for all sketches: it is of the gallery and the filter.
+                    other => nothing = nothing.or(other),
                 }
             }
             Ok((_, Err(error))) if skip_broken && is_the_sketch(&error) => {
@@ -135,7 +192,9 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
         }
     }
     let ended = answer.end();
-    // The same for all sketches: it is of the gallery and the filter.
+    if n_without_fit > 1 {
+        say(&format!("nothing fits {n_without_fit} of {n_answered} sketches"));
+    }
     if let Some(nothing) = nothing {
         warn(&format!("nothing found: {nothing}"));
     }
@@ -151,6 +210,16 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
     }
     say(&format!("{n_answered} sketches answered, {n_broken} left out"));
     Ok(if n_answered == 0 { Exit::BadInput } else { Exit::SomeLeftOut })
+}
+
+/// Says where a calibration was learned in a gallery of another size: among more photos a wrong one is nearer.
+fn say_of_another_size(learned: usize, n_photos: usize) {
+    if n_photos > 2 * learned || 2 * n_photos < learned {
+        let trust = if n_photos > learned { "too high" } else { "too low" };
+        say(&format!(
+            "the calibration was learned in a gallery of {learned} photos, this one has {n_photos}: scores may be {trust}"
+        ));
+    }
 }
 
 /// The sketch in a file or on standard input.
@@ -178,18 +247,19 @@ fn is_the_sketch(error: &anyhow::Error) -> bool {
 /// The answer on standard output, written as it is found.
 struct Answer {
     format: Format,
+    has_scores: bool,
     /// Whether nothing has been written but what begins it.
     is_fresh: bool,
 }
 
 impl Answer {
-    fn begin(format: Format) -> Result<Answer> {
+    fn begin(format: Format, has_scores: bool) -> Result<Answer> {
         match format {
             Format::Table => {}
             Format::Json => output::stream(b"[")?,
-            Format::Csv => output::stream(&csv_line(COLUMNS)?)?,
+            Format::Csv => output::stream(&csv_line(&columns(has_scores))?)?,
         }
-        Ok(Answer { format, is_fresh: true })
+        Ok(Answer { format, has_scores, is_fresh: true })
     }
 
     /// Writes what was found for a sketch.
@@ -199,11 +269,12 @@ impl Answer {
             rank: hit.rank,
             id: &hit.id,
             distance: hit.distance,
+            score: self.has_scores.then_some(hit.score),
             path: hit.path.as_ref().map(|path| path.display().to_string()),
         });
         let mut text = Vec::new();
         match self.format {
-            Format::Table => text = table(sketch, rows, self.is_fresh),
+            Format::Table => text = table(sketch, rows, self.has_scores, self.is_fresh),
             Format::Json => {
                 for (number, row) in rows.enumerate() {
                     let is_first = self.is_fresh && number == 0;
@@ -233,26 +304,28 @@ impl Answer {
     }
 }
 
-fn csv_line<const N: usize>(fields: [&str; N]) -> Result<Vec<u8>> {
+fn csv_line(fields: &[&str]) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(fields)?;
     writer.into_inner().context("cannot write CSV")
 }
 
 /// A block for a sketch: its name, and a table that has its header where it has no hit.
-fn table<'a>(sketch: &str, rows: impl Iterator<Item = Row<'a>>, is_first: bool) -> Vec<u8> {
-    let mut cells = vec![["rank", "distance", "id", "path"].map(str::to_owned).to_vec()];
+fn table<'a>(sketch: &str, rows: impl Iterator<Item = Row<'a>>, has_scores: bool, is_first: bool) -> Vec<u8> {
+    let line = |rank: String, distance: String, score: String, id: &str, path: String| {
+        let cells =
+            [Some(rank), Some(distance), has_scores.then_some(score), Some(id.to_owned()), Some(path)];
+        cells.into_iter().flatten().collect::<Vec<String>>()
+    };
+    let mut cells = vec![line("rank".into(), "distance".into(), "score".into(), "id", "path".into())];
     cells.extend(rows.map(|row| {
-        vec![
-            row.rank.to_string(),
-            format!("{:.5}", row.distance),
-            row.id.to_owned(),
-            row.path.unwrap_or_default(),
-        ]
+        let score = row.score.flatten().map(|score| format!("{score:.4}")).unwrap_or_default();
+        let (rank, distance) = (row.rank.to_string(), format!("{:.5}", row.distance));
+        line(rank, distance, score, row.id, row.path.unwrap_or_default())
     }));
     let mut lines = if is_first { vec![] } else { vec![String::new()] };
     lines.push(sketchfind_core::terminal::one_line(&format!("{sketch}:")).into_owned());
-    lines.extend(output::table(&cells, &[0, 1]));
+    lines.extend(output::table(&cells, if has_scores { &[0, 1, 2] } else { &[0, 1] }));
     (lines.join("\n") + "\n").into_bytes()
 }
 
@@ -263,11 +336,15 @@ mod tests {
     /// The header and the rows are made in two places.
     #[test]
     fn the_columns_are_those_of_a_row() {
-        let row = Row { sketch: "s", rank: 1, id: "i", distance: 0.5, path: None };
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.serialize(&row).unwrap();
-        let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
-        assert_eq!(text.lines().next().unwrap(), COLUMNS.join(","));
-        assert_eq!(csv_line(COLUMNS).unwrap(), b"sketch,rank,id,distance,path\n");
+        for score in [None, Some(None), Some(Some(0.25))] {
+            let row = Row { sketch: "s", rank: 1, id: "i", distance: 0.5, score, path: None };
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            writer.serialize(&row).unwrap();
+            let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+            let expected = columns(score.is_some());
+            assert_eq!(text.lines().next().unwrap(), expected.join(","));
+            assert_eq!(csv_line(&expected).unwrap(), format!("{}\n", expected.join(",")).as_bytes());
+        }
+        assert_eq!(csv_line(&columns(false)).unwrap(), b"sketch,rank,id,distance,path\n");
     }
 }

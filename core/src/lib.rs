@@ -4,11 +4,13 @@
 //! [`Image`](image::Image)s, as do [`Strokes`](strokes::Strokes) that are drawn, and one [`Preprocess`](image::Preprocess) path turns those into network
 //! input, in training and in serving alike. A network's outputs are [`Embeddings`](embeddings::Embeddings);
 //! a [`Distance`](distance::Distance) compares two of them; sorting a gallery by its distances to one query
-//! gives a [`Ranking`](ranking::Ranking). A [`Card`](card::Card) says all that must be known to use a model.
+//! gives a [`Ranking`](ranking::Ranking). A [`Calibration`](calibration::Calibration) says
+//! how sure one may be of its first places. A [`Card`](card::Card) says all that must be known to use a model.
 //!
 //! **Architecture invariant:** nothing here links a native library, prints, exits or panics on user data.
 
 pub mod atomic;
+pub mod calibration;
 pub mod card;
 pub mod dataset;
 pub mod distance;

@@ -74,6 +74,10 @@ impl Groups {
                 },
             )
             .collect();
+        values.retain(|value| !value.is_nan());
+        if values.is_empty() {
+            return (f64::NAN, f64::NAN);
+        }
         central_interval(&mut values, bootstrap.confidence)
     }
 
@@ -185,6 +189,19 @@ impl Groups {
             median(indices.iter().map(|&index| values[index]).collect())
         });
         self.estimate(metric.to_owned(), (median(values.to_vec()), values.len()), interval)
+    }
+
+    /// Any statistic of the members, which is given the indices of those that were drawn; with all of them it is the value.
+    /// A resample that has no such statistic has no part in the interval.
+    pub(crate) fn statistic_estimate(
+        &self,
+        bootstrap: &Bootstrap,
+        metric: &str,
+        statistic: impl Fn(&[usize]) -> f64 + Sync,
+    ) -> Estimate {
+        let interval = self.percentile_interval(bootstrap, metric, &statistic);
+        let all: Vec<usize> = (0..self.n_members).collect();
+        self.estimate(metric.to_owned(), (statistic(&all), all.len()), interval)
     }
 
     fn estimate(&self, metric: String, (value, n): (f64, usize), (low, high): (f64, f64)) -> Estimate {

@@ -83,6 +83,15 @@ pub enum Error {
         /// Its range.
         expected: &'static str,
     },
+    /// Distances do not say which photo is the one.
+    #[error(
+        "nothing can be learned of the distances of {n} sketches: a nearer photo is no likelier to be the one. Is the model \
+         trained, and is it asked of what it was trained for?"
+    )]
+    NoCalibration {
+        /// The sketches that were to be learned from.
+        n: usize,
+    },
     /// Two evaluations cannot be compared.
     #[error("the two evaluations cannot be compared: {reason}")]
     NotComparable {

@@ -8,7 +8,7 @@
 //! Beyond the first place: [`neighbours`] says how far a space keeps the neighbours of another, [`human`] whether a model
 //! orders photos as people do, [`closeness`] how alike the photos are that were found, [`attribution`] whether a sketch
 //! or a model is to blame, [`early`] how soon the photo is found while the sketch is drawn, [`robustness`] what deformed
-//! sketches cost. [`report`] writes all of it as CSV and HTML, [`trec`] as the files of trec_eval and ranx.
+//! sketches cost, [`mod@calibrate`] when nothing fits. [`report`] writes all of it as CSV and HTML, [`trec`] as the files of trec_eval and ranx.
 //!
 //! What counts how: a tie counts against the model, so does a distance that is not a number; a query without its
 //! match is an error; nothing is dropped silently.
@@ -16,6 +16,7 @@
 pub mod accuracy;
 pub mod attribution;
 mod bootstrap;
+pub mod calibrate;
 pub mod closeness;
 pub mod early;
 mod error;

@@ -62,7 +62,7 @@ pub struct Metric {
 pub const ACCURACY: &str = "acc@<k>";
 
 /// The metrics, in the order of files.
-pub const METRICS: [Metric; 21] = [
+pub const METRICS: [Metric; 27] = [
     compared(ACCURACY, Unit::Share, Better::Higher, Over::ShareAt(|result, k| result.rank <= k)),
     compared("mrr", Unit::Number, Better::Higher, Over::Mean(QueryResult::reciprocal_rank)),
     metric("map", Unit::Number, Better::Higher, Over::MeanOfSeveral(|result| result.average_precision)),
@@ -78,6 +78,12 @@ pub const METRICS: [Metric; 21] = [
     metric("early_reciprocal_rank_area", Unit::Share, Better::Higher, Over::Other),
     metric("acc@1_<change>", Unit::Share, Better::Higher, Over::Other),
     metric("acc@1_drop_<change>", Unit::Share, Better::Lower, Over::Other),
+    metric("false_answers", Unit::Share, Better::Lower, Over::Other),
+    metric("false_nothings", Unit::Share, Better::Lower, Over::Other),
+    metric("wrong_answers", Unit::Share, Better::Lower, Over::Other),
+    metric("brier_first", Unit::Number, Better::Lower, Over::Other),
+    metric("brier_answer", Unit::Number, Better::Lower, Over::Other),
+    metric("answer_auc", Unit::Number, Better::Higher, Over::Other),
     metric("triplet_agreement", Unit::Share, Better::Higher, Over::Other),
     metric("kendall_tau_b", Unit::Number, Better::Higher, Over::Other),
     metric("spearman_rho", Unit::Number, Better::Higher, Over::Other),

@@ -4,6 +4,7 @@
 //!
 //! In every CSV, header and row come from one struct; what is unknown is empty. `docs/report-files.md` has the columns.
 
+mod calibration;
 mod comparison;
 mod contents;
 mod csv_files;
@@ -15,6 +16,7 @@ mod rows;
 mod tests;
 mod write;
 
+pub use calibration::{ANSWERS, CALIBRATION, RELIABILITY, check_calibration_free, write_calibration};
 pub use comparison::{check_comparable, compare, write_attribution, write_comparison};
 pub use contents::{Extras, Picture, Provenance, Reference, Report};
 pub use csv_files::{

@@ -85,10 +85,11 @@ pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 #[cfg(feature = "inference")]
 pub use picture::Picture;
 #[cfg(feature = "inference")]
-pub use retriever::{Retriever, RetrieverOptions, Role};
+pub use retriever::{Answer, Retriever, RetrieverOptions, Role};
 #[cfg(feature = "inference")]
 pub use verify::{TOLERANCE, Verification, verify};
 
+pub use sketchfind_core::calibration::Calibration;
 pub use sketchfind_core::card::Card;
 pub use sketchfind_core::distance::Distance;
 pub use sketchfind_core::embeddings::Embeddings;

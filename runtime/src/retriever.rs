@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sketchfind_core::Error as CoreError;
+use sketchfind_core::calibration::{Calibration, N_SCORED, answer_score};
 use sketchfind_core::card::Card;
 use sketchfind_core::dataset::Modality;
 use sketchfind_core::frame;
@@ -19,7 +20,7 @@ use crate::keeper::Keeper;
 use crate::pool::Pool;
 use crate::process;
 use crate::{
-    Access, Cancel, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Photo, Picture,
+    Access, Cancel, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Nothing, Photo, Picture,
     Progress, Result, Snapshot,
 };
 
@@ -52,6 +53,8 @@ pub struct RetrieverOptions {
     pub follow: Option<Duration>,
     /// Whether graphs that the gallery asks for and has not are built, on a thread of its own; searches are exact meanwhile.
     pub build_graphs: bool,
+    /// What gives hits their scores; without it they have none.
+    pub calibration: Option<Calibration>,
 }
 
 /// One session on the processor, for reading.
@@ -64,8 +67,15 @@ impl Default for RetrieverOptions {
 impl RetrieverOptions {
     /// One session with all cores, for reading.
     pub fn new(embedder: EmbedderOptions) -> RetrieverOptions {
-        let (access, framing) = (Access::Read, Framing::Card);
-        RetrieverOptions { embedder, sessions: 1, access, framing, follow: None, build_graphs: true }
+        RetrieverOptions {
+            embedder,
+            sessions: 1,
+            access: Access::Read,
+            framing: Framing::Card,
+            follow: None,
+            build_graphs: true,
+            calibration: None,
+        }
     }
 
     /// One session on the processor, for reading.
@@ -101,6 +111,13 @@ impl RetrieverOptions {
         self
     }
 
+    /// The same with a calibration, by which hits have scores.
+    #[must_use]
+    pub fn with_calibration(mut self, calibration: Calibration) -> RetrieverOptions {
+        self.calibration = Some(calibration);
+        self
+    }
+
     /// The same, for writing.
     #[must_use]
     pub fn writable(mut self) -> RetrieverOptions {
@@ -120,6 +137,19 @@ impl From<EmbedderOptions> for RetrieverOptions {
     fn from(embedder: EmbedderOptions) -> RetrieverOptions {
         RetrieverOptions::new(embedder)
     }
+}
+
+/// What was found for a sketch, and how sure that is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The photos, best first.
+    pub matches: Vec<Match>,
+    /// The probability that the one that was drawn is among the first
+    /// [`N_SCORED`](sketchfind_core::calibration::N_SCORED), which is the sum of their scores; nothing without a calibration.
+    pub score: Option<f64>,
+    /// Why there is no match, where there is none.
+    pub nothing: Option<Nothing>,
 }
 
 /// Finds the photos of a gallery that match a sketch, and changes the gallery. Threads share one: every method takes
@@ -161,6 +191,7 @@ pub struct Retriever {
     pool: Pool,
     /// The share of its page that a drawing is made to fill.
     share: Option<f32>,
+    calibration: Option<Calibration>,
 }
 
 impl std::fmt::Debug for Retriever {
@@ -179,7 +210,7 @@ impl Retriever {
     ///
     /// # Errors
     /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::Core`](crate::Error::Core) where an option is
-    /// out of range.
+    /// out of range, and where the calibration is not of this model and these frames.
     pub fn open(path: impl AsRef<Path>, options: impl Into<RetrieverOptions>) -> Result<Retriever> {
         let options = options.into();
         if !(1..=256).contains(&options.sessions) {
@@ -197,6 +228,10 @@ impl Retriever {
             embedder.n_threads = Some((n_cores / options.sessions).max(1));
         }
         let gallery = Gallery::open_with(path, options.access)?;
+        let share = options.framing.share(gallery.card().frame)?;
+        if let Some(calibration) = &options.calibration {
+            calibration.check(gallery.card(), share, gallery.photo_frame())?;
+        }
         let model = gallery.model_dir();
         // Opening the gallery has checked the model.
         let session = |_| Embedder::of_card(&model, gallery.card().clone(), embedder.clone());
@@ -206,7 +241,7 @@ impl Retriever {
         let gallery = Arc::new(gallery);
         let follow = options.follow.filter(|_| options.access != Access::Write);
         let keeper = Keeper::new(Arc::clone(&gallery), follow, options.build_graphs)?;
-        Ok(Retriever { keeper, gallery, pool, share })
+        Ok(Retriever { keeper, gallery, pool, share, calibration: options.calibration })
     }
 
     /// The gallery.
@@ -308,6 +343,92 @@ impl Retriever {
         self.embed_as(Modality::Sketch, &framed.collect::<sketchfind_core::Result<Vec<_>>>()?)
     }
 
+    /// What gives hits their scores.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
+    }
+
+    /// The `k` photos that match `sketch` best among those that pass `filter`, where it is as likely as `min_score` that the
+    /// one that was drawn is among the first ten; else none, and the reason. [`Calibration::min_score`] is what a calibration
+    /// proposes. Without `min_score` this is [`Retriever::query_filtered`] with the score and the reason.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::embed_sketches`]; [`Error::Core`](crate::Error::Core) where `min_score` is asked for and there is no
+    /// calibration, or it is not in 0 to 1.
+    pub fn answer(
+        &self,
+        sketch: &Image,
+        k: usize,
+        filter: &Filter,
+        min_score: Option<f64>,
+    ) -> Result<Answer> {
+        let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
+        self.answer_embedding(&embedding, k, filter, min_score)
+    }
+
+    /// [`Retriever::answer`] for an embedding of the gallery's model.
+    ///
+    /// # Shapes
+    /// `embedding`: `[embedding_width]`.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::answer`] and [`Retriever::query_embedding`].
+    pub fn answer_embedding(
+        &self,
+        embedding: &[f32],
+        k: usize,
+        filter: &Filter,
+        min_score: Option<f64>,
+    ) -> Result<Answer> {
+        if let Some(least) = min_score {
+            let refused = |value: String, expected: &str| CoreError::OutOfRange {
+                what: "min_score",
+                value,
+                expected: expected.to_owned(),
+            };
+            if self.calibration.is_none() {
+                return Err(refused(least.to_string(), "none, since there is no calibration").into());
+            }
+            if !(0.0..=1.0).contains(&least) {
+                return Err(refused(least.to_string(), "0 to 1").into());
+            }
+        }
+        let snapshot = self.snapshot();
+        let found = self.scored(k, |k| Ok(vec![snapshot.search(embedding, k, filter)?]))?.pop();
+        let (mut matches, score) = found.unwrap_or_default();
+        let nothing = match (min_score, score) {
+            (Some(min_score), Some(score)) if !matches.is_empty() && score < min_score => {
+                matches.clear();
+                Some(Nothing::NoFit { score, min_score })
+            }
+            _ if matches.is_empty() => snapshot.why_nothing(filter),
+            _ => None,
+        };
+        Ok(Answer { matches, score, nothing })
+    }
+
+    /// What `search` finds, `k` of each, with scores where there is a calibration: these need the first few, also where fewer
+    /// are asked for.
+    fn scored(
+        &self,
+        k: usize,
+        search: impl FnOnce(usize) -> Result<Vec<Vec<Match>>>,
+    ) -> Result<Vec<(Vec<Match>, Option<f64>)>> {
+        let Some(calibration) = &self.calibration else {
+            return Ok(search(k)?.into_iter().map(|matches| (matches, None)).collect());
+        };
+        let with_scores = |mut matches: Vec<Match>| {
+            let distances: Vec<f64> = matches.iter().take(N_SCORED).map(|found| found.distance).collect();
+            let scores = calibration.map.scores(&distances);
+            for (found, score) in matches.iter_mut().zip(&scores) {
+                found.score = Some(*score);
+            }
+            matches.truncate(k);
+            (matches, (!scores.is_empty()).then(|| answer_score(&scores)))
+        };
+        Ok(search(k.max(N_SCORED))?.into_iter().map(with_scores).collect())
+    }
+
     /// The `k` photos that match `sketch` best, or all where there are fewer; best first.
     ///
     /// # Errors
@@ -331,7 +452,8 @@ impl Retriever {
     /// Those of [`Retriever::embed_sketches`].
     pub fn query_batch(&self, sketches: &[Image], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
         let embeddings = self.embed_sketches(sketches)?;
-        self.snapshot().search_batch(&embeddings, k, filter)
+        let found = self.scored(k, |k| self.snapshot().search_batch(&embeddings, k, filter))?;
+        Ok(found.into_iter().map(|(matches, _)| matches).collect())
     }
 
     /// The embeddings of photos as the gallery takes them: framed, where it frames photos.
@@ -433,7 +555,8 @@ impl Retriever {
     /// # Errors
     /// [`Error::Core`](crate::Error::Core) where the embedding has another width or is not finite.
     pub fn query_embedding(&self, embedding: &[f32], k: usize, filter: &Filter) -> Result<Vec<Match>> {
-        self.snapshot().search(embedding, k, filter)
+        let found = self.scored(k, |k| Ok(vec![self.snapshot().search(embedding, k, filter)?]))?;
+        Ok(found.into_iter().flat_map(|(matches, _)| matches).collect())
     }
 
     /// Adds a photo. When this returns it is found, and survives a crash.

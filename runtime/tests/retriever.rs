@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sketchfind::{
-    Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Gallery, GalleryOptions, Photo, Picture,
+    Calibration, Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Gallery, GalleryOptions, Photo, Picture,
     Progress, Retriever, RetrieverOptions, Role,
 };
+use sketchfind_core::calibration::{Learned, ScoreMap};
 use sketchfind_core::image::{Channels, Image, Pixels, Samples};
 
 use crate::{assert_says, fixture};
@@ -51,6 +52,80 @@ fn many_threads_query_while_one_adds() {
     assert_eq!(retriever.remove(&["17", "18"]).unwrap(), 2);
     retriever.compact().unwrap();
     assert_eq!((retriever.len(), retriever.gallery().snapshot().n_removed()), (98, 0));
+}
+
+/// With a calibration hits have scores, by whichever way they are asked for, and an answer may be that nothing fits.
+#[test]
+fn an_answer_says_how_sure_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    let gallery = Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test"));
+    drop(gallery.unwrap());
+    let options = || RetrieverOptions::cpu().writable();
+    let plain = Retriever::open(&path, options()).unwrap();
+    for value in 0..20_u8 {
+        plain.add(Photo::new(format!("{value:02}")), &grey(10 * value)).unwrap();
+    }
+    let without = plain.answer(&grey(0), 2, &Filter::everything(), None).unwrap();
+    assert_eq!((without.score, without.matches[0].score, without.matches.len()), (None, None, 2));
+    let refused = plain.answer(&grey(0), 2, &Filter::everything(), Some(0.5)).unwrap_err();
+    assert_says(refused, &["min_score is 0.5", "no calibration"]);
+    let card = plain.card().clone();
+    drop(plain);
+    let calibration = Calibration {
+        tool: "test".into(),
+        model: card.name.clone(),
+        model_sha256: card.onnx.sha256.clone(),
+        distance: card.distance,
+        sketch_share: None,
+        photo_frame: None,
+        map: ScoreMap { scale: 0.001, nearness: 1.0, ground: 0.0, none: -2.0 },
+        min_score: 0.5,
+        false_answers: 0.1,
+        learned: Learned {
+            dataset_sha256: "0".repeat(64),
+            split: "test".into(),
+            n_photos: 20,
+            n_sketches: 20,
+            n_without: 10,
+            without: 0.5,
+            n_folds: 2,
+            seed: 1,
+            confidence: 0.95,
+        },
+        measured: Vec::new(),
+    };
+    let mut other = calibration.clone();
+    other.model_sha256 = "1".repeat(64);
+    let refused = Retriever::open(&path, options().with_calibration(other)).unwrap_err();
+    assert_says(refused, &["the model that the calibration is of"]);
+    let retriever = Retriever::open(&path, options().with_calibration(calibration)).unwrap();
+    let everything = Filter::everything();
+    let all = retriever.query(&grey(50), 20).unwrap();
+    assert_eq!(all.iter().filter(|found| found.score.is_some()).count(), 10);
+    let sum: f64 = all.iter().filter_map(|found| found.score).sum();
+    // However few are asked for, and however: the scores are those of all.
+    let one = retriever.answer(&grey(50), 1, &everything, Some(0.0)).unwrap();
+    assert_eq!(one.matches, all[..1]);
+    assert!((one.score.unwrap() - sum).abs() < 1e-12 && one.nothing.is_none());
+    assert_eq!(retriever.query_batch(&[grey(50)], 1, &everything).unwrap()[0], all[..1]);
+    let embedding = retriever.embed_sketches(&[grey(50)]).unwrap();
+    assert_eq!(retriever.query_embedding(&embedding, 1, &everything).unwrap(), all[..1]);
+    // A picture that is nothing's has a lower score, and none fits it.
+    let far = retriever.answer(&grey(255), 5, &everything, Some(sum)).unwrap();
+    assert!(far.matches.is_empty() && far.score.unwrap() < sum);
+    let nothing = far.nothing.unwrap();
+    assert_eq!(nothing.code(), "no_fit");
+    assert_says(nothing, &["nothing fits", &format!("at least {sum:.4}")]);
+    // What the filter leaves out is another reason, and is the one that is told.
+    let none = retriever.answer(&grey(50), 5, &everything.clone().every_label(["no"]), Some(1.0)).unwrap();
+    assert_eq!((none.nothing.unwrap().code(), none.score), ("no_such_label", None));
+    for bad in [-0.1, 1.1, f64::NAN] {
+        assert_says(
+            retriever.answer(&grey(0), 1, &everything, Some(bad)).unwrap_err(),
+            &["min_score", "0 to 1"],
+        );
+    }
 }
 
 #[test]
@@ -172,7 +247,7 @@ fn pictures_are_the_same_in_every_form_and_role() {
     add(photos.clone(), forms(&fixture("photos/red.png")), false).unwrap();
     let blue = forms(&fixture("photos/blue.png"));
     assert!(matches!(add(photos.clone(), blue.clone(), false), Err(Error::PhotoExists { .. })));
-    for pictures in [blue[..2].to_vec(), blue.repeat(2)] {
+    for pictures in [blue[..2].to_vec(), [&blue[..], &blue[..]].concat()] {
         assert_says(add(photos.clone(), pictures, true).unwrap_err(), &["images for photos", "expected 3"]);
     }
     let mut broken = blue.clone();

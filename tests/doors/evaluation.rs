@@ -493,6 +493,69 @@ fn runs_are_compared_as_their_reports_are() {
     assert_eq!(run(wrong.args(["compare", "a", "b", "-k", "1"])).code, Some(2));
 }
 
+/// `docs/reading.md` has the columns and types of every file, in order.
+#[test]
+fn the_page_on_reading_says_what_the_files_hold() {
+    let scene = Scene::new();
+    for (out, model) in [("report", "model"), ("baseline", "reference")] {
+        let mut eval = program("sketchfind");
+        eval.args(["eval", "--samples", "100", "--on-the-fly", "2", "--robustness", "1", "--label", "corners"]);
+        eval.arg("--model").arg(scene.path(model)).arg("--data").arg(scene.path("data"));
+        eval.arg("--reference").arg(scene.path("reference")).arg("--strokes").arg(scene.path("strokes"));
+        succeed(eval.arg("--out").arg(scene.path(out)));
+    }
+    let mut compare = program("sketchfind");
+    compare.args(["compare", "--samples", "100"]).args([scene.path("baseline"), scene.path("report")]);
+    succeed(compare.arg("--out").arg(scene.path("compared")));
+    let mut calibrate = program("sketchfind");
+    let model = sketchfind_tests::surroundings::checkout().join("models/zoo/general-mobilenet_v2");
+    calibrate.args(["calibrate", "--samples", "100", "--folds", "3", "--false-answers", "0.3"]);
+    calibrate.arg("--model").arg(model).arg("--data").arg(scene.path("data"));
+    calibrate.arg("--out").arg(scene.path("c.json"));
+    succeed(calibrate.arg("--report").arg(scene.path("calibrated")));
+
+    let page = include_str!("../../docs/reading.md");
+    let columns = page.split_once("## Columns").unwrap().1.split_once("Files without a header").unwrap().0;
+    let mut n_files = 0;
+    for line in columns.lines().filter(|line| line.starts_with("| `")) {
+        let [_, file, columns, _] = line.split('|').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let file = file.trim().trim_matches('`');
+        // It needs a model with a frame; a test of its own has its columns.
+        if file == "pages.csv" {
+            continue;
+        }
+        let said: Vec<(&str, &str)> = columns
+            .split(", ")
+            .map(|column| column.trim().trim_start_matches('`').split_once("` ").unwrap())
+            .collect();
+        let folders = ["report", "compared", "calibrated"].map(|folder| scene.path(folder).join(file));
+        let path = folders.iter().find(|path| path.is_file()).unwrap_or_else(|| panic!("no {file}"));
+        let mut reader = csv::Reader::from_path(path).unwrap();
+        let names: Vec<&str> = said.iter().map(|(name, _)| *name).collect();
+        assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>(), names, "{file}");
+        let mut n_rows = 0;
+        for record in reader.records() {
+            for (cell, (name, kind)) in record.unwrap().iter().zip(&said) {
+                let is_of = match kind.trim_end_matches('?') {
+                    "int" => cell.parse::<i64>().is_ok(),
+                    "float" => cell.parse::<f64>().is_ok_and(f64::is_finite),
+                    "bool" => cell.parse::<bool>().is_ok(),
+                    "str" => !cell.is_empty(),
+                    other => panic!("{file}: {name} is {other}"),
+                };
+                assert!(is_of || (kind.ends_with('?') && cell.is_empty()), "{file}: {name} {kind}: '{cell}'");
+            }
+            n_rows += 1;
+        }
+        assert!(n_rows > 0, "{file}");
+        n_files += 1;
+    }
+    // As many as report-files.md has, but for that of pages.
+    let known = include_str!("../../docs/report-files.md");
+    let table = known.split_once("| file | a row is").unwrap().1.split_once("\n\n").unwrap().0;
+    assert_eq!(n_files + 1, table.matches(".csv`").count());
+}
+
 /// The page is laid out by a browser without reaching for anything, and fits a phone.
 fn in_a_browser(page: &Path) {
     let pictures = tempfile::tempdir().unwrap();

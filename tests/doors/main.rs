@@ -3,6 +3,8 @@
 
 /// Batches of queries, and what programs say to terminals.
 mod batches;
+/// How sure one may be of a hit, and when nothing fits.
+mod calibration;
 /// Downloads: layouts become data sets.
 mod downloads;
 /// Evaluation with all its options, and its page in a browser.

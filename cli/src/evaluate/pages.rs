@@ -179,3 +179,31 @@ pub(super) fn table(rows: &[Row]) -> Vec<Vec<String>> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/reading.md` has the columns.
+    #[test]
+    fn the_page_on_reading_has_the_columns() {
+        let row = Row {
+            schema: 1,
+            modality: "sketch",
+            page: "own",
+            framed: false,
+            metric: "acc@1".into(),
+            value: 0.5,
+            low: 0.25,
+            high: 0.75,
+            n: 2,
+        };
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.serialize(&row).unwrap();
+        let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+        let page = include_str!("../../../docs/reading.md");
+        let said = page.lines().find(|line| line.starts_with("| `pages.csv` |")).unwrap();
+        let names: Vec<&str> = said.split('`').skip(3).step_by(2).collect();
+        assert_eq!(names.join(","), text.lines().next().unwrap());
+    }
+}

@@ -13,7 +13,7 @@ use sketchfind_core::{Error as CoreError, atomic};
 
 use super::identity::Identity;
 use super::lock::Lock;
-use super::manifest::{self, MANIFEST, Manifest};
+use super::manifest::{self, Manifest};
 use super::segment_file::Expected;
 use super::{
     Gallery, fingerprint_bytes, graph_file, log, read, read_model, refuse_other_things, segment_file,

@@ -7,7 +7,7 @@ use super::Snapshot;
 use crate::Filter;
 
 /// Why no photo can be found: an empty answer is an answer, and says what to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Nothing {
     /// The gallery has no photos.
@@ -21,16 +21,24 @@ pub enum Nothing {
         /// The number of photos in the gallery.
         n_photos: usize,
     },
+    /// Photos were found, and it is not likely enough that one of them is the one that was drawn.
+    NoFit {
+        /// The probability that it is one of the first.
+        score: f64,
+        /// The least that was asked for.
+        min_score: f64,
+    },
 }
 
 impl Nothing {
-    /// A word for programs: `empty_gallery`, `no_such_label`, `no_such_id` or `filter`.
+    /// A word for programs: `empty_gallery`, `no_such_label`, `no_such_id`, `filter` or `no_fit`.
     pub fn code(&self) -> &'static str {
         match self {
             Nothing::EmptyGallery => "empty_gallery",
             Nothing::NoSuchLabel(_) => "no_such_label",
             Nothing::NoSuchId(_) => "no_such_id",
             Nothing::Filter { .. } => "filter",
+            Nothing::NoFit { .. } => "no_fit",
         }
     }
 }
@@ -42,6 +50,9 @@ impl fmt::Display for Nothing {
             Nothing::NoSuchLabel(labels) => write!(f, "no photo has the label {}", listed(labels)),
             Nothing::NoSuchId(ids) => write!(f, "the gallery has no photo {}", listed(ids)),
             Nothing::Filter { n_photos } => write!(f, "the filter leaves none of the {n_photos} photos"),
+            Nothing::NoFit { score, min_score } => {
+                write!(f, "nothing fits: the score is {score:.4}, expected at least {min_score:.4}")
+            }
         }
     }
 }

@@ -19,6 +19,9 @@ pub struct Match {
     pub id: String,
     /// Its distance to the query by the model's distance; smaller is more alike.
     pub distance: f64,
+    /// The probability that it is the one that was drawn, where a [`Calibration`](crate::Calibration) says so; it does of the
+    /// first [`N_SCORED`](sketchfind_core::calibration::N_SCORED) of an answer.
+    pub score: Option<f64>,
     /// Its place, from 1.
     pub rank: usize,
     /// The photo's file, where the gallery was told.
@@ -177,6 +180,7 @@ impl Snapshot {
             let matches = found.into_iter().zip(1..).map(|((distance, photo), rank)| Match {
                 id: photo.id().to_owned(),
                 distance,
+                score: None,
                 rank,
                 path: photo.source().map(Path::to_owned),
                 labels: photo.labels().clone(),
