@@ -189,8 +189,7 @@ mod tests {
             {
                 let pixels = Pixels::new(3, 2, channels, samples).unwrap();
                 let file = encoded(&pixels.clone().into_dynamic().unwrap());
-                let expected =
-                    Image::decode_with_alpha(&file, "a test", DecodeLimits::default()).unwrap();
+                let expected = Image::decode_with_alpha(&file, "a test", DecodeLimits::default()).unwrap();
                 assert_eq!(Image::of_pixels(pixels.clone()).unwrap(), expected, "{pixels:?}");
             }
         }
