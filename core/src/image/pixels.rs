@@ -130,7 +130,8 @@ impl Pixels {
     }
 }
 
-/// Red, green and blue of inks, as the decoders of JPEG and TIFF have it: each is what its ink and black let through.
+/// Red, green and blue of inks, as JPEG's decoder has it: each is what its ink and black let through. TIFF's does the same, but
+/// rounds down.
 fn of_inks<T: Copy + Into<u64> + TryFrom<u64> + Default>(inks: &[T], most: u64) -> Vec<T> {
     let through = |ink: T, black: T| {
         let product = (most - ink.into()) * (most - black.into());
