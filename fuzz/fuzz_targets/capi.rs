@@ -52,6 +52,51 @@ impl<'a> Bytes<'a> {
         let n = self.byte() % 4;
         (0..n).map(|_| CString::new(self.some(3)).ok()).collect()
     }
+
+    /// Small numbers, some of them none.
+    fn number(&mut self) -> f64 {
+        match self.byte() {
+            255 => f64::NAN,
+            254 => f64::INFINITY,
+            number => f64::from(number) - 20.0,
+        }
+    }
+
+    /// A file or pixels, mostly of a size that they do not have.
+    fn image(&mut self) -> skf_image {
+        let (format, [width, height, stride]) =
+            (u32::from(self.byte() % 5), [0; 3].map(|_: u32| u32::from(self.byte() % 9)));
+        let bytes = self.few();
+        skf_image {
+            bytes: bytes.as_ptr(),
+            n_bytes: bytes.len(),
+            format,
+            width,
+            height,
+            stride: stride as usize,
+            ..skf_image::default()
+        }
+    }
+
+    /// Points, and lengths of polylines that may have others.
+    fn drawing(&mut self) -> (Vec<[f64; 2]>, Vec<usize>) {
+        let n = self.byte() % 9;
+        let points = (0..n).map(|_| [self.number(), self.number()]).collect();
+        let n = self.byte() % 4;
+        (points, (0..n).map(|_| usize::from(self.byte() % 6)).collect())
+    }
+}
+
+fn strokes(bytes: &mut Bytes<'_>, points: &[[f64; 2]], lengths: &[usize]) -> skf_strokes {
+    skf_strokes {
+        width: bytes.number(),
+        height: bytes.number(),
+        points: points.as_ptr().cast(),
+        n_points: points.len(),
+        lengths: lengths.as_ptr(),
+        n_polylines: lengths.len(),
+        ..skf_strokes::default()
+    }
 }
 
 fn pointers(texts: &[Option<CString>]) -> Vec<*const c_char> {
@@ -74,6 +119,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         max_pixels: 1 << 12,
         // What the card says, a share, off.
         frame: [0.0, 0.5, -1.0][usize::from(bytes.byte() % 3)],
+        ..skf_options::default()
     };
     let (mut retriever, filter): (*mut skf_retriever, _) = (null_mut(), skf_filter_new());
     let mut answers: Vec<*mut skf_matches> = Vec::new();
@@ -84,7 +130,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             let mut answer = null_mut();
             let no_filter = bytes.byte();
             let of = if no_filter % 2 == 0 { null() } else { filter.cast_const() };
-            match bytes.byte() % 12 {
+            match bytes.byte() % 19 {
                 0 => {
                     let image = bytes.few();
                     let k = usize::from(bytes.byte());
@@ -114,6 +160,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                         labels: labels.as_ptr(),
                         n_labels: labels.len(),
                         path: texts.first().and_then(Option::as_ref).map_or(null(), |path| path.as_ptr()),
+                        ..skf_photo::default()
                     };
                     let replace = bytes.byte() % 2 == 0;
                     checked(skf_add(retriever, &photo, image.as_ptr(), image.len(), replace));
@@ -123,13 +170,14 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                     let (ids, mut n) = (pointers(&texts), 0);
                     checked(skf_remove(retriever, ids.as_ptr(), ids.len(), &mut n));
                 }
-                kind @ 4..=7 => {
+                kind @ (4..=7 | 17) => {
                     let texts = bytes.texts();
                     let labels = pointers(&texts);
                     let narrow = match kind {
                         4 => skf_filter_only_ids,
                         5 => skf_filter_any_label,
                         6 => skf_filter_every_label,
+                        17 => skf_filter_without_ids,
                         _ => skf_filter_without_label,
                     };
                     checked(narrow(filter, labels.as_ptr(), labels.len()));
@@ -145,6 +193,78 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                     let (path, model) = (CString::new(bytes.some(3)).ok(), null());
                     let path = path.as_ref().map_or(null(), |path| path.as_ptr());
                     checked(skf_create(path, model, u32::from(bytes.byte())));
+                }
+                11 => {
+                    let image = bytes.image();
+                    checked(skf_query_image(retriever, &image, usize::from(bytes.byte()), of, &mut answer));
+                }
+                12 => {
+                    let (points, lengths) = bytes.drawing();
+                    let strokes = strokes(&mut bytes, &points, &lengths);
+                    checked(skf_query_strokes(
+                        retriever,
+                        &strokes,
+                        usize::from(bytes.byte()),
+                        of,
+                        &mut answer,
+                    ));
+                }
+                13 => {
+                    let (points, lengths) = bytes.drawing();
+                    let (image, strokes) = (bytes.image(), strokes(&mut bytes, &points, &lengths));
+                    let mut sketch = || skf_sketch {
+                        image: if bytes.byte() % 2 == 0 { &image } else { null() },
+                        strokes: if bytes.byte() % 2 == 0 { &strokes } else { null() },
+                        ..skf_sketch::default()
+                    };
+                    let sketches = [sketch(), sketch()];
+                    let mut both = [null_mut(); 2];
+                    checked(skf_query_many(retriever, sketches.as_ptr(), 2, 3, of, both.as_mut_ptr()));
+                    answers.extend(both.into_iter().filter(|answer| !answer.is_null()));
+                    let mut out = [0.0; 3];
+                    checked(skf_embed_sketch(retriever, &sketches[0], out.as_mut_ptr(), 3));
+                }
+                14 => {
+                    let ids = [CString::new(bytes.some(3)).ok(), CString::new(bytes.some(3)).ok()];
+                    let photos = pointers(&ids)
+                        .iter()
+                        .map(|&id| skf_photo { id, ..skf_photo::default() })
+                        .collect::<Vec<_>>();
+                    let images = [bytes.image(), bytes.image()];
+                    let replace = bytes.byte() % 2 == 0;
+                    checked(skf_add_batch(retriever, photos.as_ptr(), images.as_ptr(), 2, replace));
+                }
+                15 => {
+                    let (mut list, id) = (null_mut(), CString::new(bytes.some(3)).ok());
+                    let id = id.as_ref().map_or(null(), |id| id.as_ptr());
+                    if bytes.byte() % 2 == 0 {
+                        checked(skf_list_all(retriever, of, &mut list));
+                    } else {
+                        checked(skf_get(retriever, id, &mut list));
+                    }
+                    while let Some(photo) = skf_list_next(list).as_ref() {
+                        assert!(!CStr::from_ptr(photo.id).to_bytes().is_empty() && !photo.labels.is_null());
+                        assert!((*skf_list_embedding(list)).is_finite());
+                    }
+                    skf_list_free(list);
+                }
+                16 => {
+                    let (id, file) = (CString::new(bytes.some(3)).ok(), CString::new(bytes.few()).ok());
+                    let [id, file] =
+                        [id, file].map(|text| text.map_or(null(), |text| text.into_raw().cast_const()));
+                    let photo = skf_photo { id, ..skf_photo::default() };
+                    let file_of = skf_photo_file { photo, file, reserved: [0; 4] };
+                    let options = skf_ingest_options {
+                        leave_out_broken: bytes.byte() % 2 == 0,
+                        replace_other_sources: bytes.byte() % 2 == 0,
+                        ..skf_ingest_options::default()
+                    };
+                    let mut ingested = null_mut();
+                    checked(skf_ingest(retriever, &file_of, 1, &options, &mut ingested));
+                    skf_ingested_free(ingested);
+                    for text in [id, file].into_iter().filter(|text| !text.is_null()) {
+                        drop(CString::from_raw(text.cast_mut()));
+                    }
                 }
                 _ => checked(skf_query(retriever, null(), 0, 1, of, null_mut())),
             }

@@ -1,7 +1,12 @@
-// sketchfind: find the photos of a gallery that match a sketch. Made by cbindgen of runtime/src/capi.rs; do not edit.
+// sketchfind: find the photos of a gallery that match a sketch. Made by cbindgen of runtime/src/capi; do not edit.
 //
 // Texts are UTF-8 and end with a zero byte. A function that takes a handle takes a live one. A retriever may be used by
 // any number of threads at once, everything else by one at a time. Nothing here prints, exits or unwinds.
+//
+// A program that was built with this header runs with every later library of the same SKF_ABI: functions and members stay as
+// they are. A struct that you make ends with members in reserve, which are 0, as all of it is in `skf_options options = {0}`;
+// a member that is added takes their place, and 0 is what was before there was one. An older library sees that one of them is
+// not 0, and refuses it. A struct that the library makes is given out by its address, and may grow at its end.
 //
 // ONNX Runtime reports to its maker and leaves files in the user's cache unless ORT_DISABLE_TELEMETRY is 1 in the
 // environment when it starts. A program that is linked with this library has that set before its main. A process that loads
@@ -17,7 +22,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-// How a call ended. Anything but SKF_OK leaves a message for skf_last_error.
+// The version of the binary interface, and the number in the name of the shared library, libsketchfind.so.0: a program runs
+// with every library of the number that it was built with, and that is as new as the header or newer.
+#define SKF_ABI 0
+
+// How a call ended. Anything but SKF_OK leaves a message for skf_last_error. There may be more of them in later versions.
 typedef enum skf_status {
   // Done.
   SKF_OK = 0,
@@ -37,6 +46,8 @@ typedef enum skf_status {
   SKF_READ_ONLY = 7,
   // The photo is there already.
   SKF_EXISTS = 8,
+  // The caller's function said that the work is to stop.
+  SKF_CANCELLED = 9,
   // A defect of this library.
   SKF_INTERNAL = 99,
 } skf_status;
@@ -51,8 +62,26 @@ typedef enum skf_index {
   SKF_AUTO = 2,
 } skf_index;
 
-// Which photos a query may find.
+// What the bytes of an image are.
+typedef enum skf_format {
+  // A file: JPEG, PNG, WebP, GIF, BMP or TIFF, which of them its content says.
+  SKF_ENCODED = 0,
+  // Pixels of grey.
+  SKF_GREY8 = 1,
+  // Pixels of red, green and blue.
+  SKF_RGB8 = 2,
+  // Pixels of red, green, blue and opacity, by which the colours are not multiplied.
+  SKF_RGBA8 = 3,
+} skf_format;
+
+// Which photos a query may find: those that meet every condition.
 typedef struct skf_filter skf_filter;
+
+// What came of bringing files into a gallery.
+typedef struct skf_ingested skf_ingested;
+
+// Photos of a gallery as they were when it was made, sorted by id, from which one after another is taken.
+typedef struct skf_list skf_list;
 
 // The answer to a query.
 typedef struct skf_matches skf_matches;
@@ -68,12 +97,129 @@ typedef struct skf_options {
   uint32_t sessions;
   // Threads of each session; 0 for a fair share of the cores.
   uint32_t threads;
-  // The most pixels of an image that is decoded; 0 for 64 megapixels.
-  uint64_t max_pixels;
   // The share of its page, 0.2 to 1, that a drawing is made to fill before it is embedded; 0 for what the model's card
   // says, below 0 to take drawings as they are.
   float frame;
+  // The most pixels of an image that is decoded; 0 for 64 megapixels.
+  uint64_t max_pixels;
+  // The path of ONNX Runtime's library, a text. Null for that of the environment variable ORT_DYLIB_PATH, or one beside the
+  // program or this library, or the system's. A process has one: another path than that of the first call is an error.
+  const char *onnxruntime;
+  // Where the model runs, a text: `cpu`, `cuda` or `cuda:N`. Null for the processor.
+  const char *device;
+  // For members to come: 0.
+  uint64_t reserved[8];
 } skf_options;
+
+// What a gallery knows of a photo. In what the library gives out, texts live as long as it says there, labels are never null,
+// and a null path is none.
+typedef struct skf_photo {
+  // Its id, a text.
+  const char *id;
+  // Its labels, `n_labels` texts. Null is not given: a photo that replaces another keeps its labels. An array of none, which
+  // is not null, is to have no labels.
+  const char *const *labels;
+  // The number of labels.
+  size_t n_labels;
+  // The path of its file as it shall be found, a text. Null is not given: a photo that replaces another keeps its path.
+  const char *path;
+  // For members to come: 0.
+  uint64_t reserved[4];
+} skf_photo;
+
+// An image: a file's bytes, or pixels in sRGB, rows from the top. All zeros besides the bytes is a file.
+typedef struct skf_image {
+  // The bytes.
+  const uint8_t *bytes;
+  // How many there are.
+  size_t n_bytes;
+  // What they are: a value of skf_format.
+  uint32_t format;
+  // Of pixels, the width.
+  uint32_t width;
+  // Of pixels, the height.
+  uint32_t height;
+  // Of pixels, the bytes from the start of a row to the next; 0 where rows lie close together.
+  size_t stride;
+  // For members to come: 0.
+  uint64_t reserved[4];
+} skf_image;
+
+// A photo that is to be in a gallery, and the file to read it from.
+typedef struct skf_photo_file {
+  // What the gallery shall know of it.
+  struct skf_photo photo;
+  // The file to read, a text. Null for the photo's path.
+  const char *file;
+  // For members to come: 0.
+  uint64_t reserved[4];
+} skf_photo_file;
+
+// How files are brought into a gallery. All zeros are the ordinary options.
+typedef struct skf_ingest_options {
+  // Whether files that cannot be read are left out; otherwise the first of them is an error.
+  bool leave_out_broken;
+  // Whether a file takes the place of another picture from another file that has its id; otherwise it is an error.
+  bool replace_other_sources;
+  // Called from time to time with how many files are done, and of how many. Null for nobody.
+  void (*progress)(void *user, size_t n_done, size_t n_files);
+  // Asked from time to time whether the work is to stop. Null for nobody.
+  bool (*is_cancelled)(void *user);
+  // What the two functions are given.
+  void *user;
+  // For members to come: 0.
+  uint64_t reserved[8];
+} skf_ingest_options;
+
+// How many files became what.
+typedef struct skf_counts {
+  // Photos that were not there.
+  size_t n_added;
+  // Photos that were there with another content, labels or path.
+  size_t n_replaced;
+  // Photos that were there as they are.
+  size_t n_unchanged;
+  // Of those added and replaced, how many needed no embedding because the same content was there.
+  size_t n_known;
+} skf_counts;
+
+// A file that was left out. Its texts live as long as what it is in.
+typedef struct skf_left_out {
+  // The id that it would have had.
+  const char *id;
+  // The file, or null where its path is no text.
+  const char *file;
+  // What is wrong with it; names the file.
+  const char *reason;
+} skf_left_out;
+
+// A drawing as pen movements. It is drawn in black on white, as evaluation and the server draw strokes.
+typedef struct skf_strokes {
+  // The width of the page, in the unit of the points, 1 to 100000.
+  double width;
+  // Its height.
+  double height;
+  // The points of all polylines in the order in which they were drawn, x and y of each; y grows downwards.
+  const double *points;
+  // The number of points, half of that of the numbers.
+  size_t n_points;
+  // For each time that the pen was down, how many of the points were drawn.
+  const size_t *lengths;
+  // The number of lengths.
+  size_t n_polylines;
+  // For members to come: 0.
+  uint64_t reserved[4];
+} skf_strokes;
+
+// What is searched with: an image or strokes; the other one is null.
+typedef struct skf_sketch {
+  // The image.
+  const struct skf_image *image;
+  // Or the strokes.
+  const struct skf_strokes *strokes;
+  // For members to come: 0.
+  uint64_t reserved[4];
+} skf_sketch;
 
 // A photo that matches a query. Its texts live as long as the answer that it is in.
 typedef struct skf_match {
@@ -85,31 +231,25 @@ typedef struct skf_match {
   double distance;
   // Its place, from 1.
   uint32_t rank;
-} skf_match;
-
-// A photo that is to be added.
-typedef struct skf_photo {
-  // Its id, a text.
-  const char *id;
-  // Its labels, `n_labels` texts. Null is not given: a photo that replaces another keeps its labels. An array of none, which
-  // is not null, is to have no labels.
-  const char *const *labels;
-  // The number of labels.
+  // The number of its labels.
   size_t n_labels;
-  // The path of its file as it shall be found, a text. Null is not given: a photo that replaces another keeps its path.
-  const char *path;
-} skf_photo;
+  // Its labels, sorted.
+  const char *const *labels;
+} skf_match;
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
+// The version of this library.
+const char *skf_version(void);
+
+// The SKF_ABI of this library, to be compared with the header's by a program that loads it late.
+uint32_t skf_abi(void);
+
 // The message of this thread's last call that did not return SKF_OK, or an empty text. It lives until the thread's next
 // call.
 const char *skf_last_error(void);
-
-// The version of this library.
-const char *skf_version(void);
 
 // Makes an empty gallery at `path` of the model in the folder `model`, with an index of skf_index. A gallery that is
 // there is replaced. Photos are framed as the model's card says.
@@ -146,80 +286,6 @@ size_t skf_len(const struct skf_retriever *retriever);
 // `retriever` is null or a live handle.
 size_t skf_width(const struct skf_retriever *retriever);
 
-// Finds the `k` photos that match the drawing whose file's bytes (JPEG, PNG, WebP, GIF, BMP, TIFF) are given, framed as
-// `skf_options.frame` says. `filter` may be null. The answer is freed by skf_matches_free.
-//
-// # Safety
-// `retriever` is a live handle, `bytes` points to `n_bytes` bytes, `filter` is null or a live handle, `out` may be
-// written.
-enum skf_status skf_query(const struct skf_retriever *retriever,
-                          const uint8_t *bytes,
-                          size_t n_bytes,
-                          size_t k,
-                          const struct skf_filter *filter,
-                          struct skf_matches **out);
-
-// Finds the `k` photos nearest to an embedding of `n_values` numbers; otherwise as skf_query.
-//
-// # Safety
-// As of skf_query, with `values` pointing to `n_values` numbers.
-enum skf_status skf_query_embedding(const struct skf_retriever *retriever,
-                                    const float *values,
-                                    size_t n_values,
-                                    size_t k,
-                                    const struct skf_filter *filter,
-                                    struct skf_matches **out);
-
-// The number of matches; 0 for null.
-//
-// # Safety
-// `matches` is null or a live answer.
-size_t skf_matches_len(const struct skf_matches *matches);
-
-// The match at a place from 0, best first, or null beyond the last. It lives as long as the answer.
-//
-// # Safety
-// `matches` is null or a live answer.
-const struct skf_match *skf_matches_at(const struct skf_matches *matches, size_t place);
-
-// Frees an answer. Null is nothing to free.
-//
-// # Safety
-// `matches` is null or was given out by a query, and nobody uses it or its texts any more.
-void skf_matches_free(struct skf_matches *matches);
-
-// Writes the embedding of the image whose file's bytes are given to `out`, which has room for `n_out` numbers, as many
-// as skf_width says.
-//
-// # Safety
-// `retriever` is a live handle, `bytes` points to `n_bytes` bytes, `out` to `n_out` numbers that may be written.
-enum skf_status skf_embed(const struct skf_retriever *retriever,
-                          const uint8_t *bytes,
-                          size_t n_bytes,
-                          float *out,
-                          size_t n_out);
-
-// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id, and keeps its labels and
-// path where they are not given. When this returns SKF_OK the photo is on the disk.
-//
-// # Safety
-// `retriever` is a live handle, `photo` points to a photo whose members are as it says, `bytes` points to `n_bytes`
-// bytes.
-enum skf_status skf_add(const struct skf_retriever *retriever,
-                        const struct skf_photo *photo,
-                        const uint8_t *bytes,
-                        size_t n_bytes,
-                        bool replace);
-
-// Removes the photos of `n_ids` ids in one step and writes how many were there to `n_removed`, which may be null.
-//
-// # Safety
-// `retriever` is a live handle, `ids` points to `n_ids` texts, `n_removed` is null or may be written.
-enum skf_status skf_remove(const struct skf_retriever *retriever,
-                           const char *const *ids,
-                           size_t n_ids,
-                           size_t *n_removed);
-
 // Sees what other processes have written since the gallery was opened for reading; `is_new` is told whether there was
 // anything, unless it is null. SKF_BAD_FILE where the gallery was replaced by one of another model, which has to be opened
 // anew.
@@ -235,6 +301,137 @@ enum skf_status skf_refresh(const struct skf_retriever *retriever,
 // `retriever` is a live handle.
 enum skf_status skf_compact(const struct skf_retriever *retriever);
 
+// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id, and keeps its labels and
+// path where they are not given. When this returns SKF_OK the photo is on the disk.
+//
+// # Safety
+// `retriever` is a live handle, `photo` points to a photo whose members are as it says, `bytes` points to `n_bytes`
+// bytes.
+enum skf_status skf_add(const struct skf_retriever *retriever,
+                        const struct skf_photo *photo,
+                        const uint8_t *bytes,
+                        size_t n_bytes,
+                        bool replace);
+
+// Adds a photo and its image; otherwise as skf_add.
+//
+// # Safety
+// As of skf_add, with `image` pointing to an image whose bytes are as it says.
+enum skf_status skf_add_image(const struct skf_retriever *retriever,
+                              const struct skf_photo *photo,
+                              const struct skf_image *image,
+                              bool replace);
+
+// Adds `n` photos with their images, all or none, much faster than one after another. Their pixels are all in memory
+// meanwhile; for many files there is skf_ingest. Otherwise as skf_add; the message of an error names the photo.
+//
+// # Safety
+// As of skf_add, with `photos` pointing to `n` photos and `images` to as many images, whose members are as they say.
+enum skf_status skf_add_batch(const struct skf_retriever *retriever,
+                              const struct skf_photo *photos,
+                              const struct skf_image *images,
+                              size_t n,
+                              bool replace);
+
+// Removes the photos of `n_ids` ids in one step and writes how many were there to `n_removed`, which may be null.
+//
+// # Safety
+// `retriever` is a live handle, `ids` points to `n_ids` texts, `n_removed` is null or may be written.
+enum skf_status skf_remove(const struct skf_retriever *retriever,
+                           const char *const *ids,
+                           size_t n_ids,
+                           size_t *n_removed);
+
+// Brings `n_files` files into the gallery: those that are not in it, and those whose content, labels or path have changed.
+// Files are read a few at a time, on all threads. Every few hundred photos the gallery keeps what was done, and also when this
+// ends with an error or is cancelled, so that the same call goes on where it was. `options` may be null, and so may `out`;
+// what it is given skf_ingested_free frees.
+//
+// The functions of the options are called on the thread that calls this, one at a time. They may not unwind, nor use the
+// retriever to change the gallery.
+//
+// # Safety
+// `retriever` is a live handle, `files` points to `n_files` files whose members are as they say, `options` is null or points
+// to options whose functions may be called with its `user`, `out` is null or may be written.
+enum skf_status skf_ingest(const struct skf_retriever *retriever,
+                           const struct skf_photo_file *files,
+                           size_t n_files,
+                           const struct skf_ingest_options *options,
+                           struct skf_ingested **out);
+
+// Brings all photos below `folder` into the gallery, under their paths relative to it as ids, `/` between their parts;
+// otherwise as skf_ingest. What looks like a photo and cannot be read is told as what is left out, or is an
+// error, as the options say.
+//
+// # Safety
+// As of skf_ingest, with `folder` a text.
+enum skf_status skf_ingest_folder(const struct skf_retriever *retriever,
+                                  const char *folder,
+                                  const struct skf_ingest_options *options,
+                                  struct skf_ingested **out);
+
+// How many files became what, or null for null. It lives as long as what it is of.
+//
+// # Safety
+// `ingested` is null or a live handle.
+const struct skf_counts *skf_ingested_counts(const struct skf_ingested *ingested);
+
+// The number of files that were left out; 0 for null.
+//
+// # Safety
+// `ingested` is null or a live handle.
+size_t skf_ingested_left_out_len(const struct skf_ingested *ingested);
+
+// The file that was left out at a place from 0, or null beyond the last. It lives as long as what it is of.
+//
+// # Safety
+// `ingested` is null or a live handle.
+const struct skf_left_out *skf_ingested_left_out_at(const struct skf_ingested *ingested,
+                                                    size_t place);
+
+// Frees what came of bringing files into a gallery. Null is nothing to free.
+//
+// # Safety
+// `ingested` is null or was given out by skf_ingest or skf_ingest_folder, and nobody uses it or its texts any more.
+void skf_ingested_free(struct skf_ingested *ingested);
+
+// Begins a list of all photos that pass `filter`, which may be null, and gives it out; skf_list_free frees it. It holds what
+// the gallery was at that moment, whatever changes meanwhile.
+//
+// # Safety
+// `retriever` is a live handle, `filter` is null or a live handle, `out` may be written.
+enum skf_status skf_list_all(const struct skf_retriever *retriever,
+                             const struct skf_filter *filter,
+                             struct skf_list **out);
+
+// Begins a list of the one photo of an id, or of none where the gallery does not have it; otherwise as skf_list_all.
+//
+// # Safety
+// `retriever` is a live handle, `id` is a text, `out` may be written.
+enum skf_status skf_get(const struct skf_retriever *retriever,
+                        const char *id,
+                        struct skf_list **out);
+
+// The next photo of a list, or null at its end, or where skf_last_error has a message. It and its texts live until the next
+// call with the list.
+//
+// # Safety
+// `list` is null or a live handle that nobody else uses.
+const struct skf_photo *skf_list_next(struct skf_list *list);
+
+// The embedding of the photo that skf_list_next gave last, as many numbers as skf_width says, or null where there is none. It
+// lives as long as the list.
+//
+// # Safety
+// `list` is null or a live handle.
+const float *skf_list_embedding(const struct skf_list *list);
+
+// Frees a list. Null is nothing to free.
+//
+// # Safety
+// `list` is null or was given out by skf_list_all or skf_get, and nobody uses it or what it gave any more.
+void skf_list_free(struct skf_list *list);
+
 // A filter that every photo passes; skf_filter_free frees it. Null only where memory is short.
 struct skf_filter *skf_filter_new(void);
 
@@ -244,7 +441,13 @@ struct skf_filter *skf_filter_new(void);
 // `filter` is a live handle that nobody else uses, `ids` points to `n` texts.
 enum skf_status skf_filter_only_ids(struct skf_filter *filter, const char *const *ids, size_t n);
 
-// Lets only photos with at least one of these labels pass.
+// Lets no photo of these ids pass.
+//
+// # Safety
+// `filter` is a live handle that nobody else uses, `ids` points to `n` texts.
+enum skf_status skf_filter_without_ids(struct skf_filter *filter, const char *const *ids, size_t n);
+
+// Lets only photos with at least one of these labels pass. A second call is a second condition.
 //
 // # Safety
 // `filter` is a live handle that nobody else uses, `labels` points to `n` texts.
@@ -273,6 +476,125 @@ enum skf_status skf_filter_without_label(struct skf_filter *filter,
 // # Safety
 // `filter` is null or was given out by skf_filter_new, and nobody uses it any more.
 void skf_filter_free(struct skf_filter *filter);
+
+// Finds the `k` photos that match the drawing whose file's bytes (JPEG, PNG, WebP, GIF, BMP, TIFF) are given, framed as
+// `skf_options.frame` says. `filter` may be null. The answer is freed by skf_matches_free.
+//
+// # Safety
+// `retriever` is a live handle, `bytes` points to `n_bytes` bytes, `filter` is null or a live handle, `out` may be
+// written.
+enum skf_status skf_query(const struct skf_retriever *retriever,
+                          const uint8_t *bytes,
+                          size_t n_bytes,
+                          size_t k,
+                          const struct skf_filter *filter,
+                          struct skf_matches **out);
+
+// Finds the `k` photos that match a drawing that is an image; otherwise as skf_query.
+//
+// # Safety
+// As of skf_query, with `image` pointing to an image whose bytes are as it says.
+enum skf_status skf_query_image(const struct skf_retriever *retriever,
+                                const struct skf_image *image,
+                                size_t k,
+                                const struct skf_filter *filter,
+                                struct skf_matches **out);
+
+// Finds the `k` photos that match a drawing that is strokes; otherwise as skf_query.
+//
+// # Safety
+// As of skf_query, with `strokes` pointing to strokes whose pointers are as it says.
+enum skf_status skf_query_strokes(const struct skf_retriever *retriever,
+                                  const struct skf_strokes *strokes,
+                                  size_t k,
+                                  const struct skf_filter *filter,
+                                  struct skf_matches **out);
+
+// Finds for each of `n_sketches` sketches the `k` photos that match it, all of one state of the gallery, faster than one
+// after another. `out` has room for as many answers, each of which skf_matches_free frees. All are answered or none: the
+// message of an error says at which sketch, from 1.
+//
+// # Safety
+// As of skf_query, with `sketches` pointing to `n_sketches` sketches, whose pointers are as they say, and `out` to room for
+// as many answers.
+enum skf_status skf_query_many(const struct skf_retriever *retriever,
+                               const struct skf_sketch *sketches,
+                               size_t n_sketches,
+                               size_t k,
+                               const struct skf_filter *filter,
+                               struct skf_matches **out);
+
+// Finds the `k` photos nearest to an embedding of `n_values` numbers; otherwise as skf_query.
+//
+// # Safety
+// As of skf_query, with `values` pointing to `n_values` numbers.
+enum skf_status skf_query_embedding(const struct skf_retriever *retriever,
+                                    const float *values,
+                                    size_t n_values,
+                                    size_t k,
+                                    const struct skf_filter *filter,
+                                    struct skf_matches **out);
+
+// The number of matches; 0 for null.
+//
+// # Safety
+// `matches` is null or a live answer.
+size_t skf_matches_len(const struct skf_matches *matches);
+
+// The match at a place from 0, best first, or null beyond the last. It lives as long as the answer.
+//
+// # Safety
+// `matches` is null or a live answer.
+const struct skf_match *skf_matches_at(const struct skf_matches *matches, size_t place);
+
+// Why there are no matches, in words, or null where there are some, or none were asked for. It lives as long as the answer.
+//
+// # Safety
+// `matches` is null or a live answer.
+const char *skf_matches_nothing(const struct skf_matches *matches);
+
+// Why there are no matches, in a word for programs: `empty_gallery`, `no_such_label`, `no_such_id` or `filter`; otherwise as
+// skf_matches_nothing.
+//
+// # Safety
+// `matches` is null or a live answer.
+const char *skf_matches_nothing_code(const struct skf_matches *matches);
+
+// Frees an answer. Null is nothing to free.
+//
+// # Safety
+// `matches` is null or was given out by a query, and nobody uses it or its texts any more.
+void skf_matches_free(struct skf_matches *matches);
+
+// Writes the embedding of the image whose file's bytes are given to `out`, which has room for `n_out` numbers, as many
+// as skf_width says. The image is taken as it is: not framed as queries and photos are.
+//
+// # Safety
+// `retriever` is a live handle, `bytes` points to `n_bytes` bytes, `out` to `n_out` numbers that may be written.
+enum skf_status skf_embed(const struct skf_retriever *retriever,
+                          const uint8_t *bytes,
+                          size_t n_bytes,
+                          float *out,
+                          size_t n_out);
+
+// Writes the embedding of an image; otherwise as skf_embed.
+//
+// # Safety
+// As of skf_embed, with `image` pointing to an image whose bytes are as it says.
+enum skf_status skf_embed_image(const struct skf_retriever *retriever,
+                                const struct skf_image *image,
+                                float *out,
+                                size_t n_out);
+
+// Writes the embedding of a drawing, framed as that of a query; otherwise as skf_embed. skf_query_embedding finds with it what
+// a query with the drawing finds.
+//
+// # Safety
+// As of skf_embed, with `sketch` pointing to a sketch whose pointers are as it says.
+enum skf_status skf_embed_sketch(const struct skf_retriever *retriever,
+                                 const struct skf_sketch *sketch,
+                                 float *out,
+                                 size_t n_out);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -95,5 +95,6 @@ pub use sketchfind_core::distance::Distance;
 pub use sketchfind_core::embeddings::Embeddings;
 pub use sketchfind_core::image::{DecodeLimits, Image};
 pub use sketchfind_core::ranking::{Hit, Ranking};
+pub use sketchfind_core::strokes::Strokes;
 pub use sketchfind_core::work::{Cancel, Progress};
 pub use sketchfind_index::{Costs, HnswParameters, IndexKind, IndexSpec, LARGEST_EXACT, Recall, choose};

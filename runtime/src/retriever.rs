@@ -13,6 +13,7 @@ use sketchfind_core::dataset::Modality;
 use sketchfind_core::frame;
 use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
+use sketchfind_core::strokes::{Raster, Strokes};
 use sketchfind_index::{ExactIndex, Index, Matrix};
 
 use crate::embedder::View;
@@ -237,7 +238,6 @@ impl Retriever {
         let session = |_| Embedder::of_card(&model, gallery.card().clone(), embedder.clone());
         let embedders = (0..options.sessions).map(session);
         let pool = Pool::new(embedders.collect::<Result<_>>()?);
-        let share = options.framing.share(gallery.card().frame)?;
         let gallery = Arc::new(gallery);
         let follow = options.follow.filter(|_| options.access != Access::Write);
         let keeper = Keeper::new(Arc::clone(&gallery), follow, options.build_graphs)?;
@@ -317,6 +317,25 @@ impl Retriever {
     /// The share of its page that a drawing is made to fill; nothing where drawings stay as they are.
     pub fn sketch_share(&self) -> Option<f32> {
         self.share
+    }
+
+    /// The picture of strokes, where the model was trained with drawings to be: they are moved and scaled before they are
+    /// drawn, which is sharper than to do so with what is drawn of them.
+    ///
+    /// # Errors
+    /// [`CoreError::OutOfRange`] where the strokes cannot be drawn.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use sketchfind::{Filter, Retriever, RetrieverOptions, Strokes};
+    /// let shop = Retriever::open(Path::new("tests/fixtures/gallery-v4"), RetrieverOptions::cpu())?;
+    /// let strokes = Strokes::drawn([512.0, 512.0], &[vec![[100.0, 100.0], [400.0, 120.0], [250.0, 400.0]]])?;
+    /// let matches = shop.query_filtered(&shop.drawn(&strokes)?, 1, &Filter::everything())?;
+    /// assert_eq!(matches.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drawn(&self, strokes: &Strokes) -> Result<Image> {
+        Ok(strokes.picture(&Raster::default(), self.share)?)
     }
 
     /// A drawing as the model was trained with drawings ([`frame::sketch`]), or as it is, by [`RetrieverOptions::framing`].

@@ -1,5 +1,6 @@
-//! The C interface: its header, and a C program that uses it.
+//! The C interface: its header, its library, and programs in C and C++ that use them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,8 +13,30 @@ fn manifest_dir() -> &'static Path {
 #[test]
 fn the_header_is_what_cbindgen_makes() {
     let config = cbindgen::Config::from_file(manifest_dir().join("cbindgen.toml")).unwrap();
-    let source = manifest_dir().join("src/capi.rs");
-    let bindings = cbindgen::Builder::new().with_config(config).with_src(source).generate().unwrap();
+    // In the order in which they are read best.
+    let files = [
+        "version",
+        "status",
+        "border",
+        "retriever",
+        "picture",
+        "photos",
+        "ingest",
+        "list",
+        "filter",
+        "query",
+        "matches",
+        "embed",
+    ];
+    let folder = manifest_dir().join("src/capi");
+    let mut there: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    there.sort();
+    let mut named = files.map(|name| folder.join(name).with_extension("rs"));
+    let builder = cbindgen::Builder::new().with_config(config);
+    let builder = named.iter().fold(builder, |builder, file| builder.with_src(file));
+    named.sort();
+    assert_eq!(there, named, "the header is made of every file");
+    let bindings = builder.generate().unwrap();
     let mut made = Vec::new();
     bindings.write(&mut made);
     let path = manifest_dir().join("include/sketchfind.h");
@@ -44,28 +67,32 @@ fn library() -> PathBuf {
     library
 }
 
+/// The name that a program looks for when it starts, as a link in `folder`.
 #[cfg(target_os = "linux")]
-#[test]
-fn a_c_program_goes_the_whole_way_and_leaks_nothing() {
-    if std::env::var_os("SKETCHFIND_SLOW_TESTS").is_none_or(|value| value != "1") {
-        eprintln!("not run: set SKETCHFIND_SLOW_TESTS=1");
-        return;
-    }
-    let library = library();
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("main");
-    let mut compiler = Command::new("gcc");
-    compiler
-        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-g", "-I"])
-        .arg(manifest_dir().join("include"));
-    compiler.arg(manifest_dir().join("tests/capi/main.c")).arg("-o").arg(&program).arg(&library);
-    compiler.arg(format!("-Wl,-rpath,{}", library.parent().unwrap().display()));
-    let output = compiler.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+fn under_its_soname(library: &Path, folder: &Path) {
+    std::os::unix::fs::symlink(library, folder.join("libsketchfind.so.0")).unwrap();
+}
+
+/// Compiles a program of `tests/capi` against the library, which it finds in `folder`.
+#[cfg(target_os = "linux")]
+fn compiled(compiler: &str, standard: &str, source: &str, library: &Path, folder: &Path) -> PathBuf {
+    let program = folder.join("program");
+    let mut command = Command::new(compiler);
+    command.args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-I"]);
+    command.arg(manifest_dir().join("include")).arg(manifest_dir().join("tests/capi").join(source));
+    command.arg("-o").arg(&program).arg(library).arg(format!("-Wl,-rpath,{}", folder.display()));
+    let output = command.args(["-lm", "-lpthread"]).output().unwrap();
+    assert!(output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stderr));
+    program
+}
+
+/// Runs a program with the fixtures and a fresh folder, as a person has it and then under valgrind.
+#[cfg(target_os = "linux")]
+fn all_is_well(program: &Path) {
     let library_of_onnx_runtime = &sketchfind::native::init(None).unwrap().path;
     let run = |command: &mut Command| {
         let gallery = tempfile::tempdir().unwrap();
-        // As a person has it: what a developer or a CI machine has set stays out.
+        // What a developer or a CI machine has set stays out.
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("ORT_DYLIB_PATH", library_of_onnx_runtime).arg(fixture("")).arg(gallery.path());
         let output = command.output().unwrap();
@@ -73,13 +100,84 @@ fn a_c_program_goes_the_whole_way_and_leaks_nothing() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && said == "all is well\n", "{said}{errors}");
     };
-    run(&mut Command::new(&program));
+    run(&mut Command::new(program));
     if Command::new("valgrind").arg("--version").output().is_err() {
-        eprintln!("valgrind is not installed: the C program ran without it");
+        eprintln!("valgrind is not installed: the program ran without it");
         return;
     }
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect"]);
     valgrind.arg("--suppressions=tests/capi/valgrind.supp").current_dir(manifest_dir());
-    run(valgrind.arg(&program));
+    run(valgrind.arg(program));
+}
+
+#[cfg(target_os = "linux")]
+fn is_slow_asked_for() -> bool {
+    let is_asked_for = std::env::var_os("SKETCHFIND_SLOW_TESTS").is_some_and(|value| value == "1");
+    if !is_asked_for {
+        eprintln!("not run: set SKETCHFIND_SLOW_TESTS=1");
+    }
+    is_asked_for
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn c_and_cpp_programs_go_the_whole_way_and_leak_nothing() {
+    if !is_slow_asked_for() {
+        return;
+    }
+    let library = library();
+    for (compiler, standard, source) in [
+        ("gcc", "-std=c11", "main.c"),
+        ("gcc", "-std=c11", "pictures.c"),
+        ("gcc", "-std=c11", "many.c"),
+        ("g++", "-std=c++17", "wrapper.cpp"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        under_its_soname(&library, folder.path());
+        all_is_well(&compiled(compiler, standard, source, &library, folder.path()));
+    }
+}
+
+/// What a tool of binutils says of a library.
+#[cfg(target_os = "linux")]
+fn said_of(tool: &str, option: &str, library: &Path) -> String {
+    let output = Command::new(tool).arg(option).arg(library).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What crates export for themselves would be taken for another library's, and the other way round.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_library_exports_what_is_in_the_header_and_nothing_else() {
+    if !is_slow_asked_for() {
+        return;
+    }
+    let library = library();
+    let symbols = said_of("nm", "-D", &library);
+    let defined =
+        symbols.lines().filter(|line| !matches!(line.split_whitespace().rev().nth(1), Some("U" | "w")));
+    let exported: BTreeSet<&str> = defined.filter_map(|line| line.split_whitespace().last()).collect();
+    let header = std::fs::read_to_string(manifest_dir().join("include/sketchfind.h")).unwrap();
+    let declared = header
+        .lines()
+        .filter(|line| !line.starts_with("//"))
+        .flat_map(|line| line.split(['(', ' ', '*', ',']));
+    let functions = |name: &&str| header.contains(&format!("{name}(")) && name.starts_with("skf_");
+    let declared: BTreeSet<&str> = declared.filter(functions).collect();
+    assert!(declared.len() > 30 && declared.contains("skf_query"), "{declared:?}");
+    assert_eq!(exported, declared);
+
+    let dynamic = said_of("readelf", "-d", &library);
+    let name = format!("Library soname: [libsketchfind.so.{}]", abi_of(&header));
+    for part in [name.as_str(), "[$ORIGIN]"] {
+        assert!(dynamic.contains(part), "{part} is not in {dynamic}");
+    }
+    assert!(!dynamic.contains("libonnxruntime"), "{dynamic}");
+}
+
+#[cfg(target_os = "linux")]
+fn abi_of(header: &str) -> &str {
+    header.lines().find_map(|line| line.strip_prefix("#define SKF_ABI ")).unwrap()
 }

@@ -19,6 +19,9 @@ mod forge;
 mod framing;
 /// Galleries: built, interrupted, changed, asked.
 mod galleries;
+/// The folder for programs in C and C++, built against far from the checkout.
+#[cfg(target_os = "linux")]
+mod library;
 /// A server that follows its gallery, and keeps a line.
 mod living;
 /// How fast the server is, and what it does when too many ask.

@@ -128,7 +128,9 @@ fn c_program(folder: &Path, source: &str, is_linked: bool) -> (PathBuf, PathBuf)
     compiler.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"]).arg(root.join("runtime/include"));
     compiler.arg(root.join("runtime/tests/capi").join(source)).arg("-o").arg(&compiled);
     if is_linked {
-        compiler.arg(&library).arg(format!("-Wl,-rpath,{}", target.join("debug").display()));
+        // The program looks for it under the name that it has where it is installed.
+        std::os::unix::fs::symlink(&library, folder.join("libsketchfind.so.0")).unwrap();
+        compiler.arg(&library).arg(format!("-Wl,-rpath,{}", folder.display()));
     }
     succeed(compiler.args(["-ldl", "-lpthread"]));
     (compiled, library)

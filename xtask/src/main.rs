@@ -16,6 +16,7 @@ mod check;
 mod checkout;
 mod circles;
 mod demo;
+mod dist;
 mod emoji;
 mod fetch;
 mod provision;
@@ -90,6 +91,17 @@ enum Command {
         #[arg(long)]
         test: bool,
     },
+    /// Make a folder that products take along; it can be moved.
+    Dist {
+        /// What is in it.
+        what: Dist,
+        /// The folder, which is not there yet.
+        #[arg(long)]
+        out: std::path::PathBuf,
+        /// Build without optimisation, as tests are built.
+        #[arg(long)]
+        dev: bool,
+    },
     /// Check the rules of the house: dependency edges, headers, forbidden words.
     Tidy,
 }
@@ -118,6 +130,12 @@ enum Bench {
     Runtime,
     /// Exported models in 32, 16 and 8 bits: bytes, images a second and acc@1, and Python's onnxruntime.
     Precision,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Dist {
+    /// The library for C and C++, with headers, ONNX Runtime, a model, licences and examples.
+    Library,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -169,6 +187,7 @@ fn run(command: Command) -> Result<()> {
             say::result(&wheel::build(true)?.display().to_string());
             Ok(())
         }
+        Command::Dist { what: Dist::Library, out, dev } => dist::library(&out, !dev),
         Command::Tidy => tidy::run(),
     }
 }

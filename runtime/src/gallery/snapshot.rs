@@ -194,6 +194,24 @@ impl Snapshot {
         &self.parts
     }
 
+    /// Where its photos are, sorted by id, for [`Snapshot::at`]: a list of the C interface outlives the borrow of an iterator.
+    #[cfg(feature = "capi")]
+    pub(crate) fn places(&self) -> Vec<(usize, usize)> {
+        sorted_rows(&self.parts)
+    }
+
+    /// Where the photo of this id is.
+    #[cfg(feature = "capi")]
+    pub(crate) fn place_of(&self, id: &str) -> Option<(usize, usize)> {
+        self.find(id)
+    }
+
+    /// The photo at a place of this snapshot, and its embedding.
+    #[cfg(feature = "capi")]
+    pub(crate) fn at(&self, (part, row): (usize, usize)) -> (&Photo, &[f32]) {
+        photo_and_row(&self.parts, part, row)
+    }
+
     fn find(&self, id: &str) -> Option<(usize, usize)> {
         self.parts.iter().enumerate().rev().find_map(|(number, part)| Some((number, part.find(id)?)))
     }

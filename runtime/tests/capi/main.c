@@ -1,41 +1,14 @@
 // Goes the whole way through the C interface: `main FIXTURES FOLDER`.
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check.h"
 
-#include "sketchfind.h"
+#define PHOTO(its_id, its_labels, how_many, its_path) \
+  (&(skf_photo){.id = (its_id), .labels = (its_labels), .n_labels = (how_many), .path = (its_path)})
 
-static void expect(bool holds, const char *what, int line) {
-  if (!holds) {
-    fprintf(stderr, "line %d: %s does not hold; last error: '%s'\n", line, what, skf_last_error());
-    exit(1);
-  }
-}
-#define EXPECT(condition) expect(condition, #condition, __LINE__)
-#define FAILS(call, status, words) \
-  do { \
-    EXPECT((call) == (status)); \
-    EXPECT(strstr(skf_last_error(), (words)) != NULL); \
-  } while (0)
-
-#define PHOTO(...) (&(skf_photo){__VA_ARGS__})
-
-struct bytes {
-  uint8_t *start;
-  size_t n;
-};
-
-static struct bytes read_file(const char *folder, const char *name) {
-  char path[4096];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  FILE *file = fopen(path, "rb");
-  EXPECT(file != NULL);
-  struct bytes bytes = {malloc(1 << 20), 0};
-  bytes.n = fread(bytes.start, 1, 1 << 20, file);
-  fclose(file);
-  EXPECT(bytes.n > 0);
-  return bytes;
-}
+// Programs are built with these sizes: to change one is to raise SKF_ABI. What a struct gains comes out of its reserve.
+_Static_assert(SKF_ABI == 0, "another number, another library");
+_Static_assert(sizeof(void *) != 8 || (sizeof(skf_options) == 104 && sizeof(skf_photo) == 64 && sizeof(skf_image) == 72), "");
+_Static_assert(sizeof(void *) != 8 || (sizeof(skf_strokes) == 80 && sizeof(skf_sketch) == 48), "");
+_Static_assert(sizeof(void *) != 8 || (sizeof(skf_photo_file) == 104 && sizeof(skf_ingest_options) == 96), "");
 
 int main(int argc, char **argv) {
   EXPECT(argc == 3);
@@ -43,7 +16,7 @@ int main(int argc, char **argv) {
   snprintf(model, sizeof model, "%s/mean8", argv[1]);
   snprintf(gallery, sizeof gallery, "%s/gallery", argv[2]);
   struct bytes red = read_file(argv[1], "photos/red.png"), blue = read_file(argv[1], "photos/blue.png");
-  EXPECT(strchr(skf_version(), '.') != NULL);
+  EXPECT(strchr(skf_version(), '.') != NULL && skf_abi() == SKF_ABI);
 
   skf_retriever *none = NULL;
   FAILS(skf_open(gallery, NULL, &none), SKF_IO, "gallery.json");
@@ -80,6 +53,8 @@ int main(int argc, char **argv) {
   const skf_match *best = skf_matches_at(matches, 0), *second = skf_matches_at(matches, 1);
   EXPECT(strcmp(best->id, "red") == 0 && best->rank == 1 && best->distance == 0.0);
   EXPECT(strcmp(best->path, "shop/red.png") == 0 && second->path == NULL && second->distance > 0.6);
+  EXPECT(best->n_labels == 2 && strcmp(best->labels[0], "sale") == 0 && strcmp(best->labels[1], "warm") == 0);
+  EXPECT(second->n_labels == 1 && skf_matches_nothing(matches) == NULL && skf_matches_nothing_code(NULL) == NULL);
   skf_matches_free(matches);
   FAILS(skf_query(retriever, red.start, red.n, 10, NULL, NULL), SKF_BAD_ARGUMENT, "result is null");
   FAILS(skf_query(NULL, red.start, red.n, 10, NULL, &matches), SKF_BAD_ARGUMENT, "retriever is null");
@@ -91,9 +66,28 @@ int main(int argc, char **argv) {
   EXPECT(skf_matches_len(matches) == 1 && strcmp(skf_matches_at(matches, 0)->id, "blue") == 0);
   skf_matches_free(matches);
   EXPECT(skf_filter_every_label(filter, warm, 2) == SKF_OK);
+  EXPECT(skf_query(retriever, red.start, red.n, 10, filter, &matches) == SKF_OK && skf_matches_len(matches) == 0);
+  EXPECT(strcmp(skf_matches_nothing_code(matches), "filter") == 0);
+  EXPECT(strstr(skf_matches_nothing(matches), "none of the 2 photos") != NULL);
+  skf_matches_free(matches);
   const char *ids[] = {"red", "never there"};
   EXPECT(skf_filter_only_ids(filter, ids, 2) == SKF_OK);
   FAILS(skf_filter_only_ids(filter, NULL, 2), SKF_BAD_ARGUMENT, "null");
+  skf_filter_free(filter);
+  filter = skf_filter_new();
+  EXPECT(skf_filter_without_ids(filter, ids, 2) == SKF_OK);
+  EXPECT(skf_query(retriever, red.start, red.n, 10, filter, &matches) == SKF_OK);
+  EXPECT(skf_matches_len(matches) == 1 && strcmp(skf_matches_at(matches, 0)->id, "blue") == 0);
+  skf_matches_free(matches);
+  skf_filter_free(filter);
+  filter = skf_filter_new();
+  EXPECT(skf_filter_every_label(filter, &ids[1], 1) == SKF_OK);
+  EXPECT(skf_query(retriever, red.start, red.n, 10, filter, &matches) == SKF_OK);
+  EXPECT(strcmp(skf_matches_nothing_code(matches), "no_such_label") == 0);
+  skf_matches_free(matches);
+  EXPECT(skf_query(retriever, red.start, red.n, 0, NULL, &matches) == SKF_OK);
+  EXPECT(skf_matches_len(matches) == 0 && skf_matches_nothing(matches) == NULL);
+  skf_matches_free(matches);
   skf_filter_free(filter);
 
   float embedding[3];
@@ -138,6 +132,20 @@ int main(int argc, char **argv) {
   EXPECT(skf_add(retriever, PHOTO("blue", cold, 1, NULL), blue.start, blue.n, false) == SKF_OK);
   skf_close(retriever);
 
+  // What a later version may have in reserve, and options that name what is not there.
+  options.reserved[7] = 1;
+  FAILS(skf_open(gallery, &options, &retriever), SKF_BAD_ARGUMENT, "later version");
+  options.reserved[7] = 0;
+  options.device = "gpu";
+  FAILS(skf_open(gallery, &options, &retriever), SKF_BAD_ARGUMENT, "'gpu', expected 'cpu', 'cuda' or 'cuda:N'");
+  options.device = "cuda:7";
+  FAILS(skf_open(gallery, &options, &retriever), SKF_NATIVE, "cuda:7");
+  options.device = "\xff";
+  FAILS(skf_open(gallery, &options, &retriever), SKF_BAD_ARGUMENT, "device is not UTF-8");
+  options.device = "cpu";
+  options.onnxruntime = argv[1];
+  FAILS(skf_open(gallery, &options, &retriever), SKF_NATIVE, "already loaded");
+  options.onnxruntime = getenv("ORT_DYLIB_PATH");
   options.max_pixels = 1;
   EXPECT(skf_open(gallery, &options, &retriever) == SKF_OK && skf_len(retriever) == 1);
   FAILS(skf_query(retriever, red.start, red.n, 1, NULL, &matches), SKF_BAD_IMAGE, "limit of 1 pixels");

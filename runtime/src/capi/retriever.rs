@@ -1,0 +1,208 @@
+//! A gallery with its model: made, opened, followed, closed.
+
+use std::ffi::c_char;
+use std::path::Path;
+
+use sketchfind_core::card::Card;
+use sketchfind_core::image::DecodeLimits;
+
+use super::border::{check_reserve, free, give_handle, give_if_asked, guarded, handle, text, text_or_none};
+use super::status::{Outcome, bad, skf_status};
+use crate::{
+    Device, EmbedderOptions, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Retriever,
+    RetrieverOptions, native,
+};
+
+/// The index of a gallery.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub enum skf_index {
+    /// Compares with every photo.
+    SKF_EXACT = 0,
+    /// Follows a graph; approximate.
+    SKF_HNSW = 1,
+    /// Exact as long as that costs no more than embedding a sketch, then the graph.
+    SKF_AUTO = 2,
+}
+
+/// How a gallery is opened. All zeros, as in `skf_options options = {0}`, are the ordinary options.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct skf_options {
+    /// Whether photos may be added and removed: one process at a time.
+    pub writable: bool,
+    /// How many images may be in the model at a time; 0 for one.
+    pub sessions: u32,
+    /// Threads of each session; 0 for a fair share of the cores.
+    pub threads: u32,
+    /// The share of its page, 0.2 to 1, that a drawing is made to fill before it is embedded; 0 for what the model's card
+    /// says, below 0 to take drawings as they are.
+    pub frame: f32,
+    /// The most pixels of an image that is decoded; 0 for 64 megapixels.
+    pub max_pixels: u64,
+    /// The path of ONNX Runtime's library, a text. Null for that of the environment variable ORT_DYLIB_PATH, or one beside the
+    /// program or this library, or the system's. A process has one: another path than that of the first call is an error.
+    pub onnxruntime: *const c_char,
+    /// Where the model runs, a text: `cpu`, `cuda` or `cuda:N`. Null for the processor.
+    pub device: *const c_char,
+    /// For members to come: 0.
+    pub reserved: [u64; 8],
+}
+
+/// The ordinary options.
+impl Default for skf_options {
+    fn default() -> skf_options {
+        skf_options {
+            writable: false,
+            sessions: 0,
+            threads: 0,
+            frame: 0.0,
+            max_pixels: 0,
+            onnxruntime: std::ptr::null(),
+            device: std::ptr::null(),
+            reserved: [0; 8],
+        }
+    }
+}
+
+/// A gallery with its model.
+pub struct skf_retriever {
+    pub(super) retriever: Retriever,
+    pub(super) limits: DecodeLimits,
+}
+
+/// Makes an empty gallery at `path` of the model in the folder `model`, with an index of skf_index. A gallery that is
+/// there is replaced. Photos are framed as the model's card says.
+///
+/// # Safety
+/// `path` and `model` are texts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_create(path: *const c_char, model: *const c_char, index: u32) -> skf_status {
+    guarded(|| {
+        // SAFETY: by this function's contract.
+        let (path, model) = unsafe { (text(path, "path")?, text(model, "model")?) };
+        const EXACT: u32 = skf_index::SKF_EXACT as u32;
+        const HNSW: u32 = skf_index::SKF_HNSW as u32;
+        const AUTO: u32 = skf_index::SKF_AUTO as u32;
+        let index = match index {
+            EXACT => IndexSpec::Exact,
+            HNSW => IndexSpec::from(IndexKind::Hnsw),
+            AUTO => IndexSpec::Auto,
+            other => return Err(bad(format!("index is {other}, expected a value of skf_index"))),
+        };
+        let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
+        let photo_frame = Framing::Card.of_photos(Card::load(Path::new(model))?.frame)?;
+        let options = GalleryOptions::with_index(index, tool).with_photo_frame(photo_frame);
+        Ok(Gallery::create_empty(Path::new(path), Path::new(model), &options)?)
+    })
+}
+
+/// Opens the gallery at `path` and gives it out; skf_close frees it. `options` may be null.
+///
+/// # Safety
+/// `path` is a text, `options` is null or points to options, `out` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_open(
+    path: *const c_char,
+    options: *const skf_options,
+    out: *mut *mut skf_retriever,
+) -> skf_status {
+    guarded(|| {
+        // SAFETY: by this function's contract.
+        let (path, given) = unsafe { (text(path, "path")?, options.as_ref().copied().unwrap_or_default()) };
+        // SAFETY: by this function's contract.
+        let options = unsafe { options_of(&given) }?;
+        let limits = options.embedder.limits;
+        let retriever = Retriever::open(Path::new(path), options)?;
+        // SAFETY: by this function's contract.
+        unsafe { give_handle(out, skf_retriever { retriever, limits }) }
+    })
+}
+
+/// Checks options, and loads ONNX Runtime where they say which.
+///
+/// # Safety
+/// Its texts are null or texts.
+unsafe fn options_of(given: &skf_options) -> Outcome<RetrieverOptions> {
+    check_reserve(&given.reserved, "skf_options")?;
+    // SAFETY: by this function's contract.
+    let device = match unsafe { text_or_none(given.device, "device") }? {
+        Some(device) => device.parse()?,
+        None => Device::Cpu,
+    };
+    let mut options =
+        RetrieverOptions::new(EmbedderOptions::on(device)).with_sessions(given.sessions.max(1) as usize);
+    if given.writable {
+        options = options.writable();
+    }
+    if given.threads > 0 {
+        options.embedder.n_threads = Some(given.threads as usize);
+    }
+    if given.max_pixels > 0 {
+        options.embedder.limits = DecodeLimits { max_pixels: given.max_pixels };
+    }
+    if given.frame != 0.0 {
+        options.framing = if given.frame < 0.0 { Framing::Off } else { Framing::Share(given.frame) };
+    }
+    // SAFETY: by this function's contract.
+    if let Some(library) = unsafe { text_or_none(given.onnxruntime, "onnxruntime") }? {
+        native::init(Some(Path::new(library)))?;
+    }
+    Ok(options)
+}
+
+/// Closes a gallery. Null is nothing to close.
+///
+/// # Safety
+/// `retriever` is null or was given out by skf_open, and nobody uses it any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_close(retriever: *mut skf_retriever) {
+    // SAFETY: by this function's contract.
+    unsafe { free(retriever) };
+}
+
+/// The number of photos; 0 for null.
+///
+/// # Safety
+/// `retriever` is null or a live handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_len(retriever: *const skf_retriever) -> usize {
+    // SAFETY: by this function's contract.
+    unsafe { retriever.as_ref() }.map_or(0, |retriever| retriever.retriever.len())
+}
+
+/// The width of an embedding; 0 for null.
+///
+/// # Safety
+/// `retriever` is null or a live handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_width(retriever: *const skf_retriever) -> usize {
+    // SAFETY: by this function's contract.
+    unsafe { retriever.as_ref() }.map_or(0, |retriever| retriever.retriever.card().embedding_width)
+}
+
+/// Sees what other processes have written since the gallery was opened for reading; `is_new` is told whether there was
+/// anything, unless it is null. SKF_BAD_FILE where the gallery was replaced by one of another model, which has to be opened
+/// anew.
+///
+/// # Safety
+/// `retriever` is a live handle, `is_new` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_refresh(retriever: *const skf_retriever, is_new: *mut bool) -> skf_status {
+    guarded(|| {
+        // SAFETY: by this function's contract.
+        let found = unsafe { handle(retriever, "retriever") }?.retriever.refresh()?;
+        // SAFETY: by this function's contract.
+        unsafe { give_if_asked(is_new, found) }
+    })
+}
+
+/// Gives back the space of removed photos and brings the index up to date.
+///
+/// # Safety
+/// `retriever` is a live handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_compact(retriever: *const skf_retriever) -> skf_status {
+    // SAFETY: by this function's contract.
+    guarded(|| Ok(unsafe { handle(retriever, "retriever") }?.retriever.compact()?))
+}
