@@ -27,6 +27,7 @@ __all__ = [
     "Costs",
     "Embedder",
     "Error",
+    "Forked",
     "Frame",
     "Image",
     "Ingested",
@@ -60,6 +61,9 @@ class BadImage(Error):
 
 class Closed(Error):
     """The retriever was closed."""
+
+class Forked(Error):
+    """What is used was opened by the process that this one was forked from: open it in this one."""
 
 class Locked(Error):
     """Another writer has the gallery."""
@@ -106,6 +110,7 @@ class Retriever:
         batch: int | None = None,
         max_pixels: int | None = None,
         frame: Frame = "card",
+        follow: float | None = None,
     ) -> Retriever: ...
     @property
     def width(self) -> int: ...
@@ -217,6 +222,7 @@ class Retriever:
     def embedding(self, id: str) -> NDArray[np.float32]: ...
     def embeddings(self) -> tuple[list[str], NDArray[np.float32]]: ...
     def refresh(self) -> bool: ...
+    def troubles(self) -> list[str]: ...
     def compact(self) -> None: ...
     def measure_recall(self) -> Recall | None: ...
     def measure_costs(self) -> Costs: ...

@@ -33,6 +33,12 @@ mod classes {
         "An image cannot be decoded or is over the limit, or nothing is drawn on it."
     );
     create_exception!(sketchfind, Closed, Error, "The retriever was closed.");
+    create_exception!(
+        sketchfind,
+        Forked,
+        Error,
+        "What is used was opened by the process that this one was forked from: open it in this one."
+    );
     create_exception!(sketchfind, Locked, Error, "Another writer has the gallery.");
     create_exception!(
         sketchfind,
@@ -43,7 +49,7 @@ mod classes {
     create_exception!(sketchfind, PhotoExists, Error, "The photo is there already.");
     create_exception!(sketchfind, ReadOnly, Error, "The gallery is open for reading only.");
 }
-pub(crate) use classes::{BadFile, BadImage, Closed, Error, Locked, Native, PhotoExists, ReadOnly};
+pub(crate) use classes::{BadFile, BadImage, Closed, Error, Forked, Locked, Native, PhotoExists, ReadOnly};
 
 /// Makes the classes known to the module, each with its code.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -53,6 +59,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ("BadFile", py.get_type::<BadFile>(), "BAD_FILE"),
         ("BadImage", py.get_type::<BadImage>(), "BAD_IMAGE"),
         ("Closed", py.get_type::<Closed>(), "CLOSED"),
+        ("Forked", py.get_type::<Forked>(), "FORKED"),
         ("Locked", py.get_type::<Locked>(), "LOCKED"),
         ("Native", py.get_type::<Native>(), "NATIVE"),
         ("PhotoExists", py.get_type::<PhotoExists>(), "EXISTS"),
@@ -82,6 +89,7 @@ pub(crate) fn raised(error: runtime::Error) -> PyErr {
         runtime::Error::Gallery { .. } | runtime::Error::OtherModel { .. } | runtime::Error::Graph { .. } => {
             BadFile::new_err(words)
         }
+        runtime::Error::Forked { .. } => Forked::new_err(words),
         runtime::Error::Locked { .. } => Locked::new_err(words),
         runtime::Error::ReadOnly { .. } => ReadOnly::new_err(words),
         runtime::Error::PhotoExists { .. }

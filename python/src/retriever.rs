@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use numpy::{PyArray1, PyArray2};
 use pyo3::exceptions::{PyKeyError, PyValueError};
@@ -22,7 +23,9 @@ type Objects<'py> = Vec<Bound<'py, PyAny>>;
 ///
 /// One process at a time may have it `writable`; with `by_turns` the gallery is locked for each change only. `sessions` images may
 /// be in the model at a time; `threads`, `device`, `batch` and `max_pixels` are as for Embedder. `frame` is how the drawings of
-/// queries are framed: as the model's "card" says, "off", or so that they fill a share of the page, such as 0.8.
+/// queries are framed: as the model's "card" says, "off", or so that they fill a share of the page, such as 0.8. With `follow` it
+/// looks every so many seconds for what other processes have written. It belongs to the process that opened it: in a child made
+/// by fork every call raises Forked.
 ///
 /// >>> with sketchfind.Retriever("shop.gallery") as shop:
 /// ...     [match.id for match in shop.query("photos/red.png", k=1)]
@@ -64,8 +67,8 @@ impl Retriever {
 impl Retriever {
     #[new]
     #[pyo3(
-        signature = (gallery, *, writable=false, by_turns=false, sessions=1, threads=None, device="cpu", batch=None, max_pixels=None, frame=None),
-        text_signature = "(gallery, *, writable=False, by_turns=False, sessions=1, threads=None, device='cpu', batch=None, max_pixels=None, frame='card')"
+        signature = (gallery, *, writable=false, by_turns=false, sessions=1, threads=None, device="cpu", batch=None, max_pixels=None, frame=None, follow=None),
+        text_signature = "(gallery, *, writable=False, by_turns=False, sessions=1, threads=None, device='cpu', batch=None, max_pixels=None, frame='card', follow=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
     fn new(
@@ -79,11 +82,17 @@ impl Retriever {
         batch: Option<usize>,
         max_pixels: Option<u64>,
         frame: Option<Frame>,
+        follow: Option<f64>,
     ) -> PyResult<Retriever> {
         let embedder = embedder_options(threads, device, batch, max_pixels)?;
         let limits = embedder.limits;
         let Frame(framing) = frame.unwrap_or(Frame(Framing::Card));
         let options = runtime::RetrieverOptions::new(embedder).with_sessions(sessions).with_framing(framing);
+        let options = match follow {
+            None => options,
+            // What is no time at all is refused as one that is too short.
+            Some(seconds) => options.following(Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+        };
         let options = match (writable, by_turns) {
             (false, false) => options,
             (true, false) => options.writable(),
@@ -500,6 +509,14 @@ impl Retriever {
             Ok((ids, values))
         })?;
         Ok((ids, values::matrix(py, self.width, values)?))
+    }
+
+    /// What is in the way of following the gallery and of building its graph, in words; empty where nothing is.
+    ///
+    /// >>> sketchfind.Retriever("shop.gallery", follow=0.5).troubles()
+    /// []
+    fn troubles(&self) -> PyResult<Vec<String>> {
+        Ok(self.get()?.troubles())
     }
 
     /// Sees what other processes have written since; whether there was anything. BadFile where the gallery was replaced by

@@ -251,6 +251,8 @@ struct Options {
   std::optional<std::string> onnxruntime;
   /// `cpu`, `cuda` or `cuda:N`.
   std::optional<std::string> device;
+  /// How often to look for what other processes have written, in milliseconds, 10 to a day; 0 to look only where refresh is called.
+  std::uint64_t follow_ms = 0;
 };
 
 /// A photo that is to be in a gallery, and the file to read it from.
@@ -302,6 +304,7 @@ class Retriever {
     given.frame = options.frame;
     given.onnxruntime = options.onnxruntime ? options.onnxruntime->c_str() : nullptr;
     given.device = options.device ? options.device->c_str() : nullptr;
+    given.follow_ms = options.follow_ms;
     skf_retriever *opened = nullptr;
     detail::check(skf_open(path.c_str(), &given, &opened));
     retriever_.reset(opened);

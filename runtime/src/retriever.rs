@@ -21,8 +21,8 @@ use crate::keeper::Keeper;
 use crate::pool::Pool;
 use crate::process;
 use crate::{
-    Access, Cancel, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Nothing, Photo, Picture,
-    Progress, Result, Snapshot,
+    Access, Cancel, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Nothing, Photo,
+    Picture, Progress, Result, Snapshot,
 };
 
 /// What pictures are embedded as.
@@ -530,7 +530,8 @@ impl Retriever {
         cancel: Cancel<'_>,
     ) -> Result<Vec<Vec<Match>>> {
         let embeddings = self.embed_pictures(Role::Sketch, sketches, progress, cancel)?;
-        self.snapshot().search_batch(&embeddings, k, filter)
+        let found = self.scored(k, |k| self.snapshot().search_batch(&embeddings, k, filter))?;
+        Ok(found.into_iter().map(|(matches, _)| matches).collect())
     }
 
     /// Adds `photos`, whose pictures are `pictures`, all or none; otherwise as [`Retriever::embed_pictures`]. With `replace`

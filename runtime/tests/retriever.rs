@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sketchfind::{
-    Calibration, Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Gallery, GalleryOptions, Photo, Picture,
-    Progress, Retriever, RetrieverOptions, Role,
+    Calibration, Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Gallery, GalleryOptions,
+    Photo, Picture, Progress, Retriever, RetrieverOptions, Role,
 };
 use sketchfind_core::calibration::{Learned, ScoreMap};
 use sketchfind_core::image::{Channels, Image, Pixels, Samples};

@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 use std::path::Path;
+use std::time::Duration;
 
 use sketchfind_core::card::Card;
 use sketchfind_core::image::DecodeLimits;
@@ -45,8 +46,11 @@ pub struct skf_options {
     pub onnxruntime: *const c_char,
     /// Where the model runs, a text: `cpu`, `cuda` or `cuda:N`. Null for the processor.
     pub device: *const c_char,
+    /// How often to look for what other processes have written to the gallery, in milliseconds, 10 to a day; 0 to look only where
+    /// skf_refresh is called.
+    pub follow_ms: u64,
     /// For members to come: 0.
-    pub reserved: [u64; 8],
+    pub reserved: [u64; 7],
 }
 
 /// The ordinary options.
@@ -60,7 +64,8 @@ impl Default for skf_options {
             max_pixels: 0,
             onnxruntime: std::ptr::null(),
             device: std::ptr::null(),
-            reserved: [0; 8],
+            follow_ms: 0,
+            reserved: [0; 7],
         }
     }
 }
@@ -140,6 +145,9 @@ unsafe fn options_of(given: &skf_options) -> Outcome<RetrieverOptions> {
     }
     if given.max_pixels > 0 {
         options.embedder.limits = DecodeLimits { max_pixels: given.max_pixels };
+    }
+    if given.follow_ms > 0 {
+        options = options.following(Duration::from_millis(given.follow_ms));
     }
     if given.frame != 0.0 {
         options.framing = if given.frame < 0.0 { Framing::Off } else { Framing::Share(given.frame) };

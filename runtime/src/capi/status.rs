@@ -28,6 +28,8 @@ pub enum skf_status {
     SKF_EXISTS = 8,
     /// The caller's function said that the work is to stop.
     SKF_CANCELLED = 9,
+    /// What is used was opened by the process that this one was forked from: open it in this one.
+    SKF_FORKED = 10,
     /// A defect of this library.
     SKF_INTERNAL = 99,
 }
@@ -53,6 +55,7 @@ impl From<Error> for Failure {
             Error::ReadOnly { .. } => SKF_READ_ONLY,
             Error::PhotoExists { .. } | Error::RepeatedId { .. } | Error::OtherSource { .. } => SKF_EXISTS,
             Error::Cancelled => SKF_CANCELLED,
+            Error::Forked { .. } => SKF_FORKED,
             _ => SKF_NATIVE,
         };
         Failure(status, error.to_string())
