@@ -60,7 +60,7 @@ fn an_answer_says_how_sure_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     let gallery = Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test"));
-    drop(gallery.unwrap());
+    gallery.unwrap();
     let options = || RetrieverOptions::cpu().writable();
     let plain = Retriever::open(&path, options()).unwrap();
     for value in 0..20_u8 {

@@ -9,6 +9,9 @@ mod calibration;
 mod downloads;
 /// Evaluation with all its options, and its page in a browser.
 mod evaluation;
+/// The example in Rust, outside of the workspace.
+#[cfg(unix)]
+mod examples;
 /// A network's description against its ONNX file.
 mod export;
 /// Models of other makers.
