@@ -155,7 +155,8 @@ fn unreadable(path: &Path) -> Option<std::io::Error> {
         let metadata = std::fs::metadata(path)?;
         // Of a pipe nobody knows when it has something.
         if metadata.is_file() || metadata.is_dir() {
-            std::fs::File::open(path)?.read(&mut [0])?;
+            // An empty one can be read too.
+            let _n_read = std::fs::File::open(path)?.read(&mut [0])?;
         }
         Ok(())
     };
