@@ -237,7 +237,7 @@ fn the_whole_way_finds_the_photo_itself() {
         std::fs::remove_dir_all(&model).unwrap();
         for number in 0..6 {
             let id = format!("{number:03}.png");
-            let mut query = sketchfind(&["query", "--format", "csv", "--k", "1", "--gallery"]);
+            let mut query = sketchfind(&["query", "--format", "csv", "-k", "1", "--gallery"]);
             let answer = succeed(query.arg(&gallery).arg(photos.join(&id)));
             assert!(answer.lines().nth(1).unwrap().contains(&id), "{name}: {answer}");
         }
@@ -306,7 +306,7 @@ fn sketches_go_through_a_network_of_their_own() {
     let ids = |found: &[sketchfind::Match]| found.iter().map(|found| found.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&found), ids(&same));
     // The program asks as the library does.
-    let mut query = sketchfind(&["query", "--format", "csv", "--k", "1", "--gallery"]);
+    let mut query = sketchfind(&["query", "--format", "csv", "-k", "1", "--gallery"]);
     let answer = succeed(query.arg(&gallery).arg(data.join("sketch/004-1.png")));
     assert!(answer.contains(&found[0].id), "{answer}");
 
