@@ -98,7 +98,7 @@ fn damaged_models_and_galleries_are_named() {
         std::fs::write(model.join("card.json"), text).unwrap();
         fail(sketchfind(&["info"]).arg(&model), 3, parts);
     };
-    with_card(&card.replace("\"format\": 3", "\"format\": 4"), &["card.json", "format is 4"]);
+    with_card(&card.replace("\"format\": 4", "\"format\": 5"), &["card.json", "format is 5"]);
     with_card(&card.replace("\"network\"", "\"netwrok\""), &["card.json", "netwrok"]);
     with_card(&card.replace("\"crop\": 16", "\"crop\": 99"), &["preprocess.crop is 99"]);
     with_card("{", &["card.json"]);
