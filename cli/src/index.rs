@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sketchfind::gallery::MANIFEST;
 use sketchfind::{
-    Access, Embedder, Error, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnOtherSource,
+    Access, Embedder, Error, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Ingested, OnExisting,
+    OnOtherSource,
 };
 use sketchfind_core::card::Card;
 use sketchfind_core::unicode::{Meant, Names};
@@ -70,6 +71,18 @@ pub(crate) struct RemoveOptions {
     ids: Vec<String>,
 }
 
+/// The arguments of `index copy`.
+#[derive(clap::Args)]
+pub(crate) struct CopyOptions {
+    /// The gallery.
+    from: PathBuf,
+    /// The copy's folder.
+    to: PathBuf,
+    /// Replace a gallery that is there, once the copy is whole; that is refused otherwise.
+    #[arg(long)]
+    replace: bool,
+}
+
 pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
     let BuildOptions { out, intake, .. } = options;
     let mut gathered = intake.gather()?;
@@ -112,7 +125,7 @@ fn begin(building: &Path, options: &BuildOptions) -> Result<bool> {
         let place = building.display();
         match Gallery::open(building) {
             Ok(unfinished)
-                if unfinished.manifest().model_sha256 == wanted
+                if unfinished.card().is_some_and(|own| own.onnx.sha256 == wanted)
                     && unfinished.photo_frame() == photo_frame =>
             {
                 say(&format!("going on with the unfinished build in '{place}'"));
@@ -264,6 +277,25 @@ fn listed(path: &Path) -> Result<Vec<String>> {
     Ok(lines.map(str::to_owned).collect())
 }
 
+pub(crate) fn copy(options: &CopyOptions) -> Result<Exit> {
+    let CopyOptions { from, to, replace } = options;
+    let on_existing = if *replace { OnExisting::Replace } else { OnExisting::Refuse };
+    let copied = Gallery::copy(from, to, on_existing);
+    let copied = if !replace && to.join(MANIFEST).is_file() {
+        copied.context("--replace replaces it")?
+    } else {
+        copied?
+    };
+    say(&format!(
+        "gallery of {} photos copied to '{}'; {} of its {} files are shared with the original",
+        copied.n_photos,
+        to.display(),
+        copied.n_shared,
+        copied.n_shared + copied.n_own
+    ));
+    Ok(Exit::Success)
+}
+
 pub(crate) fn compact(path: &Path, index: Option<IndexSpec>) -> Result<Exit> {
     let gallery = Gallery::open_with(path, Access::Write)?;
     if let Some(index) = index {
@@ -282,7 +314,7 @@ pub(crate) fn compact(path: &Path, index: Option<IndexSpec>) -> Result<Exit> {
 
 /// Builds the graph, where the gallery is to have one, with progress, until interrupted; and says which index it has and,
 /// of a graph, how much it finds.
-fn build_index(gallery: &Gallery) -> Result<()> {
+pub(crate) fn build_index(gallery: &Gallery) -> Result<()> {
     if gallery.kind() == IndexKind::Hnsw {
         let interrupt = Interrupt::listen()?;
         let bar = Bar::new(gallery.len(), "building the graph");
@@ -298,7 +330,7 @@ fn build_index(gallery: &Gallery) -> Result<()> {
 }
 
 /// Refuses early what `Gallery::install` would refuse after hours of work.
-fn refuse_what_is_no_gallery(out: &Path) -> Result<()> {
+pub(crate) fn refuse_what_is_no_gallery(out: &Path) -> Result<()> {
     if sketchfind_core::atomic::is_free_for(out, MANIFEST)? {
         return Ok(());
     }

@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use sketchfind::{Filter, Match, Nothing, Retriever, RetrieverOptions};
+use sketchfind::{
+    Filter, Gallery, MOST_CANDIDATES, Match, Nothing, Retriever, RetrieverOptions, SearchOptions,
+};
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::frame;
 use sketchfind_core::image::{DecodeLimits, Image};
 
+use crate::exchange;
 use crate::exit::{self, Exit};
+use crate::interrupt::Interrupt;
 use crate::paths::{self, STANDARD_INPUT};
 use crate::progress::{say, warn};
 use crate::{DrawingFrame, Embedding, Format, output};
@@ -22,11 +26,19 @@ pub(crate) struct Options {
     #[arg(long)]
     gallery: PathBuf,
     /// Image files of sketches: JPEG, PNG, WebP, GIF, BMP or TIFF; - is one image on standard input.
-    #[arg(required_unless_present = "list")]
+    #[arg(required_unless_present_any = ["list", "embeddings"])]
     sketches: Vec<PathBuf>,
     /// A file with a sketch's path on each line, or - for standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "sketches")]
     list: Option<PathBuf>,
+    /// Embeddings that are ready in the place of sketches, as `index import` reads them: no model is run, and the gallery need
+    /// not have one. Answers come in order of their ids.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sketches", "list", "skip_broken", "framing", "device", "threads"])]
+    embeddings: Option<PathBuf>,
+    /// How many candidates a graph is searched with, in the place of the number that the gallery states: more find more of the
+    /// nearest and take longer. Exact search does not ask.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_CANDIDATES as i64))]
+    ef: Option<u32>,
     /// How many photos to show for each sketch.
     #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     k: u32,
@@ -51,6 +63,9 @@ struct Among {
     /// Only photos of these ids.
     #[arg(long, value_name = "ID", num_args = 1)]
     only_id: Vec<String>,
+    /// No photos of these ids.
+    #[arg(long, value_name = "ID", num_args = 1)]
+    without_id: Vec<String>,
     /// Only photos with at least one of these labels.
     #[arg(long, value_name = "LABEL", num_args = 1)]
     any_label: Vec<String>,
@@ -64,7 +79,10 @@ struct Among {
 
 impl Among {
     fn filter(self) -> Filter {
-        let mut filter = Filter::everything().every_label(self.every_label).without_label(self.without_label);
+        let mut filter = Filter::everything()
+            .every_label(self.every_label)
+            .without_label(self.without_label)
+            .without_ids(self.without_id);
         if !self.only_id.is_empty() {
             filter = filter.only_ids(self.only_id);
         }
@@ -89,8 +107,16 @@ struct Row<'a> {
 const COLUMNS: [&str; 5] = ["sketch", "rank", "id", "distance", "path"];
 
 pub(crate) fn query(options: Options) -> Result<Exit> {
-    let Options { gallery, sketches, list, k, format, skip_broken, frame, among, compute } = options;
+    let Options { gallery, sketches, list, embeddings, ef, k, format, skip_broken, frame, among, compute } =
+        options;
     let (filter, k) = (among.filter(), k as usize);
+    let search = match ef {
+        Some(ef) => SearchOptions::default().with_ef(ef as usize),
+        None => SearchOptions::default(),
+    };
+    if let Some(embeddings) = embeddings {
+        return query_embeddings(&gallery, &embeddings, k, &filter, search, format);
+    }
     let embedder = compute.options();
     let limits = embedder.limits;
     let retriever = Retriever::open(&gallery, RetrieverOptions::new(embedder).with_framing(frame.framing))?;
@@ -102,7 +128,7 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
         let found = sketch.map(|sketch| {
             let name = sketch.display().to_string();
             let found = open(&sketch, limits).and_then(|image| {
-                let found = retriever.query_filtered(&image, k, &filter);
+                let found = retriever.query_with(&image, k, &filter, search);
                 found.with_context(|| format!("the sketch '{name}'"))
             });
             (name, found)
@@ -143,6 +169,46 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
     }
     say(&format!("{n_answered} sketches answered, {n_broken} left out"));
     Ok(if n_answered == 0 { Exit::BadInput } else { Exit::SomeLeftOut })
+}
+
+/// Answers embeddings that are ready.
+fn query_embeddings(
+    gallery: &Path,
+    file: &Path,
+    k: usize,
+    filter: &Filter,
+    search: SearchOptions,
+    format: Format,
+) -> Result<Exit> {
+    /// Queries that are searched for at once, so that answers come soon and all cores are used.
+    const N_AT_ONCE: usize = 64;
+    let gallery = Gallery::open(gallery)?;
+    let interrupt = Interrupt::listen()?;
+    let files = exchange::open(file, &interrupt)?;
+    files.check_space(&gallery)?;
+    let snapshot = gallery.snapshot();
+    let mut answer = Answer::begin(format)?;
+    let mut nothing: Option<Nothing> = None;
+    let queries = files.embeddings()?;
+    if let Some(queries) = &queries {
+        let values = queries.values().chunks(N_AT_ONCE * queries.width());
+        for (ids, values) in queries.ids().chunks(N_AT_ONCE).zip(values) {
+            for (id, found) in ids.iter().zip(snapshot.search_batch_with(values, k, filter, search)?) {
+                answer.add(id, &found)?;
+                if found.is_empty() && nothing.is_none() {
+                    nothing = snapshot.why_nothing(filter);
+                }
+            }
+        }
+    }
+    answer.end()?;
+    if let Some(nothing) = nothing {
+        warn(&format!("nothing found: {nothing}"));
+    }
+    if files.is_empty() {
+        warn(&format!("nothing to look for: '{}' has no embeddings", file.display()));
+    }
+    Ok(exchange::say_failed(&files))
 }
 
 /// The sketch in a file or on standard input.

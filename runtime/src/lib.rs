@@ -47,6 +47,7 @@ mod device;
 #[cfg(feature = "inference")]
 mod embedder;
 mod error;
+mod exchange;
 mod filter;
 mod framing;
 pub mod gallery;
@@ -59,6 +60,7 @@ mod photo;
 mod pool;
 #[cfg(feature = "inference")]
 mod retriever;
+mod search_options;
 #[cfg(feature = "inference")]
 mod verify;
 
@@ -67,14 +69,18 @@ pub use device::Device;
 #[cfg(feature = "inference")]
 pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
+pub use exchange::{EmbeddingFiles, Exported, FailedRow, ImportOptions, Imported};
 pub use filter::Filter;
 pub use framing::Framing;
-pub use gallery::{Access, Copied, Gallery, GalleryOptions, Match, Nothing, OnExisting, Snapshot};
+pub use gallery::{
+    Access, Copied, EmbeddingSpace, Gallery, GalleryOptions, Match, Nothing, OnExisting, Snapshot,
+};
 #[cfg(feature = "inference")]
 pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 #[cfg(feature = "inference")]
 pub use retriever::{Retriever, RetrieverOptions};
+pub use search_options::SearchOptions;
 #[cfg(feature = "inference")]
 pub use verify::{TOLERANCE, Verification, verify};
 
@@ -84,4 +90,6 @@ pub use sketchfind_core::embeddings::Embeddings;
 pub use sketchfind_core::image::{DecodeLimits, Image};
 pub use sketchfind_core::ranking::{Hit, Ranking};
 pub use sketchfind_core::work::{Cancel, Progress};
-pub use sketchfind_index::{Costs, HnswParameters, IndexKind, IndexSpec, LARGEST_EXACT, Recall, choose};
+pub use sketchfind_index::{
+    Costs, HnswParameters, IndexKind, IndexSpec, LARGEST_EXACT, MOST_CANDIDATES, Recall, choose,
+};

@@ -15,7 +15,8 @@ use sketchfind_index::{ExactIndex, Index, Matrix};
 
 use crate::pool::Pool;
 use crate::{
-    Access, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Photo, Result, Snapshot,
+    Access, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Photo, Result, SearchOptions,
+    Snapshot,
 };
 
 /// How a gallery is opened together with its model.
@@ -117,6 +118,7 @@ impl From<EmbedderOptions> for RetrieverOptions {
 /// ```
 pub struct Retriever {
     gallery: Gallery,
+    card: Card,
     pool: Pool,
     /// The share of its page that a drawing is made to fill.
     share: Option<f32>,
@@ -136,8 +138,8 @@ impl Retriever {
     /// [`EmbedderOptions`] alone.
     ///
     /// # Errors
-    /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::Core`](crate::Error::Core) where an option is
-    /// out of range.
+    /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::NoModel`](crate::Error::NoModel) where the gallery
+    /// has none; [`Error::Core`](crate::Error::Core) where an option is out of range.
     pub fn open(path: impl AsRef<Path>, options: impl Into<RetrieverOptions>) -> Result<Retriever> {
         let options = options.into();
         if !(1..=256).contains(&options.sessions) {
@@ -150,13 +152,15 @@ impl Retriever {
             embedder.n_threads = Some((n_cores / options.sessions).max(1));
         }
         let gallery = Gallery::open_with(path, options.access)?;
-        let model = gallery.model_dir();
+        let (Some(model), Some(card)) = (gallery.model_dir(), gallery.card().cloned()) else {
+            return Err(crate::Error::NoModel { path: gallery.path().to_owned() });
+        };
         // Opening the gallery has checked the model.
-        let session = |_| Embedder::of_card(&model, gallery.card().clone(), embedder.clone());
+        let session = |_| Embedder::of_card(&model, card.clone(), embedder.clone());
         let embedders = (0..options.sessions).map(session);
         let pool = Pool::new(embedders.collect::<Result<_>>()?);
-        let share = options.framing.share(gallery.card().frame)?;
-        Ok(Retriever { gallery, pool, share })
+        let share = options.framing.share(card.frame)?;
+        Ok(Retriever { gallery, card, pool, share })
     }
 
     /// The gallery.
@@ -166,7 +170,7 @@ impl Retriever {
 
     /// The model's card.
     pub fn card(&self) -> &Card {
-        self.gallery.card()
+        &self.card
     }
 
     /// All photos as they are now, for several questions about one state.
@@ -258,8 +262,23 @@ impl Retriever {
     /// # Errors
     /// Those of [`Retriever::embed_sketches`].
     pub fn query_filtered(&self, sketch: &Image, k: usize, filter: &Filter) -> Result<Vec<Match>> {
+        self.query_with(sketch, k, filter, SearchOptions::default())
+    }
+
+    /// [`Retriever::query_filtered`], searched as `options` say.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::embed_sketches`] and [`SearchOptions::check`].
+    pub fn query_with(
+        &self,
+        sketch: &Image,
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Match>> {
+        options.check()?;
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
-        self.query_embedding(&embedding, k, filter)
+        self.snapshot().search_with(&embedding, k, filter, options)
     }
 
     /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot.

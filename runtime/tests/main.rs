@@ -9,6 +9,7 @@ mod copies;
 mod embedder;
 mod embedder_files;
 mod example;
+mod exchange;
 mod gallery;
 mod gallery_damage;
 mod graph_cache;
@@ -19,6 +20,7 @@ mod store;
 mod store_kill;
 mod turns;
 mod verify;
+mod without_model;
 
 use std::path::{Path, PathBuf};
 
