@@ -82,7 +82,7 @@ fn begin(building: &Path, how: &How<'_>) -> Result<bool> {
         let place = building.display();
         match Gallery::open(building) {
             Ok(unfinished)
-                if unfinished.manifest().model_sha256 == wanted
+                if unfinished.card().is_some_and(|own| own.fingerprint() == wanted)
                     && unfinished.photo_frame() == photo_frame =>
             {
                 say(&format!("going on with the unfinished build in '{place}'"));
@@ -183,7 +183,7 @@ pub(crate) fn build_graphs(gallery: &Gallery) -> Result<()> {
 }
 
 /// Refuses early what `Gallery::install` would refuse after hours of work.
-fn refuse_what_is_no_gallery(out: &Path) -> Result<()> {
+pub(crate) fn refuse_what_is_no_gallery(out: &Path) -> Result<()> {
     if sketchfind_core::atomic::is_free_for(out, MANIFEST)? {
         return Ok(());
     }

@@ -80,7 +80,10 @@ pub(crate) fn calibrate(options: &Options, bootstrap: &Bootstrap, compute: Embed
     let (mut embedder, photo_frame) = match (&options.model, &options.gallery) {
         (None, Some(gallery)) => {
             let gallery = Gallery::open(gallery)?;
-            (Embedder::open(gallery.model_dir(), compute.options())?, gallery.photo_frame())
+            let model = gallery.model_dir();
+            let model =
+                model.ok_or_else(|| sketchfind::Error::NoModel { path: gallery.path().to_owned() })?;
+            (Embedder::open(model, compute.options())?, gallery.photo_frame())
         }
         (model, _) => {
             let model = model.as_deref().unwrap_or(std::path::Path::new(""));

@@ -13,7 +13,8 @@ pub(crate) enum Exit {
     BadInput = 3,
     /// A check that was asked for did not pass: `verify`, `data check`.
     CheckFailed = 4,
-    /// Done, but for inputs that could not be read and were left out as asked: `query --skip-broken`.
+    /// Done, but for inputs that could not be read or say that they failed, and were left out: `query --skip-broken`,
+    /// `query --embeddings`, `index import`.
     SomeLeftOut = 5,
     /// Interrupted by Ctrl-C or SIGTERM; nothing half-made was left.
     Interrupted = 130,
@@ -25,10 +26,12 @@ Exit codes:
     0  done; that nothing was found is an answer too, and is said
     1  failed for a reason outside the input: disk, native library, device
     2  wrong usage
-    3  the input is not what it should be: data set, image, model, gallery, report
+    3  the input is not what it should be: data set, image, model, gallery (one without a model is asked with embeddings
+       alone), embeddings, report
     4  a check that was asked for did not pass: verify, data check
-    5  done, but for inputs that could not be read and were left out: query --skip-broken
-  130  interrupted; nothing half-made was left, and index build and add go on where they were";
+    5  done, but for inputs that were left out: query --skip-broken, and rows with an error that index import and
+       query --embeddings have read
+  130  interrupted; nothing half-made was left, and index build, add and import go on where they were";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
@@ -90,6 +93,7 @@ fn of_runtime(error: &sketchfind::Error) -> Exit {
         | Error::PhotoExists { .. }
         | Error::OtherSource { .. }
         | Error::OtherModel { .. }
+        | Error::NoModel { .. }
         | Error::Gallery { .. } => Exit::BadInput,
         _ => Exit::Failure,
     }

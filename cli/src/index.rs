@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use sketchfind::{Access, Error, Framing, Gallery, IndexSpec, OnOtherSource};
+use anyhow::{Context, Result};
+use sketchfind::gallery::MANIFEST;
+use sketchfind::{Access, Error, Framing, Gallery, IndexSpec, OnExisting, OnOtherSource};
 use sketchfind_core::unicode::{Meant, Names};
 
 use crate::building::{Building, How, build_graphs, build_index};
@@ -62,6 +63,18 @@ pub(crate) struct RemoveOptions {
     /// The ids of photos; - alone is a list on standard input, one a line. If one is unknown, nothing is removed.
     #[arg(id = "ids", value_name = "ID")]
     ids: Vec<String>,
+}
+
+/// The arguments of `index copy`.
+#[derive(clap::Args)]
+pub(crate) struct CopyOptions {
+    /// The gallery.
+    from: PathBuf,
+    /// The copy's folder.
+    to: PathBuf,
+    /// Replace a gallery that is there, once the copy is whole; that is refused otherwise.
+    #[arg(long)]
+    replace: bool,
 }
 
 pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
@@ -158,6 +171,25 @@ fn listed(path: &Path) -> Result<Vec<String>> {
     // Some editors put a byte order mark before the first line.
     let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.is_empty());
     Ok(lines.map(str::to_owned).collect())
+}
+
+pub(crate) fn copy(options: &CopyOptions) -> Result<Exit> {
+    let CopyOptions { from, to, replace } = options;
+    let on_existing = if *replace { OnExisting::Replace } else { OnExisting::Refuse };
+    let copied = Gallery::copy(from, to, on_existing);
+    let copied = if !replace && to.join(MANIFEST).is_file() {
+        copied.context("--replace replaces it")?
+    } else {
+        copied?
+    };
+    say(&format!(
+        "gallery of {} photos copied to '{}'; {} of its {} files are shared with the original",
+        copied.n_photos,
+        to.display(),
+        copied.n_shared,
+        copied.n_shared + copied.n_own
+    ));
+    Ok(Exit::Success)
 }
 
 pub(crate) fn compact(path: &Path, index: Option<IndexSpec>) -> Result<Exit> {

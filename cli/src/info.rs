@@ -128,7 +128,19 @@ fn of_gallery(gallery: &Gallery) -> Vec<String> {
         format!("index          {}", index(gallery)),
     ];
     lines.extend(manifest.recall.map(|found| format!("graph          {}", recall(found))));
-    lines.extend(of_card(gallery.card()));
+    match gallery.card() {
+        Some(card) => lines.extend(of_card(card)),
+        None => {
+            let space = gallery.space();
+            lines.push("model          none; photos and queries are embeddings that are given".to_owned());
+            lines.extend(
+                space
+                    .model_sha256
+                    .map(|sha256| format!("sha256         {sha256}, of the model that made them")),
+            );
+            lines.push(format!("embedding      {} numbers, compared by {}", space.width, space.distance));
+        }
+    }
     lines
 }
 

@@ -19,6 +19,7 @@ mod data;
 mod embed;
 mod embedding;
 mod evaluate;
+mod exchange;
 mod exit;
 mod figures;
 mod frames;
@@ -26,6 +27,7 @@ mod index;
 mod info;
 mod intake;
 mod interrupt;
+mod listing;
 mod man;
 mod model;
 mod neighbours;
@@ -282,6 +284,27 @@ enum IndexCommand {
         #[arg(long)]
         index: Option<IndexSpec>,
     },
+    /// Copy a gallery that may be being written: whole, and as it was acknowledged at one moment. Files that never change are
+    /// hard links where the file system can; each of the two may be changed and removed without the other.
+    Copy(index::CopyOptions),
+    /// List a gallery's photos, sorted by id.
+    ///
+    /// Columns: id; labels, as a JSON array of texts; source, the path of the photo's file; sha256 of that file. The last two
+    /// are empty where the gallery was not told.
+    List(listing::Options),
+    /// Measure how many of the ten nearest a gallery's graph finds, on photos that a seed draws.
+    Recall(listing::RecallOptions),
+    /// Write a gallery's embeddings to a file that other programs read.
+    ///
+    /// *.npy is a NumPy matrix with the ids of its rows in a CSV file (row, id) beside it. *.parquet has the columns id,
+    /// embedding (a fixed-size list of float32), labels, source, sha256, error and model.
+    Export(exchange::ExportOptions),
+    /// Bring embeddings that another program has made into a gallery, or make a gallery of them.
+    ///
+    /// The files are those of `index export`; of Parquet's columns only id and embedding are needed. All of it is checked
+    /// before anything is changed. Rows with an error are named and left out; the exit code is 5 then. Photos that are there
+    /// already stay as they are, so that an interrupted import goes on when it is asked for again.
+    Import(exchange::ImportOptions),
 }
 
 /// Where and how to compute.
@@ -439,6 +462,11 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Index(IndexCommand::Reembed(options)) => reembed::reembed(&options),
         Command::Index(IndexCommand::Remove(options)) => index::remove(&options),
         Command::Index(IndexCommand::Compact { gallery, index }) => index::compact(&gallery, index),
+        Command::Index(IndexCommand::Copy(options)) => index::copy(&options),
+        Command::Index(IndexCommand::List(options)) => listing::list(&options),
+        Command::Index(IndexCommand::Recall(options)) => listing::recall(&options),
+        Command::Index(IndexCommand::Export(options)) => exchange::export(&options),
+        Command::Index(IndexCommand::Import(options)) => exchange::import(&options),
         Command::Query(options) => query::query(*options),
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Embed { model, data, split, modality, out, frame, compute } => {

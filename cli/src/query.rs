@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use sketchfind::{Calibration, Filter, Match, Nothing, Retriever, RetrieverOptions};
+use sketchfind::{
+    Calibration, Filter, Gallery, MOST_CANDIDATES, Match, Nothing, Retriever, RetrieverOptions, SearchOptions,
+};
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::frame;
 use sketchfind_core::image::{DecodeLimits, Image};
 
+use crate::exchange;
 use crate::exit::{self, Exit};
+use crate::interrupt::Interrupt;
 use crate::paths::{self, STANDARD_INPUT};
 use crate::progress::{say, warn};
 use crate::{DrawingFrame, Embedding, Format, output};
@@ -22,11 +26,19 @@ pub(crate) struct Options {
     #[arg(long)]
     gallery: PathBuf,
     /// Image files of sketches: JPEG, PNG, WebP, GIF, BMP or TIFF; - is one image on standard input.
-    #[arg(required_unless_present = "list")]
+    #[arg(required_unless_present_any = ["list", "embeddings"])]
     sketches: Vec<PathBuf>,
     /// A file with a sketch's path on each line, or - for standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "sketches")]
     list: Option<PathBuf>,
+    /// Embeddings that are ready in the place of sketches, as `index import` reads them: no model is run, and the gallery need
+    /// not have one. Answers come in order of their ids.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sketches", "list", "skip_broken", "framing", "device", "threads"])]
+    embeddings: Option<PathBuf>,
+    /// How many candidates a graph is searched with, in the place of the number that the gallery states: more find more of the
+    /// nearest and take longer. Exact search does not ask.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_CANDIDATES as i64))]
+    ef: Option<u32>,
     /// How many photos to show for each sketch.
     #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     k: u32,
@@ -80,6 +92,9 @@ struct Among {
     /// Only photos of these ids.
     #[arg(long, value_name = "ID", num_args = 1)]
     only_id: Vec<String>,
+    /// No photos of these ids.
+    #[arg(long, value_name = "ID", num_args = 1)]
+    without_id: Vec<String>,
     /// Only photos with at least one of these labels.
     #[arg(long, value_name = "LABEL", num_args = 1)]
     any_label: Vec<String>,
@@ -93,7 +108,10 @@ struct Among {
 
 impl Among {
     fn filter(self) -> Filter {
-        let mut filter = Filter::everything().every_label(self.every_label).without_label(self.without_label);
+        let mut filter = Filter::everything()
+            .every_label(self.every_label)
+            .without_label(self.without_label)
+            .without_ids(self.without_id);
         if !self.only_id.is_empty() {
             filter = filter.only_ids(self.only_id);
         }
@@ -131,9 +149,16 @@ fn columns(has_scores: bool) -> Vec<&'static str> {
 }
 
 pub(crate) fn query(options: Options) -> Result<Exit> {
-    let Options { gallery, sketches, list, k, format, skip_broken, .. } = options;
+    let Options { gallery, sketches, list, embeddings, ef, k, format, skip_broken, .. } = options;
     let Options { calibration, min_score, frame, among, compute, .. } = options;
     let (filter, k) = (among.filter(), k as usize);
+    let search = match ef {
+        Some(ef) => SearchOptions::default().with_ef(ef as usize),
+        None => SearchOptions::default(),
+    };
+    if let Some(embeddings) = embeddings {
+        return query_embeddings(&gallery, &embeddings, k, &filter, search, format);
+    }
     let embedder = compute.options();
     let limits = embedder.limits;
     // A graph takes longer to build than to do without for these queries.
@@ -161,7 +186,7 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
         let found = sketch.map(|sketch| {
             let name = sketch.display().to_string();
             let found = open(&sketch, limits).and_then(|image| {
-                let found = retriever.answer(&image, k, &filter, min_score);
+                let found = retriever.answer_with(&image, k, &filter, search, min_score);
                 found.with_context(|| format!("the sketch '{name}'"))
             });
             (name, found)
@@ -220,6 +245,46 @@ fn say_of_another_size(learned: usize, n_photos: usize) {
             "the calibration was learned in a gallery of {learned} photos, this one has {n_photos}: scores may be {trust}"
         ));
     }
+}
+
+/// Answers embeddings that are ready.
+fn query_embeddings(
+    gallery: &Path,
+    file: &Path,
+    k: usize,
+    filter: &Filter,
+    search: SearchOptions,
+    format: Format,
+) -> Result<Exit> {
+    /// Queries that are searched for at once, so that answers come soon and all cores are used.
+    const N_AT_ONCE: usize = 64;
+    let gallery = Gallery::open(gallery)?;
+    let interrupt = Interrupt::listen()?;
+    let files = exchange::open(file, &interrupt)?;
+    files.check_space(&gallery)?;
+    let snapshot = gallery.snapshot();
+    let mut answer = Answer::begin(format, false)?;
+    let mut nothing: Option<Nothing> = None;
+    let queries = files.embeddings()?;
+    if let Some(queries) = &queries {
+        let values = queries.values().chunks(N_AT_ONCE * queries.width());
+        for (ids, values) in queries.ids().chunks(N_AT_ONCE).zip(values) {
+            for (id, found) in ids.iter().zip(snapshot.search_batch_with(values, k, filter, search)?) {
+                answer.add(id, &found)?;
+                if found.is_empty() && nothing.is_none() {
+                    nothing = snapshot.why_nothing(filter);
+                }
+            }
+        }
+    }
+    answer.end()?;
+    if let Some(nothing) = nothing {
+        warn(&format!("nothing found: {nothing}"));
+    }
+    if files.is_empty() {
+        warn(&format!("nothing to look for: '{}' has no embeddings", file.display()));
+    }
+    Ok(exchange::say_failed(&files))
 }
 
 /// The sketch in a file or on standard input.

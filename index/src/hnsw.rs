@@ -70,9 +70,12 @@ impl HnswParameters {
         // infinite.
         check_range("m", self.m, 2, 255)?;
         check_range("ef_construction", self.ef_construction, self.m, 10_000)?;
-        check_range("ef_search", self.ef_search, 1, 100_000)
+        check_range("ef_search", self.ef_search, 1, MOST_CANDIDATES)
     }
 }
+
+/// The most candidates of a search.
+pub const MOST_CANDIDATES: usize = 100_000;
 
 fn check_range(what: &'static str, value: usize, low: usize, high: usize) -> Result<()> {
     if (low..=high).contains(&value) {
@@ -305,9 +308,22 @@ impl HnswIndex {
     /// # Errors
     /// Those of [`Index::search_batch`]; [`Error::Core`] where `ef_search` is out of range.
     pub fn search_batch_with(&self, queries: &[f32], k: usize, ef_search: usize) -> Result<Vec<Ranking>> {
+        self.nearest_each_with(&Query::each(queries, self.matrix.width())?, k, Among::All, ef_search)
+    }
+
+    /// [`Index::nearest_each`] with another number of candidates than the parameters say.
+    ///
+    /// # Errors
+    /// Those of [`Index::nearest_each`]; [`Error::Core`] where `ef_search` is out of range.
+    pub fn nearest_each_with(
+        &self,
+        queries: &[Query<'_>],
+        k: usize,
+        among: Among<'_>,
+        ef_search: usize,
+    ) -> Result<Vec<Ranking>> {
         HnswParameters { ef_search, ..self.parameters }.check()?;
-        let queries = Query::each(queries, self.matrix.width())?;
-        each(&queries, |query| self.search_with(query, k, ef_search, Among::All))
+        each(queries, |query| self.search_with(query, k, ef_search, among))
     }
 
     /// The parameters it was built with.

@@ -32,7 +32,7 @@ pub use error::{Error, Result};
 pub use exact::ExactIndex;
 pub use graph::{Graph, Layer};
 pub use grow::MOST_IN_ORDER;
-pub use hnsw::{BuiltGraph, HnswIndex, HnswParameters};
+pub use hnsw::{BuiltGraph, HnswIndex, HnswParameters, MOST_CANDIDATES};
 pub use matrix::{Matrix, Rows};
 pub use points::RowFormat;
 pub use query::Query;

@@ -191,6 +191,15 @@ pub enum Error {
         /// The gallery's folder.
         path: PathBuf,
     },
+    /// A picture was given to a gallery that has no model to embed it.
+    #[error(
+        "gallery '{}': it has no model, so that no picture can be embedded; it takes embeddings that are ready",
+        path.display()
+    )]
+    NoModel {
+        /// The gallery's folder.
+        path: PathBuf,
+    },
     /// A change was asked of a gallery that is open for reading only.
     #[error("gallery '{}': it is open for reading only; open it for writing", path.display())]
     ReadOnly {

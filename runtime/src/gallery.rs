@@ -6,7 +6,7 @@
 //! segments/        the photos and the matrix [N, D], float32, in files that never change
 //! log/             the changes since
 //! graphs/          graphs of the matrix, which can be built anew where they are missing or do not fit
-//! model/           card.json, model.onnx and the probe: all that a query needs
+//! model/           card.json, model.onnx and the probe: all that a query needs; not there where embeddings are given
 //! lock             held by the one writer
 //! ```
 //!
@@ -43,6 +43,7 @@ mod nothing;
 mod segment;
 mod segment_file;
 mod snapshot;
+mod space;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,9 @@ pub use copy::{Copied, OnExisting};
 pub use manifest::{FORMAT, MAGIC, MANIFEST, Manifest};
 pub use nothing::Nothing;
 pub use snapshot::{Match, Snapshot};
+pub use space::EmbeddingSpace;
+#[cfg(feature = "parquet")]
+pub(crate) use space::{WIDEST, bytes_of, digits_of};
 
 use sketchfind_index::{HnswIndex, Query};
 
@@ -70,7 +74,9 @@ use self::segment::{LiveSegment, Segment};
 use self::segment_file::Expected;
 use self::writer::Writer;
 use crate::process::{self, Process};
-use crate::{Cancel, Costs, Error, Filter, IndexKind, IndexSpec, Photo, Progress, Recall, Result};
+use crate::{
+    Cancel, Costs, Error, Filter, IndexKind, IndexSpec, Photo, Progress, Recall, Result, SearchOptions,
+};
 
 /// The model's folder in a gallery's folder.
 pub const MODEL_DIR: &str = "model";
@@ -142,7 +148,8 @@ pub struct BuiltGraphs {
 /// A gallery that is open. All methods take `&self`: threads share it.
 pub struct Gallery {
     path: PathBuf,
-    card: Card,
+    /// Of the model, where there is one.
+    card: Option<Card>,
     access: Access,
     process: Process,
     manifest: RwLock<Arc<Manifest>>,
@@ -161,6 +168,15 @@ impl std::fmt::Debug for Gallery {
             .field("access", &self.access())
             .finish_non_exhaustive()
     }
+}
+
+/// Where a new gallery's embeddings come from.
+#[derive(Clone, Copy)]
+enum Origin<'a> {
+    /// From a model, which is copied into the gallery; they are this wide.
+    Model { folder: &'a Path, width: usize },
+    /// From elsewhere.
+    Given(&'a EmbeddingSpace),
 }
 
 /// What is on the disk.
@@ -206,8 +222,8 @@ impl Gallery {
             photo.check()?;
             photos.push(photo);
         }
-        let (n, width) = (photos.len(), embeddings.width());
-        Gallery::create_of(path, model_dir, n, width, photos.iter().zip(embeddings.rows()), options)
+        let origin = Origin::Model { folder: model_dir, width: embeddings.width() };
+        Gallery::create_of(path, origin, photos.len(), photos.iter().zip(embeddings.rows()), options)
     }
 
     /// Writes a gallery without photos, otherwise as [`Gallery::create`] does.
@@ -221,34 +237,75 @@ impl Gallery {
     ) -> Result<()> {
         let (path, model_dir) = (path.as_ref(), model_dir.as_ref());
         let width = Card::load(model_dir)?.embedding_width;
-        Gallery::create_of(path, model_dir, 0, width, std::iter::empty(), options)
+        let origin = Origin::Model { folder: model_dir, width };
+        Gallery::create_of(path, origin, 0, std::iter::empty(), options)
+    }
+
+    /// Writes a gallery without photos and without a model, otherwise as [`Gallery::create`] does: its photos are embeddings
+    /// of `space` that are given, and so are its queries.
+    ///
+    /// ```
+    /// use sketchfind::{Access, Distance, EmbeddingSpace, Filter, Gallery, GalleryOptions, Photo};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("gallery");
+    /// let space = EmbeddingSpace::new(2, Distance::Cosine);
+    /// Gallery::create_without_model(&path, &space, &GalleryOptions::auto("docs 1.0"))?;
+    /// let gallery = Gallery::open_with(&path, Access::Write)?;
+    /// gallery.add(vec![Photo::new("up"), Photo::new("right")], vec![0.0, 1.0, 1.0, 0.0])?;
+    /// let found = gallery.snapshot().search(&[0.1, 5.0], 1, &Filter::everything())?;
+    /// assert_eq!(found[0].id, "up");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Gallery::create`]; [`Error::Core`] where the space is none, or the options frame photos, which is a
+    /// model's matter.
+    pub fn create_without_model(
+        path: impl AsRef<Path>,
+        space: &EmbeddingSpace,
+        options: &GalleryOptions,
+    ) -> Result<()> {
+        space.check()?;
+        if options.photo_frame.is_some() {
+            let (value, expected) = ("given".to_owned(), "none where there is no model".to_owned());
+            return Err(CoreError::OutOfRange { what: "photo_frame", value, expected }.into());
+        }
+        Gallery::create_of(path.as_ref(), Origin::Given(space), 0, std::iter::empty(), options)
     }
 
     fn create_of<'p>(
         path: &Path,
-        model_dir: &Path,
+        origin: Origin<'_>,
         n: usize,
-        width: usize,
         rows: impl Iterator<Item = (&'p Photo, &'p [f32])>,
         options: &GalleryOptions,
     ) -> Result<()> {
         let refused = |reason: String| Error::Gallery { path: path.to_owned(), reason };
         refuse_other_things(path)?;
         options.index.check()?;
-        let card = Card::load_with_model(model_dir)?;
-        if width != card.embedding_width {
-            return Err(refused(format!(
-                "its embeddings are {} wide, those of the model in '{}' {}",
-                width,
-                model_dir.display(),
-                card.embedding_width
-            )));
-        }
-        let model = model_fingerprint(path, &card)?;
+        let space = match origin {
+            Origin::Given(space) => space.clone(),
+            Origin::Model { folder, width } => {
+                let card = Card::load_with_model(folder)?;
+                if width != card.embedding_width {
+                    return Err(refused(format!(
+                        "its embeddings are {} wide, those of the model in '{}' {}",
+                        width,
+                        folder.display(),
+                        card.embedding_width
+                    )));
+                }
+                EmbeddingSpace::new(width, card.distance).with_model(card.fingerprint())
+            }
+        };
+        let EmbeddingSpace { width, distance, model_sha256 } = space;
+        let model = fingerprint_bytes(path, model_sha256.as_deref())?;
         // Whoever writes the gallery that is there would go on writing into what is thrown away.
         let lock = if manifest::is_ours(path) { Some(Lock::take_soon(path)?) } else { None };
         atomic::write_folder(path, |new| {
-            copy_model(model_dir, &new.join(MODEL_DIR))?;
+            if let Origin::Model { folder, .. } = origin {
+                copy_model(folder, &new.join(MODEL_DIR))?;
+            }
             let mut files = BTreeMap::new();
             fingerprint_files(new, Path::new(""), &mut files)?;
             let expected = Expected { model: &model, width };
@@ -260,8 +317,8 @@ impl Gallery {
             Manifest {
                 format: FORMAT,
                 tool: options.tool.clone(),
-                model_sha256: card.fingerprint(),
-                distance: card.distance,
+                model_sha256,
+                distance,
                 width,
                 index: options.index,
                 files,
@@ -306,7 +363,7 @@ impl Gallery {
         };
         let state = read_consistent(path, None)?;
         let card = read_model(path, &state.manifest)?;
-        let model = model_fingerprint(path, &card)?;
+        let model = fingerprint_bytes(path, state.manifest.model_sha256.as_deref())?;
         let manifest = Arc::new(state.manifest);
         let writer =
             lock.map(|lock| Writer::open(path, &manifest, &model, state.log_end, lock)).transpose()?;
@@ -337,14 +394,21 @@ impl Gallery {
         Arc::clone(&self.manifest.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The folder of the model inside the gallery.
-    pub fn model_dir(&self) -> PathBuf {
-        self.path.join(MODEL_DIR)
+    /// The folder of the model inside the gallery, where it has one.
+    pub fn model_dir(&self) -> Option<PathBuf> {
+        self.card.is_some().then(|| self.path.join(MODEL_DIR))
     }
 
-    /// The card of the model inside the gallery.
-    pub fn card(&self) -> &Card {
-        &self.card
+    /// The card of the model inside the gallery, where it has one.
+    pub fn card(&self) -> Option<&Card> {
+        self.card.as_ref()
+    }
+
+    /// The space of its embeddings.
+    pub fn space(&self) -> EmbeddingSpace {
+        let manifest = self.manifest();
+        let (width, distance) = (manifest.width, manifest.distance);
+        EmbeddingSpace { width, distance, model_sha256: manifest.model_sha256.clone() }
     }
 
     /// How photos are framed before they are embedded.
@@ -400,12 +464,11 @@ impl Gallery {
         let before = Before { known: known.as_ref(), snapshot: &snapshot };
         let state = read_consistent(&self.path, Some(before))?;
         let own = self.manifest();
-        let model_files = |manifest: &Manifest| {
-            [CARD, MODEL].map(|name| manifest.files.get(&format!("{MODEL_DIR}/{name}")).cloned())
+        let model = |manifest: &Manifest| {
+            let files = [CARD, MODEL].map(|name| manifest.files.get(&format!("{MODEL_DIR}/{name}")).cloned());
+            (manifest.model_sha256.clone(), manifest.width, manifest.distance, files)
         };
-        if state.manifest.model_sha256 != own.model_sha256
-            || model_files(&state.manifest) != model_files(&own)
-        {
+        if model(&state.manifest) != model(&own) {
             return Err(Error::OtherModel { path: self.path.clone() });
         }
         let manifest = Arc::new(state.manifest);
@@ -507,7 +570,7 @@ impl Gallery {
 
     /// Whether the graph of `segment` is kept; it is read then.
     fn load_graph(&self, segment: &Segment) -> bool {
-        let (distance, parameters) = (self.card.distance, self.index().parameters());
+        let (distance, parameters) = (self.manifest().distance, self.index().parameters());
         let load = || {
             let built = graph_file::load(&self.path, segment, distance, parameters)?;
             HnswIndex::of_built_graph(segment.matrix().clone(), distance, parameters, built)
@@ -527,7 +590,7 @@ impl Gallery {
     /// Those of [`HnswIndex::build_with`]; [`Error::Forked`]. That a graph cannot be kept is no error, but told in the result.
     pub fn build_index(&self, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<BuiltGraphs> {
         self.check_process()?;
-        let (distance, parameters) = (self.card.distance, self.index().parameters());
+        let (distance, parameters) = (self.manifest().distance, self.index().parameters());
         let mut built = BuiltGraphs::default();
         for segment in self.segments_lacking_graph() {
             let turn = loop {
@@ -576,8 +639,8 @@ impl Gallery {
         photos.truncate(N_SAMPLE);
         let queries = photos.iter().map(|(_, row)| Query::new(row, snapshot.width()));
         let queries = queries.collect::<std::result::Result<Vec<_>, _>>()?;
-        let search = |exactly| snapshot.search_each(&queries, K + 1, &Filter::everything(), exactly);
-        let (expected, found) = (search(true)?, search(false)?);
+        let search = |options| snapshot.search_each(&queries, K + 1, &Filter::everything(), options);
+        let (expected, found) = (search(SearchOptions::exact())?, search(SearchOptions::default())?);
         let (mut n_nearest, mut n_found) = (0, 0);
         for ((&(id, _), expected), found) in photos.iter().zip(&expected).zip(&found) {
             let others = |matches: &[Match]| -> Vec<f64> {
@@ -637,7 +700,7 @@ fn read(
     before: Option<Before<'_>>,
 ) -> Result<State> {
     let held = held.and_then(|held| held.with_log(path, manifest.log));
-    let model = fingerprint_bytes(path, &manifest.model_sha256)?;
+    let model = fingerprint_bytes(path, manifest.model_sha256.as_deref())?;
     let expected = Expected { model: &model, width: manifest.width };
     let first_new = before
         .and_then(|before| Some((before, before.known?.first_new_record(path, manifest)?)))
@@ -687,8 +750,11 @@ fn unreadable(gallery: &Path, file: &Path, error: std::io::Error) -> Error {
     Error::Gallery { path: gallery.to_owned(), reason }
 }
 
-/// Checks the model's files and reads its card.
-fn read_model(path: &Path, manifest: &Manifest) -> Result<Card> {
+/// Checks the model's files and reads its card, where the gallery has a model.
+fn read_model(path: &Path, manifest: &Manifest) -> Result<Option<Card>> {
+    if !manifest.has_model() {
+        return Ok(None);
+    }
     let damaged = |reason: String| Error::Gallery { path: path.to_owned(), reason };
     let model = format!("{MODEL_DIR}/{MODEL}");
     for needed in [&model, &format!("{MODEL_DIR}/{CARD}")] {
@@ -706,11 +772,11 @@ fn read_model(path: &Path, manifest: &Manifest) -> Result<Card> {
         check_file(path, name, &manifest.files)?;
     }
     let are_listed = of_networks.iter().all(|(name, sha256)| manifest.files.get(name) == Some(sha256));
-    if card.fingerprint() != manifest.model_sha256 || !are_listed {
+    let own = card.fingerprint();
+    if Some(&own) != manifest.model_sha256.as_ref() || !are_listed {
         return Err(damaged(format!(
-            "its model's fingerprint is {}, its embeddings are by {}",
-            card.fingerprint(),
-            manifest.model_sha256
+            "its model's fingerprint is {own}, its embeddings are by {}",
+            manifest.model_sha256.as_deref().unwrap_or("one that is not named")
         )));
     }
     if (card.embedding_width, card.distance) != (manifest.width, manifest.distance) {
@@ -719,7 +785,7 @@ fn read_model(path: &Path, manifest: &Manifest) -> Result<Card> {
             manifest.width, manifest.distance, card.embedding_width, card.distance
         )));
     }
-    Ok(card)
+    Ok(Some(card))
 }
 
 /// Checks the file `name` against its fingerprint.
@@ -734,23 +800,12 @@ fn check_file(folder: &Path, name: &str, files: &BTreeMap<String, String>) -> Re
     Err(damaged(format!("'{name}' is damaged or was changed: its sha256 is {sha256}, expected {expected}")))
 }
 
-fn model_fingerprint(path: &Path, card: &Card) -> Result<[u8; 32]> {
-    fingerprint_bytes(path, &card.fingerprint())
-}
-
-/// A fingerprint's 32 bytes.
-fn fingerprint_bytes(path: &Path, text: &str) -> Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let digits = text.as_bytes();
-    let is_whole = digits.len() == 64
-        && bytes.iter_mut().zip(digits.chunks_exact(2)).all(|(byte, pair)| {
-            let parsed = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
-            parsed.is_some_and(|value| {
-                *byte = value;
-                true
-            })
-        });
-    if is_whole {
+/// The 32 bytes by which a gallery's files know their model: those of its fingerprint, or zeros where no model is named.
+fn fingerprint_bytes(path: &Path, model_sha256: Option<&str>) -> Result<[u8; 32]> {
+    let Some(text) = model_sha256 else {
+        return Ok([0; 32]);
+    };
+    if let Some(bytes) = space::bytes_of(text) {
         return Ok(bytes);
     }
     let reason = format!("its model's fingerprint is '{text}', expected 64 hexadecimal digits");

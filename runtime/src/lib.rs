@@ -49,6 +49,7 @@ mod device;
 #[cfg(feature = "inference")]
 mod embedder;
 mod error;
+mod exchange;
 mod filter;
 mod framing;
 pub mod gallery;
@@ -66,6 +67,7 @@ mod pool;
 mod process;
 #[cfg(feature = "inference")]
 mod retriever;
+mod search_options;
 #[cfg(feature = "inference")]
 mod verify;
 
@@ -74,10 +76,12 @@ pub use device::Device;
 #[cfg(feature = "inference")]
 pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
+pub use exchange::{EmbeddingFiles, Exported, FailedRow, ImportOptions, Imported};
 pub use filter::Filter;
 pub use framing::Framing;
 pub use gallery::{
-    Access, BuiltGraphs, Copied, Gallery, GalleryOptions, Match, Nothing, OnExisting, Snapshot,
+    Access, BuiltGraphs, Copied, EmbeddingSpace, Gallery, GalleryOptions, Match, Nothing, OnExisting,
+    Snapshot,
 };
 #[cfg(feature = "inference")]
 pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
@@ -86,6 +90,7 @@ pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 pub use picture::Picture;
 #[cfg(feature = "inference")]
 pub use retriever::{Answer, Retriever, RetrieverOptions, Role};
+pub use search_options::SearchOptions;
 #[cfg(feature = "inference")]
 pub use verify::{TOLERANCE, Verification, verify};
 
@@ -97,4 +102,6 @@ pub use sketchfind_core::image::{DecodeLimits, Image};
 pub use sketchfind_core::ranking::{Hit, Ranking};
 pub use sketchfind_core::strokes::Strokes;
 pub use sketchfind_core::work::{Cancel, Progress};
-pub use sketchfind_index::{Costs, HnswParameters, IndexKind, IndexSpec, LARGEST_EXACT, Recall, choose};
+pub use sketchfind_index::{
+    Costs, HnswParameters, IndexKind, IndexSpec, LARGEST_EXACT, MOST_CANDIDATES, Recall, choose,
+};

@@ -22,7 +22,7 @@ use crate::pool::Pool;
 use crate::process;
 use crate::{
     Access, Cancel, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Nothing, Photo,
-    Picture, Progress, Result, Snapshot,
+    Picture, Progress, Result, SearchOptions, Snapshot,
 };
 
 /// What pictures are embedded as.
@@ -189,6 +189,7 @@ pub struct Retriever {
     // Before the gallery, which it uses until it ends.
     keeper: Keeper,
     gallery: Arc<Gallery>,
+    card: Card,
     pool: Pool,
     /// The share of its page that a drawing is made to fill.
     share: Option<f32>,
@@ -210,8 +211,9 @@ impl Retriever {
     /// ([`Gallery::n_lacking_graph`] says of how many photos).
     ///
     /// # Errors
-    /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::Core`](crate::Error::Core) where an option is
-    /// out of range, and where the calibration is not of this model and these frames.
+    /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::NoModel`](crate::Error::NoModel) where the gallery
+    /// has none; [`Error::Core`](crate::Error::Core) where an option is out of range, and where the calibration is not of this
+    /// model and these frames.
     pub fn open(path: impl AsRef<Path>, options: impl Into<RetrieverOptions>) -> Result<Retriever> {
         let options = options.into();
         if !(1..=256).contains(&options.sessions) {
@@ -229,19 +231,21 @@ impl Retriever {
             embedder.n_threads = Some((n_cores / options.sessions).max(1));
         }
         let gallery = Gallery::open_with(path, options.access)?;
-        let share = options.framing.share(gallery.card().frame)?;
+        let (Some(model), Some(card)) = (gallery.model_dir(), gallery.card().cloned()) else {
+            return Err(crate::Error::NoModel { path: gallery.path().to_owned() });
+        };
+        let share = options.framing.share(card.frame)?;
         if let Some(calibration) = &options.calibration {
-            calibration.check(gallery.card(), share, gallery.photo_frame())?;
+            calibration.check(&card, share, gallery.photo_frame())?;
         }
-        let model = gallery.model_dir();
         // Opening the gallery has checked the model.
-        let session = |_| Embedder::of_card(&model, gallery.card().clone(), embedder.clone());
+        let session = |_| Embedder::of_card(&model, card.clone(), embedder.clone());
         let embedders = (0..options.sessions).map(session);
         let pool = Pool::new(embedders.collect::<Result<_>>()?);
         let gallery = Arc::new(gallery);
         let follow = options.follow.filter(|_| options.access != Access::Write);
         let keeper = Keeper::new(Arc::clone(&gallery), follow, options.build_graphs)?;
-        Ok(Retriever { keeper, gallery, pool, share, calibration: options.calibration })
+        Ok(Retriever { keeper, gallery, card, pool, share, calibration: options.calibration })
     }
 
     /// The gallery.
@@ -251,7 +255,7 @@ impl Retriever {
 
     /// The model's card.
     pub fn card(&self) -> &Card {
-        self.gallery.card()
+        &self.card
     }
 
     /// All photos as they are now, for several questions about one state.
@@ -381,8 +385,23 @@ impl Retriever {
         filter: &Filter,
         min_score: Option<f64>,
     ) -> Result<Answer> {
+        self.answer_with(sketch, k, filter, SearchOptions::default(), min_score)
+    }
+
+    /// [`Retriever::answer`], done as `options` say.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::answer`] and [`SearchOptions::check`].
+    pub fn answer_with(
+        &self,
+        sketch: &Image,
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+        min_score: Option<f64>,
+    ) -> Result<Answer> {
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
-        self.answer_embedding(&embedding, k, filter, min_score)
+        self.answer_of(&embedding, k, filter, options, min_score)
     }
 
     /// [`Retriever::answer`] for an embedding of the gallery's model.
@@ -399,6 +418,17 @@ impl Retriever {
         filter: &Filter,
         min_score: Option<f64>,
     ) -> Result<Answer> {
+        self.answer_of(embedding, k, filter, SearchOptions::default(), min_score)
+    }
+
+    fn answer_of(
+        &self,
+        embedding: &[f32],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+        min_score: Option<f64>,
+    ) -> Result<Answer> {
         if let Some(least) = min_score {
             let refused = |value: String, expected: &str| CoreError::OutOfRange {
                 what: "min_score",
@@ -413,7 +443,8 @@ impl Retriever {
             }
         }
         let snapshot = self.snapshot();
-        let found = self.scored(k, |k| Ok(vec![snapshot.search(embedding, k, filter)?]))?.pop();
+        let search = |k| Ok(vec![snapshot.search_with(embedding, k, filter, options)?]);
+        let found = self.scored(k, search)?.pop();
         let (mut matches, score) = found.unwrap_or_default();
         let nothing = match (min_score, score) {
             (Some(min_score), Some(score)) if !matches.is_empty() && score < min_score => {
@@ -461,8 +492,24 @@ impl Retriever {
     /// # Errors
     /// Those of [`Retriever::embed_sketches`].
     pub fn query_filtered(&self, sketch: &Image, k: usize, filter: &Filter) -> Result<Vec<Match>> {
+        self.query_with(sketch, k, filter, SearchOptions::default())
+    }
+
+    /// [`Retriever::query_filtered`], searched as `options` say.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::embed_sketches`] and [`SearchOptions::check`].
+    pub fn query_with(
+        &self,
+        sketch: &Image,
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Match>> {
+        options.check()?;
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
-        self.query_embedding(&embedding, k, filter)
+        let search = |k| Ok(vec![self.snapshot().search_with(&embedding, k, filter, options)?]);
+        Ok(self.scored(k, search)?.pop().unwrap_or_default().0)
     }
 
     /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot.

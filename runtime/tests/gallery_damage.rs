@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use sketchfind::Gallery;
+use sketchfind::{EmbeddingSpace, Gallery, GalleryOptions};
 use sketchfind_core::fingerprint;
 use sketchfind_core::random::Stream;
 
 use crate::gallery::create;
-use crate::{assert_says, fixture};
+use crate::{assert_says, copy_folder, fixture};
 
 /// Every file of a gallery, relative to it.
 fn files(root: &Path) -> Vec<PathBuf> {
@@ -123,6 +123,8 @@ fn a_manifest_that_contradicts_its_files_is_refused() {
         assert_says(Gallery::open(&gallery).unwrap_err(), parts);
     };
     check(&|gallery| gallery["width"] = 2.into(), &["00000001.rows", "another gallery"]);
+    check(&|gallery| gallery["width"] = 0.into(), &["gallery.json", "width of embeddings is 0"]);
+    check(&|gallery| gallery["width"] = (1_u64 << 40).into(), &["gallery.json", "1099511627776"]);
     check(&|gallery| gallery["distance"] = "cosine".into(), &["by cosine", "by mse"]);
     check(&|gallery| gallery["model_sha256"] = "00".into(), &["model's fingerprint", "'00'"]);
     check(&|gallery| gallery["model_sha256"] = "0".repeat(64).into(), &["another gallery"]);
@@ -135,6 +137,21 @@ fn a_manifest_that_contradicts_its_files_is_refused() {
         gallery["files"].as_object_mut().unwrap().remove("model/model.onnx");
     };
     check(&unlist, &["does not list 'model/model.onnx'"]);
+}
+
+#[test]
+fn a_gallery_of_a_format_that_had_a_model_has_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let gallery = folder.path().join("gallery");
+    copy_folder(&fixture("gallery-v4"), &gallery);
+    forge(&gallery, |manifest| manifest["files"] = serde_json::json!({}));
+    assert_says(Gallery::open(&gallery).unwrap_err(), &["format 4", "lists no model"]);
+    // Without a model no width may be one that no row has.
+    let without = folder.path().join("without");
+    let space = EmbeddingSpace::new(3, sketchfind::Distance::Mse);
+    Gallery::create_without_model(&without, &space, &GalleryOptions::exact("test")).unwrap();
+    forge(&without, |manifest| manifest["width"] = 0.into());
+    assert_says(Gallery::open(&without).unwrap_err(), &["gallery.json", "width of embeddings is 0"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod copies;
 mod embedder;
 mod embedder_files;
 mod example;
+mod exchange;
 mod follow;
 #[cfg(unix)]
 mod fork;
@@ -22,6 +23,7 @@ mod store;
 mod store_kill;
 mod turns;
 mod verify;
+mod without_model;
 
 use std::path::{Path, PathBuf};
 

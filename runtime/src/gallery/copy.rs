@@ -182,7 +182,7 @@ impl Files {
         let log_path = log::path_of(from, manifest.log);
         let mut bytes = Vec::new();
         self.log.read_to_end(&mut bytes).map_err(CoreError::io("read", &log_path))?;
-        let model = fingerprint_bytes(from, &manifest.model_sha256)?;
+        let model = fingerprint_bytes(from, manifest.model_sha256.as_deref())?;
         let expected = Expected { model: &model, width: manifest.width };
         log::whole_records(&mut bytes, manifest.log, manifest.sequence, expected).map_err(|reason| {
             let name = format!("{}/{:08}.log", log::FOLDER, manifest.log);

@@ -9,6 +9,7 @@ use sketchfind_core::distance::Distance;
 use sketchfind_core::frame::PhotoFrame;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
+use super::space::EmbeddingSpace;
 use crate::{Costs, Error, IndexSpec, Recall, Result};
 
 /// The name of this file in a gallery's folder.
@@ -16,10 +17,12 @@ pub const MANIFEST: &str = "gallery.json";
 /// The word that says that a folder is a gallery of ours.
 pub const MAGIC: &str = "sketchfind-gallery";
 /// The version of the format that this code writes, and the newest that it reads.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 /// The oldest that it reads. The third differs from the second in what it may say of the index, the fourth in what it may
-/// say of photos.
+/// say of photos, the fifth in that there need be no model.
 const OLDEST: u32 = 2;
+/// The first whose galleries need no model.
+const FIRST_WITHOUT_MODEL: u32 = 5;
 
 /// What a gallery is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,15 +32,18 @@ pub struct Manifest {
     pub format: u32,
     /// The program and version that made the gallery.
     pub tool: String,
-    /// The fingerprint of the model that made the embeddings ([`Card::fingerprint`](sketchfind_core::card::Card::fingerprint)).
-    pub model_sha256: String,
-    /// The distance of that model.
+    /// The fingerprint of the model that made the embeddings ([`Card::fingerprint`](sketchfind_core::card::Card::fingerprint));
+    /// nothing where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_sha256: Option<String>,
+    /// The distance by which they are compared: that of the model, where the gallery has one.
     pub distance: Distance,
     /// The width of an embedding, D.
     pub width: usize,
     /// The index to search it with.
     pub index: IndexSpec,
-    /// SHA-256 of every file of the model, by its path in the gallery with `/` between folders.
+    /// SHA-256 of every file of the model, by its path in the gallery with `/` between folders; empty where the gallery has no
+    /// model.
     pub files: BTreeMap<String, String>,
     /// The numbers of the segments' files, oldest first.
     pub segments: Vec<u64>,
@@ -69,6 +75,11 @@ struct Document {
 }
 
 impl Manifest {
+    /// Whether the gallery has the model that makes its embeddings.
+    pub fn has_model(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     pub(super) fn save(&self, folder: &Path) -> Result<()> {
         let path = folder.join(MANIFEST);
         let document = Document {
@@ -118,6 +129,13 @@ pub(super) fn load(folder: &Path) -> Result<Manifest> {
     let leads_out = |name: &&String| !Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
     if let Some(name) = manifest.files.keys().find(leads_out) {
         return Err(refused(format!("its '{MANIFEST}' lists '{name}', which is not a file inside it")));
+    }
+    // Where there is a model its card says the same, and nobody else does where there is none.
+    EmbeddingSpace::new(manifest.width, manifest.distance)
+        .check()
+        .map_err(|error| refused(format!("its '{MANIFEST}' describes no gallery: {error}")))?;
+    if manifest.format < FIRST_WITHOUT_MODEL && !manifest.has_model() {
+        return Err(refused(format!("its '{MANIFEST}' of format {} lists no model", manifest.format)));
     }
     manifest.index.check()?;
     Ok(manifest)

@@ -11,7 +11,7 @@ use sketchfind_core::unicode::nfc;
 use sketchfind_index::{Among, ExactIndex, HnswIndex, Index, Matrix, Query};
 
 use super::identity::Identity;
-use crate::{Filter, Photo, Result};
+use crate::{Filter, Photo, Result, SearchOptions};
 
 /// Photos with their embeddings, sorted by id, each id once.
 pub(crate) struct Segment {
@@ -222,15 +222,15 @@ impl LiveSegment {
         rows.is_some_and(|rows| rows.iter().any(|&row| self.is_live(row as usize)))
     }
 
-    /// For each of `queries` the `k` nearest live rows that pass `filter`: exact where there is a filter or no graph, or
-    /// `exactly`.
+    /// For each of `queries` the `k` nearest live rows that pass `filter`: exact where there is a filter or no graph, or the
+    /// options say so.
     pub(super) fn search(
         &self,
         queries: &[Query<'_>],
         distance: Distance,
         k: usize,
         filter: Option<&Filter>,
-        exactly: bool,
+        options: SearchOptions,
     ) -> Result<Vec<Ranking>> {
         let rows = filter.map(|filter| self.rows_that_pass(filter));
         let is_wanted = |row: usize| self.is_live(row);
@@ -239,9 +239,12 @@ impl LiveSegment {
             None if self.n_dead() == 0 => Among::All,
             None => Among::Where { n_unwanted: self.n_dead(), is_wanted: &is_wanted },
         };
-        Ok(match self.segment.graph().filter(|_| !exactly) {
-            Some(graph) => graph.nearest_each(queries, k, among)?,
-            None => ExactIndex::new(self.segment.matrix.clone(), distance).nearest_each(queries, k, among)?,
+        Ok(match (self.segment.graph().filter(|_| !options.exact), options.ef) {
+            (Some(graph), Some(ef)) => graph.nearest_each_with(queries, k, among, ef)?,
+            (Some(graph), None) => graph.nearest_each(queries, k, among)?,
+            (None, _) => {
+                ExactIndex::new(self.segment.matrix.clone(), distance).nearest_each(queries, k, among)?
+            }
         })
     }
 }

@@ -9,7 +9,7 @@ use sketchfind_index::Query;
 
 use super::segment::{LiveSegment, Segment};
 use crate::process::{self, Process};
-use crate::{Error, Filter, Photo, Result};
+use crate::{Error, Filter, Photo, Result, SearchOptions};
 
 /// A photo that matches a query.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,8 +139,25 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Core`] where the query has another width or is not finite.
     pub fn search(&self, query: &[f32], k: usize, filter: &Filter) -> Result<Vec<Match>> {
+        self.search_with(query, k, filter, SearchOptions::default())
+    }
+
+    /// [`Snapshot::search`], done as `options` say.
+    ///
+    /// # Shapes
+    /// `query`: `[D]`.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::search`] and [`SearchOptions::check`].
+    pub fn search_with(
+        &self,
+        query: &[f32],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Match>> {
         let query = Query::new(query, self.width)?;
-        Ok(self.search_each(&[query], k, filter, false)?.pop().unwrap_or_default())
+        Ok(self.search_each(&[query], k, filter, options)?.pop().unwrap_or_default())
     }
 
     /// For each of `queries` what [`Snapshot::search`] gives, on all cores; faster than one after another.
@@ -151,24 +168,42 @@ impl Snapshot {
     /// # Errors
     /// Those of [`Snapshot::search`]; [`Error::Core`] where the values are not whole queries.
     pub fn search_batch(&self, queries: &[f32], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
-        self.search_each(&Query::each(queries, self.width)?, k, filter, false)
+        self.search_batch_with(queries, k, filter, SearchOptions::default())
     }
 
-    /// [`Snapshot::search_batch`] for queries that were checked, exact where there is a graph too if that is wanted.
+    /// [`Snapshot::search_batch`], done as `options` say.
+    ///
+    /// # Shapes
+    /// `queries`: `[Q, D]`, row-major.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::search_batch`] and [`SearchOptions::check`].
+    pub fn search_batch_with(
+        &self,
+        queries: &[f32],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Vec<Match>>> {
+        self.search_each(&Query::each(queries, self.width)?, k, filter, options)
+    }
+
+    /// [`Snapshot::search_batch_with`] for queries that were checked.
     pub(super) fn search_each(
         &self,
         queries: &[Query<'_>],
         k: usize,
         filter: &Filter,
-        exactly: bool,
+        options: SearchOptions,
     ) -> Result<Vec<Vec<Match>>> {
         self.process.check(|| "a snapshot of a gallery".to_owned())?;
+        options.check()?;
         let filter = (!filter.is_everything()).then_some(filter);
         let mut found: Vec<Vec<(f64, &Photo)>> = vec![Vec::new(); queries.len()];
         for part in &self.parts {
             let photos = part.segment.photos();
             let rankings =
-                process::on_live_threads(|| part.search(queries, self.distance, k, filter, exactly))??;
+                process::on_live_threads(|| part.search(queries, self.distance, k, filter, options))??;
             for (found, ranking) in found.iter_mut().zip(rankings) {
                 let hits = ranking.hits().iter();
                 found.extend(hits.filter_map(|hit| Some((hit.distance, photos.get(hit.row)?))));

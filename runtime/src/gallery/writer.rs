@@ -212,7 +212,7 @@ impl Gallery {
         // What others have written in their turns.
         self.catch_up(&mut known)?;
         let manifest = self.manifest();
-        let model = fingerprint_bytes(&self.path, &manifest.model_sha256)?;
+        let model = fingerprint_bytes(&self.path, manifest.model_sha256.as_deref())?;
         let Some(log_end) = known.as_ref().map(Known::log_end) else {
             let reason = "its files were replaced while they were read; try again".to_owned();
             return Err(Error::Gallery { path: self.path.clone(), reason });

@@ -1,0 +1,235 @@
+//! `sketchfind index export` and `index import`: embeddings for other programs, and from them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use sketchfind::gallery::MANIFEST;
+use sketchfind::{
+    Access, Cancel, Distance, EmbeddingFiles, EmbeddingSpace, Error, Gallery, GalleryOptions, IndexSpec,
+    Progress,
+};
+
+use crate::building::{build_index, refuse_what_is_no_gallery};
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::photos::say_first;
+use crate::progress::{Bar, say, warn};
+
+/// The arguments of `index export`.
+#[derive(clap::Args)]
+pub(crate) struct ExportOptions {
+    /// The gallery.
+    #[arg(long)]
+    gallery: PathBuf,
+    /// The file: *.npy or *.parquet.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// The arguments of `index import`.
+#[derive(clap::Args)]
+pub(crate) struct ImportOptions {
+    /// The gallery. One that is not there is made, where --distance or --model says of what kind.
+    #[arg(long)]
+    gallery: PathBuf,
+    /// A file of embeddings, *.npy or *.parquet, or a folder with such files.
+    from: PathBuf,
+    /// Replace photos that are there with other embeddings, which is refused otherwise.
+    #[arg(long)]
+    replace: bool,
+    /// Make a gallery without a model, whose embeddings are compared by this distance.
+    #[arg(long, value_enum)]
+    distance: Option<DistanceName>,
+    /// Make a gallery with this model, which made the embeddings: its folder.
+    #[arg(long, conflicts_with = "distance")]
+    model: Option<PathBuf>,
+    /// The index of a gallery that is made.
+    #[arg(long, default_value = "auto")]
+    index: IndexSpec,
+}
+
+/// A distance, by its name.
+#[derive(Clone, Copy, ValueEnum)]
+enum DistanceName {
+    /// Mean squared difference.
+    Mse,
+    /// One minus the cosine.
+    Cosine,
+}
+
+impl From<DistanceName> for Distance {
+    fn from(name: DistanceName) -> Distance {
+        match name {
+            DistanceName::Mse => Distance::Mse,
+            DistanceName::Cosine => Distance::Cosine,
+        }
+    }
+}
+
+pub(crate) fn export(options: &ExportOptions) -> Result<Exit> {
+    let ExportOptions { gallery, out } = options;
+    let gallery = Gallery::open(gallery)?;
+    let interrupt = Interrupt::listen()?;
+    let bar = Bar::new(gallery.len(), "writing embeddings");
+    let exported =
+        gallery.export(out, Progress::new(&|n_done| bar.set(n_done)), Cancel::new(&|| interrupt.is_set()))?;
+    bar.finish();
+    say_first(
+        exported.without_source.iter().map(|id| format!("the path of '{id}' is not UTF-8, and was left out")),
+    );
+    say(&format!("{} embeddings written to '{}'", exported.n_photos, out.display()));
+    Ok(Exit::Success)
+}
+
+pub(crate) fn import(options: &ImportOptions) -> Result<Exit> {
+    let ImportOptions { gallery: path, from, .. } = options;
+    let interrupt = Interrupt::listen()?;
+    let files = open(from, &interrupt)?;
+    if !files.unread_columns().is_empty() {
+        warn(&format!("columns that are not read: {}", files.unread_columns().join(", ")));
+    }
+    if path.join(MANIFEST).is_file() {
+        let gallery = Gallery::open_with(path, Access::Write)?;
+        refuse_another_kind(&gallery, options)?;
+        bring_in(&gallery, &files, options, &interrupt)?;
+    } else {
+        make(path, &files, options, &interrupt)?;
+    }
+    Ok(say_failed(&files))
+}
+
+/// Refuses a gallery that is there and of another kind than was asked for.
+fn refuse_another_kind(gallery: &Gallery, options: &ImportOptions) -> Result<()> {
+    let refused = |reason: String| Err(Error::Gallery { path: gallery.path().to_owned(), reason }.into());
+    if let Some(asked) = options.distance.map(Distance::from) {
+        let own = gallery.space().distance;
+        if own != asked {
+            return refused(format!("it compares by {own}, and {asked} was asked for"));
+        }
+    }
+    if options.model.is_some() {
+        return refused("it is there already; --model is for one that is made".to_owned());
+    }
+    Ok(())
+}
+
+/// Makes a gallery of embeddings beside its place, where an interrupted import is found again, and puts it there.
+fn make(path: &Path, files: &EmbeddingFiles, options: &ImportOptions, interrupt: &Interrupt) -> Result<()> {
+    let missing = |reason: &str| Error::Gallery { path: path.to_owned(), reason: reason.to_owned() };
+    refuse_what_is_no_gallery(path)?;
+    let mut name = path.file_name().context("--gallery has no name")?.to_owned();
+    name.push(".importing");
+    let building = path.with_file_name(name);
+    let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
+    // Its graph, if it is to have one, is built once and at the end.
+    let made = GalleryOptions::exact(tool);
+    match (&options.model, options.distance) {
+        (Some(model), _) => {
+            let card = sketchfind::Card::load_with_model(model)?;
+            let wanted =
+                EmbeddingSpace::new(card.embedding_width, card.distance).with_model(card.onnx.sha256);
+            if !goes_on(&building, &wanted, true) {
+                Gallery::create_empty(&building, model, &made)?;
+            }
+        }
+        (None, Some(distance)) => {
+            let width = files.width().ok_or_else(|| missing("there is no embedding to make it of"))?;
+            let mut wanted = EmbeddingSpace::new(width, distance.into());
+            if let Some(sha256) = files.model_sha256() {
+                wanted = wanted.with_model(sha256);
+            }
+            if !goes_on(&building, &wanted, false) {
+                Gallery::create_without_model(&building, &wanted, &made)?;
+            }
+        }
+        (None, None) => {
+            let reason = "it is not there; --distance makes one without a model, --model one with that model";
+            return Err(missing(reason).into());
+        }
+    }
+    let filled = (|| -> Result<()> {
+        let gallery = Gallery::open_with(&building, Access::Write)?;
+        bring_in(&gallery, files, options, interrupt)?;
+        gallery.compact_files()?;
+        gallery.set_index(options.index)?;
+        build_index(&gallery).inspect_err(|_| {
+            // Whoever goes on opens it, and shall not wait for the graph there.
+            let _ = gallery.set_index(IndexSpec::Exact);
+        })
+    })();
+    filled.inspect_err(|_| match Gallery::open(&building) {
+        Ok(kept) if !kept.is_empty() => {
+            let (n, place) = (kept.len(), building.display());
+            warn(&format!("{n} photos are kept in '{place}'; the same command goes on"));
+        }
+        _ => drop(std::fs::remove_dir_all(&building)),
+    })?;
+    Ok(Gallery::install(&building, path)?)
+}
+
+/// The embeddings in a file, or in the files of a folder. What a library for Parquet says where it stumbles over a damaged
+/// file becomes an error, and is not printed besides.
+pub(crate) fn open(path: &Path, interrupt: &Interrupt) -> Result<EmbeddingFiles> {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let file = panic.location().map_or("", |location| location.file());
+        if !["parquet-", "arrow-", "bytes-"].iter().any(|library| file.contains(library)) {
+            usual(panic);
+        }
+    }));
+    Ok(EmbeddingFiles::open(path, Cancel::new(&|| interrupt.is_set()))?)
+}
+
+/// Whether there is an unfinished import into a gallery of this kind.
+fn goes_on(building: &Path, wanted: &EmbeddingSpace, has_model: bool) -> bool {
+    let is_same = Gallery::open(building)
+        .is_ok_and(|unfinished| unfinished.space() == *wanted && unfinished.card().is_some() == has_model);
+    if is_same {
+        say(&format!("going on with the unfinished import in '{}'", building.display()));
+    }
+    is_same
+}
+
+fn bring_in(
+    gallery: &Gallery,
+    files: &EmbeddingFiles,
+    options: &ImportOptions,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let bar = Bar::new(files.len(), "importing embeddings");
+    let how = sketchfind::ImportOptions::default();
+    let done = gallery.import(
+        files,
+        if options.replace { how.replacing() } else { how },
+        Progress::new(&|n_done| bar.set(n_done)),
+        Cancel::new(&|| interrupt.is_set()),
+    );
+    let done = match done {
+        Err(error @ Error::PhotoExists { .. }) => {
+            let hint = "--replace replaces those that are there with other embeddings; nothing was changed";
+            return Err(anyhow::Error::new(error).context(hint));
+        }
+        other => other?,
+    };
+    bar.finish();
+    say(&format!(
+        "{} photos added, {} replaced, {} there already; the gallery has {}",
+        done.n_added,
+        done.n_replaced,
+        done.n_unchanged,
+        gallery.len()
+    ));
+    Ok(())
+}
+
+/// Names the rows that have an error in the place of an embedding; the exit code that they call for.
+pub(crate) fn say_failed(files: &EmbeddingFiles) -> Exit {
+    let failed = files.failed();
+    if failed.is_empty() {
+        return Exit::Success;
+    }
+    say_first(failed.iter().map(|row| format!("left out: '{}': {}", row.id, row.error)));
+    warn(&format!("{} rows have an error in the place of an embedding, and were left out", failed.len()));
+    Exit::SomeLeftOut
+}

@@ -1,0 +1,159 @@
+//! `sketchfind index list` and `index recall`: what a gallery holds, and how much its graph finds.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use sketchfind::{Access, Gallery, Photo, Recall};
+
+use crate::exit::Exit;
+use crate::progress::{say, warn};
+use crate::{Format, info, output};
+
+/// The arguments of `index list`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The gallery.
+    #[arg(long)]
+    gallery: PathBuf,
+    /// The form of the list.
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    format: Format,
+}
+
+/// The arguments of `index recall`.
+#[derive(clap::Args)]
+pub(crate) struct RecallOptions {
+    /// The gallery.
+    #[arg(long)]
+    gallery: PathBuf,
+    /// The form of the answer.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Write it down in the gallery, where `info` tells it.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// A photo, as the list gives it.
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    labels: Vec<&'a str>,
+    source: Option<String>,
+    sha256: Option<String>,
+}
+
+/// The columns of a row.
+const COLUMNS: [&str; 4] = ["id", "labels", "source", "sha256"];
+
+impl<'a> Row<'a> {
+    fn of(photo: &'a Photo) -> Row<'a> {
+        Row {
+            id: photo.id(),
+            labels: photo.labels().iter().map(String::as_str).collect(),
+            source: photo.source().map(|source| source.display().to_string()),
+            sha256: photo.content().map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        }
+    }
+
+    fn cells(self) -> Result<[String; 4]> {
+        let labels = serde_json::to_string(&self.labels)?;
+        Ok([self.id.to_owned(), labels, self.source.unwrap_or_default(), self.sha256.unwrap_or_default()])
+    }
+}
+
+/// Photos that are written at once.
+const N_AT_ONCE: usize = 256;
+
+pub(crate) fn list(options: &Options) -> Result<Exit> {
+    let snapshot = Gallery::open(&options.gallery)?.snapshot();
+    let mut rows = snapshot.photos().map(|(photo, _)| Row::of(photo)).peekable();
+    match options.format {
+        Format::Table => {
+            let mut table = vec![COLUMNS.map(str::to_owned).to_vec()];
+            for row in rows {
+                table.push(row.cells()?.to_vec());
+            }
+            output::lines(output::table(&table, &[]))?;
+        }
+        Format::Csv => {
+            let mut text = csv_rows([COLUMNS.map(str::to_owned)])?;
+            loop {
+                output::stream(&text)?;
+                let some: Vec<_> = rows.by_ref().take(N_AT_ONCE).map(Row::cells).collect::<Result<_>>()?;
+                if some.is_empty() {
+                    break;
+                }
+                text = csv_rows(some)?;
+            }
+        }
+        Format::Json => {
+            output::stream(b"[")?;
+            let mut before = "\n";
+            while rows.peek().is_some() {
+                let mut text = String::new();
+                for row in rows.by_ref().take(N_AT_ONCE) {
+                    text.push_str(before);
+                    text.push_str(&serde_json::to_string(&row)?);
+                    before = ",\n";
+                }
+                output::stream(text.as_bytes())?;
+            }
+            output::stream(if snapshot.is_empty() { b"]\n" } else { b"\n]\n" })?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn csv_rows(rows: impl IntoIterator<Item = [String; 4]>) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.write_record(row)?;
+    }
+    writer.into_inner().context("cannot write CSV")
+}
+
+/// What was measured, as CSV and JSON give it.
+#[derive(Serialize)]
+struct Measured {
+    k: u64,
+    n_queries: u64,
+    n_photos: u64,
+    n_nearest: u64,
+    n_found: u64,
+    recall: f64,
+}
+
+pub(crate) fn recall(options: &RecallOptions) -> Result<Exit> {
+    let RecallOptions { gallery: path, format, keep } = options;
+    let gallery = Gallery::open_with(path, if *keep { Access::Write } else { Access::Read })?;
+    let found = gallery.measure_recall()?;
+    if found.is_none() {
+        warn("there is no graph: every search is exact, and finds all of the nearest");
+    }
+    match (format, found) {
+        (Format::Table, Some(found)) => output::lines([info::recall(found)])?,
+        (Format::Table, None) => {}
+        (_, found) => {
+            let rows: Vec<Measured> = found.iter().map(measured).collect();
+            if *format == Format::Json {
+                output::raw(serde_json::to_string_pretty(&rows)?)?;
+            } else {
+                let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+                writer.write_record(["k", "n_queries", "n_photos", "n_nearest", "n_found", "recall"])?;
+                rows.into_iter().try_for_each(|row| writer.serialize(row))?;
+                output::raw(writer.into_inner().context("cannot write CSV")?)?;
+            }
+        }
+    }
+    if *keep && found.is_some() {
+        say(&format!("written down in '{}'", path.display()));
+    }
+    Ok(Exit::Success)
+}
+
+fn measured(found: &Recall) -> Measured {
+    let Recall { k, n_queries, n_photos, n_nearest, n_found } = *found;
+    Measured { k, n_queries, n_photos, n_nearest, n_found, recall: found.value() }
+}
