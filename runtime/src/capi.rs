@@ -140,8 +140,10 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         use sketchfind_core::Error as Core;
         let status = match &error {
-            Error::Core(Core::Io { .. }) => SKF_IO,
-            Error::Core(Core::Image { .. } | Core::Blank { .. }) | Error::BrokenImage { .. } => SKF_BAD_IMAGE,
+            Error::Core(Core::Io { .. }) | Error::BrokenPicture { source: Core::Io { .. }, .. } => SKF_IO,
+            Error::Core(Core::Image { .. } | Core::Blank { .. })
+            | Error::BrokenImage { .. }
+            | Error::BrokenPicture { .. } => SKF_BAD_IMAGE,
             Error::Core(Core::OutOfRange { .. } | Core::Mismatch { .. }) => SKF_BAD_ARGUMENT,
             Error::Core(_) | Error::Gallery { .. } | Error::OtherModel { .. } | Error::Graph { .. } => {
                 SKF_BAD_FILE
