@@ -83,7 +83,7 @@ fn of_core(error: &sketchfind_core::Error) -> Exit {
 fn of_runtime(error: &sketchfind::Error) -> Exit {
     use sketchfind::Error;
     match error {
-        Error::Core(core) => of_core(core),
+        Error::Core(core) | Error::BrokenPicture { source: core, .. } => of_core(core),
         Error::Cancelled => Exit::Interrupted,
         // A model that does not load is not what it should be; a device that fails is not the model's fault.
         Error::Inference { action: "load", .. }

@@ -43,10 +43,12 @@ pub(super) type Outcome<T> = std::result::Result<T, Failure>;
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let status = match &error {
-            Error::Core(CoreError::Io { .. }) => SKF_IO,
-            Error::Core(CoreError::Image { .. } | CoreError::Blank { .. }) | Error::BrokenImage { .. } => {
-                SKF_BAD_IMAGE
+            Error::Core(CoreError::Io { .. }) | Error::BrokenPicture { source: CoreError::Io { .. }, .. } => {
+                SKF_IO
             }
+            Error::Core(CoreError::Image { .. } | CoreError::Blank { .. })
+            | Error::BrokenImage { .. }
+            | Error::BrokenPicture { .. } => SKF_BAD_IMAGE,
             Error::Core(CoreError::OutOfRange { .. } | CoreError::Mismatch { .. }) => SKF_BAD_ARGUMENT,
             Error::Core(_) | Error::Gallery { .. } | Error::OtherModel { .. } | Error::Graph { .. } => {
                 SKF_BAD_FILE
