@@ -153,7 +153,8 @@ int main(int argc, char **argv) {
   EXPECT(n_told == 22 && ingested.n_added + ingested.n_unchanged == 1 && ingested.left_out.size() == 1);
   EXPECT(ingested.left_out[0].id == "text" && ingested.left_out[0].file->find("card.json") != std::string::npos);
   EXPECT(shop.ingest_folder(fixtures + "/photos").n_added == 4);
-  EXPECT(*shop.photo("green.png")->path == fixtures + "/photos/green.png");
+  const std::string path = *shop.photo("green.png")->path, end = "/photos/green.png";
+  EXPECT(path[0] == '/' && path.size() > end.size() && path.substr(path.size() - end.size()) == end);
 
   sf::Options reading;
   reading.threads = 1;
