@@ -499,7 +499,17 @@ fn the_page_on_reading_says_what_the_files_hold() {
     let scene = Scene::new();
     for (out, model) in [("report", "model"), ("baseline", "reference")] {
         let mut eval = program("sketchfind");
-        eval.args(["eval", "--samples", "100", "--on-the-fly", "2", "--robustness", "1", "--label", "corners"]);
+        eval.args([
+            "eval",
+            "--samples",
+            "100",
+            "--on-the-fly",
+            "2",
+            "--robustness",
+            "1",
+            "--label",
+            "corners",
+        ]);
         eval.arg("--model").arg(scene.path(model)).arg("--data").arg(scene.path("data"));
         eval.arg("--reference").arg(scene.path("reference")).arg("--strokes").arg(scene.path("strokes"));
         succeed(eval.arg("--out").arg(scene.path(out)));
