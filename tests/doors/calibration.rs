@@ -52,9 +52,13 @@ impl Scene {
     }
 
     fn query(&self) -> Command {
+        self.query_as("csv")
+    }
+
+    fn query_as(&self, format: &str) -> Command {
         let mut query = program("sketchfind");
         query.arg("query").arg("--gallery").arg(self.path("gallery"));
-        query.args(["--format", "csv", "--calibration"]).arg(self.path("calibration.json"));
+        query.args(["--format", format, "--calibration"]).arg(self.path("calibration.json"));
         query
     }
 }
@@ -105,7 +109,7 @@ fn a_query_says_how_sure_it_is_and_that_nothing_fits() {
     for (format, expected) in
         [("csv", "sketch,rank,id,distance,score,path\n"), ("json", "[]\n"), ("table", "score")]
     {
-        let said = run(scene.query().args(["--format", format, "--min-score", "1"]).arg(sketch));
+        let said = run(scene.query_as(format).args(["--min-score", "1"]).arg(sketch));
         assert_eq!(said.code, Some(0), "{said:?}");
         assert!(said.err.contains("nothing fits: the score is 0."), "{said:?}");
         if format == "table" {

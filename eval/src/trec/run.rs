@@ -117,8 +117,8 @@ pub struct Judged {
     /// [`QueryResult::UNRANKED`], counts in no acc@k, and its query's 1 / rank is 0, as with trec_eval; so it has no part in the
     /// average precision. There are no distances.
     pub results: Vec<QueryResult>,
-    /// The photos that the run holds, sorted, where it ranks every one of them for every query; else nothing, since then it is
-    /// cut off, and says not what the gallery was.
+    /// The photos that the run holds, sorted, where it ranks every one of them for every query, and no other run holds more; else
+    /// nothing, since then it is cut off, and says not what the gallery was.
     pub gallery: Option<Vec<String>>,
     /// The number of queries of which the run holds no match.
     pub n_unranked: usize,
@@ -145,8 +145,10 @@ pub fn judge(runs: &[Run], qrels: &BTreeMap<String, Vec<String>>) -> Result<Vec<
         run.queries.values().flat_map(|ranked| &ranked.scores).map(|(photo, _)| photo.clone()).collect()
     };
     let photos: Vec<BTreeSet<String>> = runs.iter().map(of_run).collect();
+    // A run of fewer photos than another is cut off, though a collapsed model may have the same few for every query.
+    let most = photos.iter().map(BTreeSet::len).max().unwrap_or(0);
     let is_whole = |(run, photos): &(&Run, &BTreeSet<String>)| {
-        run.queries.values().all(|ranked| ranked.scores.len() == photos.len())
+        photos.len() == most && run.queries.values().all(|ranked| ranked.scores.len() == most)
     };
     let whole: Vec<bool> = runs.iter().zip(&photos).map(|both| is_whole(&both)).collect();
     let mut of_whole = photos.iter().zip(&whole).filter(|(_, whole)| **whole).map(|(photos, _)| photos);
@@ -342,6 +344,10 @@ mod tests {
         assert!(message.contains("only in the first: 1 (b); only in the second: 1 (z)"), "{message}");
         let message = refused(&[run("lost", &whole.replace(" b ", " z "))]);
         assert!(message.contains("'q' has the match 'b', which is not in the gallery"), "{message}");
+        // The same photo for every query, and fewer than another run has: it is cut off.
+        let cut = run("cut", "q Q0 a 1 2 t\ncafe\u{301} Q0 a 1 2 t\n");
+        let judged = judge(&[run("again", whole), cut], &qrels).unwrap();
+        assert_eq!((judged[1].gallery.as_ref(), judged[1].n_unranked), (None, 1));
         let none = BTreeMap::from([("q".to_owned(), Vec::new())]);
         assert!(matches!(judge(&[], &none).unwrap_err(), Error::NoTruth { .. }));
         assert!(matches!(judge(&[], &BTreeMap::new()).unwrap_err(), Error::Empty { .. }));
