@@ -302,7 +302,9 @@ fn fit(found: &[&Found]) -> Result<ScoreMap> {
         }
     }
     let [nearness, ground, none] = at;
-    if !(nearness > 0.0 && at.iter().all(|number| number.is_finite())) {
+    // Where all hits are as far as each other, their distance only takes the place of 'none', and says nothing of them.
+    let is_flat = found.iter().all(|one| one.distances.first() == one.distances.last());
+    if is_flat || !(nearness > 0.0 && at.iter().all(|number| number.is_finite())) {
         return Err(Error::NoCalibration { n: found.len() });
     }
     Ok(ScoreMap { scale, nearness, ground, none })
