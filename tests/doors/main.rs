@@ -7,6 +7,8 @@ mod batches;
 mod downloads;
 /// Evaluation with all its options, and its page in a browser.
 mod evaluation;
+/// Embeddings and galleries that come and go: lists, copies, files of other programs.
+mod exchange;
 /// A network's description against its ONNX file.
 mod export;
 /// Files of galleries with right checksums, whatever they hold.
