@@ -46,5 +46,7 @@ mod serve;
 mod studies;
 /// Training as a process: repeatable, interrupted, resumed.
 mod training;
+/// What can be done, by which name in each language.
+mod verbs;
 /// Released models.
 mod zoo;
