@@ -12,6 +12,8 @@ mod evaluation;
 /// The example in Rust, outside of the workspace.
 #[cfg(unix)]
 mod examples;
+/// Embeddings and galleries that come and go: lists, copies, files of other programs.
+mod exchange;
 /// A network's description against its ONNX file.
 mod export;
 /// Models of other makers.
@@ -54,5 +56,7 @@ mod serve;
 mod studies;
 /// Training as a process: repeatable, interrupted, resumed.
 mod training;
+/// What can be done, by which name in each language.
+mod verbs;
 /// Released models.
 mod zoo;
