@@ -82,9 +82,12 @@ fn is_rust(cell: &str, texts: &[String]) -> bool {
     texts.iter().any(|text| text.lines().any(|line| is_public(line, cell)))
 }
 
-/// `Class.method` or a function, in the stub.
+/// `Class.method`, `Class.field` or a function, in the stub and the classes of values.
 fn is_python(cell: &str, stub: &str) -> bool {
-    let defines = |line: &str, name: &str, indent: &str| line.starts_with(&format!("{indent}def {name}("));
+    let defines = |line: &str, name: &str, indent: &str| {
+        let is_field = !indent.is_empty() && line.starts_with(&format!("{indent}{name}: "));
+        is_field || line.starts_with(&format!("{indent}def {name}("))
+    };
     match cell.split_once('.') {
         None => stub.lines().any(|line| defines(line, cell, "")),
         Some((class, name)) => {
@@ -127,7 +130,9 @@ fn each_verb_has_its_name_in_each_language() {
     let root = checkout();
     let mut texts = Vec::new();
     sources(&root.join("runtime/src"), &mut texts);
-    let stub = read_to_string(root.join("python/sketchfind/__init__.pyi")).unwrap();
+    let stub = ["__init__.pyi", "_values.py"]
+        .map(|file| read_to_string(root.join("python/sketchfind").join(file)).unwrap())
+        .join("\n");
     let header = read_to_string(root.join("runtime/include/sketchfind.h")).unwrap();
     let openapi = read_to_string(root.join("docs/openapi.json")).unwrap();
     let openapi: serde_json::Value = serde_json::from_str(&openapi).unwrap();
