@@ -152,12 +152,12 @@ pub fn judge(runs: &[Run], qrels: &BTreeMap<String, Vec<String>>) -> Result<Vec<
     };
     let whole: Vec<bool> = runs.iter().zip(&photos).map(|both| is_whole(&both)).collect();
     let mut of_whole = photos.iter().zip(&whole).filter(|(_, whole)| **whole).map(|(photos, _)| photos);
-    if let Some(first) = of_whole.next() {
-        if let Some(other) = of_whole.find(|other| *other != first) {
-            let [first, other] = [first, other].map(|ids| ids.iter().cloned().collect::<Vec<_>>());
-            let reason = format!("photos of runs {}", difference_of_ids(&first, &other));
-            return Err(Error::NotComparable { reason });
-        }
+    if let Some(first) = of_whole.next()
+        && let Some(other) = of_whole.find(|other| *other != first)
+    {
+        let [first, other] = [first, other].map(|ids| ids.iter().cloned().collect::<Vec<_>>());
+        let reason = format!("photos of runs {}", difference_of_ids(&first, &other));
+        return Err(Error::NotComparable { reason });
     }
     let known = photos.iter().flatten().map(String::as_str).collect::<BTreeSet<_>>();
     let names = Names::new(known.iter().copied());
