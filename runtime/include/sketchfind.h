@@ -48,6 +48,8 @@ typedef enum skf_status {
   SKF_EXISTS = 8,
   // The caller's function said that the work is to stop.
   SKF_CANCELLED = 9,
+  // What is used was opened by the process that this one was forked from: open it in this one.
+  SKF_FORKED = 10,
   // A defect of this library.
   SKF_INTERNAL = 99,
 } skf_status;
@@ -107,8 +109,11 @@ typedef struct skf_options {
   const char *onnxruntime;
   // Where the model runs, a text: `cpu`, `cuda` or `cuda:N`. Null for the processor.
   const char *device;
+  // How often to look for what other processes have written to the gallery, in milliseconds, 10 to a day; 0 to look only where
+  // skf_refresh is called.
+  uint64_t follow_ms;
   // For members to come: 0.
-  uint64_t reserved[8];
+  uint64_t reserved[7];
 } skf_options;
 
 // What a gallery knows of a photo. In what the library gives out, texts live as long as it says there, labels are never null,
