@@ -102,7 +102,7 @@ fn all_is_well(program: &Path) {
     };
     run(&mut Command::new(program));
     if Command::new("valgrind").arg("--version").output().is_err() {
-        eprintln!("valgrind is not installed: the program ran without it");
+        skip("valgrind is not installed: the program ran without it");
         return;
     }
     let mut valgrind = Command::new("valgrind");
@@ -112,10 +112,16 @@ fn all_is_well(program: &Path) {
 }
 
 #[cfg(target_os = "linux")]
+#[allow(clippy::print_stderr, reason = "a skipped test says so where test output goes")]
+fn skip(words: &str) {
+    eprintln!("{words}");
+}
+
+#[cfg(target_os = "linux")]
 fn is_slow_asked_for() -> bool {
     let is_asked_for = std::env::var_os("SKETCHFIND_SLOW_TESTS").is_some_and(|value| value == "1");
     if !is_asked_for {
-        eprintln!("not run: set SKETCHFIND_SLOW_TESTS=1");
+        skip("not run: set SKETCHFIND_SLOW_TESTS=1");
     }
     is_asked_for
 }

@@ -175,8 +175,11 @@ mod parquet {
 
     const MODEL: &str = "1234567890abcdef1234567890abcdef1234567890abcdef1234567890abcdef";
 
+    /// Columns and their names.
+    type Columns<'a> = Vec<(&'a str, ArrayRef)>;
+
     /// Writes columns to a file.
-    fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) -> PathBuf {
+    fn write(path: &Path, columns: Columns<'_>) -> PathBuf {
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let mut writer =
             ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
@@ -312,7 +315,7 @@ mod parquet {
         null_inside.values().append_null();
         null_inside.append(true);
         let doubles = Arc::new(Float64Array::from(vec![1.0, 2.0])) as ArrayRef;
-        let cases: Vec<(Vec<(&str, ArrayRef)>, &[&str])> = vec![
+        let cases: Vec<(Columns<'_>, &[&str])> = vec![
             (vec![rows()], &["no column 'id'", "'embedding'"]),
             (vec![ids()], &["no column 'embedding'", "'id'"]),
             (vec![("id", ints(2)), rows()], &["column 'id'", "Int32", "expected string"]),

@@ -37,14 +37,6 @@ fn alone(name: impl AsRef<std::ffi::OsStr>, work: &Path) -> Command {
     command
 }
 
-fn is_there(name: &str) -> bool {
-    let there = Command::new(name).arg("--version").output().is_ok();
-    if !there {
-        eprintln!("{name} is not installed: what it does is not tested");
-    }
-    there
-}
-
 /// Every file below a folder, and every link.
 fn below(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -111,7 +103,7 @@ fn programs_are_built_from_the_folder_alone_wherever_it_lies() {
     assert_eq!(succeed(alone(work.join("shop"), &work).arg(&model).arg("gallery")), asked);
 
     // By pkg-config, C.
-    if is_there("pkg-config") {
+    if surroundings::is_installed("pkg-config") {
         let flags = |option: &str| {
             let mut ask = alone("pkg-config", &work);
             ask.env("PKG_CONFIG_PATH", lib.join("pkgconfig"));
@@ -136,7 +128,7 @@ fn programs_are_built_from_the_folder_alone_wherever_it_lies() {
         // Made, and found there by the next run.
         find(&mut alone(work.join("find"), &work), "found");
         find(&mut alone(work.join("find"), &work), "found");
-        if is_there("valgrind") {
+        if surroundings::is_installed("valgrind") {
             let valgrind = || {
                 let mut valgrind = alone("valgrind", &work);
                 valgrind.args([
@@ -156,7 +148,7 @@ fn programs_are_built_from_the_folder_alone_wherever_it_lies() {
     }
 
     // By CMake, C++.
-    if is_there("cmake") {
+    if surroundings::is_installed("cmake") {
         let mut cmake = alone("cmake", &work);
         cmake.arg("-S").arg(folder.join("examples/cpp")).args(["-B", "build"]);
         succeed(cmake.arg(format!("-DCMAKE_PREFIX_PATH={}", folder.display())));

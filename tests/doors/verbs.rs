@@ -9,11 +9,11 @@ use sketchfind_tests::programs::{program, run, succeed};
 use sketchfind_tests::surroundings::checkout;
 
 /// The part of `text` from the line that `begins` to the first after it that `ends`.
-fn block<'t>(
-    text: &'t str,
+fn block(
+    text: &str,
     begins: impl Fn(&str) -> bool,
     ends: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = &'t str> {
+) -> impl Iterator<Item = &str> {
     let lines = text.lines().skip_while(move |line| !begins(line));
     let mut is_first = true;
     lines.take_while(move |line| std::mem::take(&mut is_first) || !ends(line))

@@ -80,6 +80,15 @@ pub fn is_slow_asked_for() -> bool {
     asked
 }
 
+/// Whether this machine has a tool that only some machines have.
+pub fn is_installed(program: &str) -> bool {
+    let there = std::process::Command::new(program).arg("--version").output().is_ok();
+    if !there {
+        skip::<()>(NOT_ASKED_FOR, &format!("{program} is not installed"));
+    }
+    there
+}
+
 /// Whether times are asked for, which are worth something only where nothing else runs: `cargo xtask bench` does.
 pub fn is_measuring() -> bool {
     let asked = std::env::var_os("SKETCHFIND_MEASURE").is_some_and(|value| value == "1");

@@ -325,7 +325,7 @@ mod tests {
         let refused = |runs: &[Run]| judge(runs, &qrels).unwrap_err().to_string();
         let whole = "q Q0 a 1 2 t\nq Q0 b 2 1 t\ncafe\u{301} Q0 a 1 2 t\ncafe\u{301} Q0 b 2 1 t\n";
         let good = run("good", whole);
-        let judged = judge(&[good.clone()], &qrels).unwrap().remove(0);
+        let judged = judge(std::slice::from_ref(&good), &qrels).unwrap().remove(0);
         assert_eq!(judged.gallery.unwrap(), ["a", "b"]);
         assert_eq!(judged.results.iter().map(|one| one.rank).collect::<Vec<_>>(), [1, 2]);
         let message = refused(&[good.clone(), run("fewer", "q Q0 a 1 2 t\n")]);
