@@ -143,13 +143,13 @@ fn fill(folder: &Path, built: &Path) -> Result<()> {
 
     let lib = folder.join("lib");
     copy(built, &lib.join(format!("libsketchfind.so.{version}")))?;
-    link(&format!("libsketchfind.so.{version}"), &lib.join(format!("libsketchfind.so.{abi}")))?;
-    link(&format!("libsketchfind.so.{abi}"), &lib.join("libsketchfind.so"))?;
+    provision::link(&format!("libsketchfind.so.{version}"), &lib.join(format!("libsketchfind.so.{abi}")))?;
+    provision::link(&format!("libsketchfind.so.{abi}"), &lib.join("libsketchfind.so"))?;
     let onnx_runtime = onnx_runtime()?;
     let name = onnx_runtime.file_name().context("a library is a file")?.to_string_lossy().into_owned();
     copy(&onnx_runtime, &lib.join(&name))?;
     if name != "libonnxruntime.so" {
-        link(&name, &lib.join("libonnxruntime.so"))?;
+        provision::link(&name, &lib.join("libonnxruntime.so"))?;
     }
 
     for name in ["sketchfind.h", "sketchfind.hpp"] {
@@ -255,17 +255,6 @@ fn write(path: &Path, text: &str) -> Result<()> {
         fs::create_dir_all(parent)?;
     }
     fs::write(path, text).with_context(|| format!("cannot write '{}'", path.display()))
-}
-
-#[cfg(unix)]
-fn link(target: &str, link: &Path) -> Result<()> {
-    Ok(std::os::unix::fs::symlink(target, link)?)
-}
-
-#[cfg(not(unix))]
-fn link(target: &str, link: &Path) -> Result<()> {
-    let folder = link.parent().context("a link lies in a folder")?;
-    copy(&folder.join(target), link)
 }
 
 #[cfg(test)]

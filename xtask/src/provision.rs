@@ -214,13 +214,15 @@ fn file_called(member: &str, name: &str, folder: &str) -> Option<PathBuf> {
     (member.rsplit('/').next() == Some(name)).then(|| Path::new(folder).join(name))
 }
 
+/// Makes a link to `target`, which is relative to the link's folder; a copy where the system has no links.
 #[cfg(unix)]
-fn link(target: &str, link: &Path) -> Result<()> {
+pub(crate) fn link(target: &str, link: &Path) -> Result<()> {
     Ok(std::os::unix::fs::symlink(target, link)?)
 }
 
+/// As above.
 #[cfg(not(unix))]
-fn link(target: &str, link: &Path) -> Result<()> {
+pub(crate) fn link(target: &str, link: &Path) -> Result<()> {
     let folder = link.parent().context("a link lies in a folder")?;
     fs::copy(folder.join(target), link)?;
     Ok(())
