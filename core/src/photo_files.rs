@@ -165,9 +165,10 @@ impl Walk<'_> {
     /// Takes a folder in, if it was not reached before.
     fn enter(&mut self, relative: PathBuf) {
         let path = self.folder.join(&relative);
-        match fs::metadata(&path).and_then(|metadata| identity(&path, &metadata)) {
-            Ok(identity) if self.seen.insert(identity) => self.pending.push(relative),
-            Ok(_) => self.pass_over(&relative, "the same folder is reached by another path"),
+        let identity = fs::metadata(&path).and_then(|metadata| identity(&path, &metadata));
+        match identity.map(|identity| self.seen.insert(identity)) {
+            Ok(true) => self.pending.push(relative),
+            Ok(false) => self.pass_over(&relative, "the same folder is reached by another path"),
             Err(error) => self.leave_out(relative, error.to_string(), true),
         }
     }

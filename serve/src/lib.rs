@@ -32,6 +32,7 @@ mod problem;
 mod retrieval;
 mod routes;
 mod server;
+mod signals;
 mod state;
 mod token;
 

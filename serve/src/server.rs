@@ -13,11 +13,11 @@ use hyper_util::service::TowerToHyperService;
 use sketchfind::{EmbedderOptions, Framing, RetrieverOptions};
 use sketchfind_core::strokes::Raster;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::follow::Follower;
 use crate::retrieval::Retrieval;
+use crate::signals::{Asked, Signals};
 use crate::state::{App, CHANGES, State};
 use crate::{Error, Limits, Result, Token, door, routes};
 
@@ -74,7 +74,7 @@ impl Options {
 /// How often the server looks whether the gallery has changed. A look costs two questions to the file system.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Serves until SIGINT or SIGTERM, then lets requests that are under way finish. The gallery is followed: what other
+/// Serves until SIGINT or SIGTERM (Ctrl-C where there are no such signals), then lets requests that are under way finish. The gallery is followed: what other
 /// programs write to it, and another gallery in its place, is served a moment later; SIGHUP looks at once. `listening` is told the address, while
 /// the gallery is still being opened: until then queries get 503 and `/readyz` says so. A second signal ends the
 /// process at once.
@@ -99,9 +99,7 @@ pub fn serve(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
 
 async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()> {
     let on_signal = |action| move |reason| Error::System { action, reason };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(on_signal("listen for signals"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(on_signal("listen for signals"))?;
-    let mut hang_up = signal(SignalKind::hangup()).map_err(on_signal("listen for signals"))?;
+    let mut signals = Signals::listen().map_err(on_signal("listen for signals"))?;
     let failed = |reason| Error::Listen { address: options.address, reason };
     let listener = TcpListener::bind(options.address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -134,8 +132,10 @@ async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
     let connections = Connections::new(&options.limits, Arc::clone(&app), router);
     loop {
         tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
+            asked = signals.next() => match asked {
+                Asked::Stop => break,
+                Asked::Look => follower.look_at_once(),
+            },
             opened = &mut opening, if !is_open => {
                 let retrieval = opened.map_err(|panic| Error::System {
                     action: "open the gallery",
@@ -146,7 +146,6 @@ async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
                 is_open = true;
             }
             _ = looks.tick(), if is_open => follower.look(),
-            _ = hang_up.recv() => follower.look_at_once(),
             accepted = listener.accept() => connections.take(accepted).await,
         }
     }
@@ -156,10 +155,14 @@ async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
     tokio::select! {
         () = connections.graceful.shutdown() => tracing::info!("stopped"),
         () = tokio::time::sleep(options.limits.shutdown) => tracing::warn!("stopped with requests under way"),
-        _ = interrupt.recv() => tracing::warn!("stopped at once"),
-        _ = terminate.recv() => tracing::warn!("stopped at once"),
+        _ = asked_to_stop(&mut signals) => tracing::warn!("stopped at once"),
     }
     Ok(())
+}
+
+/// Waits until it is asked to stop once more.
+async fn asked_to_stop(signals: &mut Signals) {
+    while !matches!(signals.next().await, Asked::Stop) {}
 }
 
 /// Says what it means to listen elsewhere than on the loopback.
