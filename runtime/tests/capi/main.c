@@ -133,9 +133,12 @@ int main(int argc, char **argv) {
   skf_close(retriever);
 
   // What a later version may have in reserve, and options that name what is not there.
-  options.reserved[7] = 1;
+  options.reserved[6] = 1;
   FAILS(skf_open(gallery, &options, &retriever), SKF_BAD_ARGUMENT, "later version");
-  options.reserved[7] = 0;
+  options.reserved[6] = 0;
+  options.follow_ms = 9;
+  FAILS(skf_open(gallery, &options, &retriever), SKF_BAD_ARGUMENT, "expected 10 milliseconds to a day");
+  options.follow_ms = 0;
   options.device = "gpu";
   FAILS(skf_open(gallery, &options, &retriever), SKF_BAD_ARGUMENT, "'gpu', expected 'cpu', 'cuda' or 'cuda:N'");
   options.device = "cuda:7";
