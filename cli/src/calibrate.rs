@@ -104,7 +104,7 @@ pub(crate) fn calibrate(options: &Options, bootstrap: &Bootstrap, compute: Embed
     let provenance = Provenance {
         tool: concat!("sketchfind ", env!("CARGO_PKG_VERSION")).into(),
         model: card.name.clone(),
-        model_sha256: card.onnx.sha256.clone(),
+        model_sha256: card.fingerprint(),
         dataset_sha256: dataset.fingerprint()?,
         split: split.to_string(),
         distance: card.distance.to_string(),

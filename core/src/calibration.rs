@@ -234,11 +234,12 @@ impl Calibration {
         photo_frame: Option<PhotoFrame>,
     ) -> Result<()> {
         let differs = |what, expected: String, got: String| Err(Error::Mismatch { what, expected, got });
-        if self.model_sha256 != card.onnx.sha256 {
+        let own = card.fingerprint();
+        if self.model_sha256 != own {
             let named = |name: &str, sha256: &str| format!("that of '{name}' ({sha256})");
             return differs(
                 "the model that the calibration is of",
-                named(&card.name, &card.onnx.sha256),
+                named(&card.name, &own),
                 named(&self.model, &self.model_sha256),
             );
         }
@@ -356,10 +357,14 @@ mod tests {
         let frame = PhotoFrame { typical: 0.875, least: 0.75 };
         let mut other = card.clone();
         other.onnx.sha256 = "1".repeat(64);
+        // The same file, imported in another way: another space.
+        let mut imported = card.clone();
+        imported.network = crate::card::IMPORTED.into();
         let mut cosine = card.clone();
         cosine.distance = if card.distance == Distance::Mse { Distance::Cosine } else { Distance::Mse };
         for (refused, part) in [
             (own.check(&other, None, None), "the model that the calibration is of"),
+            (own.check(&imported, None, None), "the model that the calibration is of"),
             (own.check(&cosine, None, None), "the distance"),
             (
                 own.check(&card, Some(0.75), None),

@@ -10,7 +10,7 @@
 //! source     string                           the path of the photo's file
 //! sha256     string                           of that file, 64 hexadecimal digits
 //! error      string                           why there is no embedding
-//! model      string                           SHA-256 of the model.onnx, one for all rows
+//! model      string                           the fingerprint of the model, one for all rows
 //! ```
 //!
 //! All but the first two may be missing. What is read is checked whole before anything is changed. An import is acknowledged

@@ -96,6 +96,7 @@ pub use verify::{TOLERANCE, Verification, verify};
 
 pub use sketchfind_core::calibration::Calibration;
 pub use sketchfind_core::card::Card;
+pub use sketchfind_core::dataset::Modality;
 pub use sketchfind_core::distance::Distance;
 pub use sketchfind_core::embeddings::Embeddings;
 pub use sketchfind_core::image::{DecodeLimits, Image};

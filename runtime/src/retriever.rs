@@ -310,7 +310,8 @@ impl Retriever {
         self.embed_as(Modality::Photo, images)
     }
 
-    fn embed_as(&self, modality: Modality, images: &[Image]) -> Result<Vec<f32>> {
+    /// The embeddings of images that are framed already, where they are to be.
+    pub(crate) fn embed_as(&self, modality: Modality, images: &[Image]) -> Result<Vec<f32>> {
         self.gallery.check_process()?;
         if images.is_empty() {
             return Ok(Vec::new());
@@ -443,9 +444,8 @@ impl Retriever {
             }
         }
         let snapshot = self.snapshot();
-        let search = |k| Ok(vec![snapshot.search_with(embedding, k, filter, options)?]);
-        let found = self.scored(k, search)?.pop();
-        let (mut matches, score) = found.unwrap_or_default();
+        let search = |k| snapshot.search_with(embedding, k, filter, options);
+        let (mut matches, score) = self.scored(k, search)?;
         let nothing = match (min_score, score) {
             (Some(min_score), Some(score)) if !matches.is_empty() && score < min_score => {
                 matches.clear();
@@ -457,26 +457,39 @@ impl Retriever {
         Ok(Answer { matches, score, nothing })
     }
 
-    /// What `search` finds, `k` of each, with scores where there is a calibration: these need the first few, also where fewer
-    /// are asked for.
+    /// The `k` that `search` finds, with scores and that of the answer where there is a calibration.
     fn scored(
         &self,
         k: usize,
-        search: impl FnOnce(usize) -> Result<Vec<Vec<Match>>>,
-    ) -> Result<Vec<(Vec<Match>, Option<f64>)>> {
+        search: impl FnOnce(usize) -> Result<Vec<Match>>,
+    ) -> Result<(Vec<Match>, Option<f64>)> {
+        Ok(self.score(search(self.n_to_find(k))?, k))
+    }
+
+    /// The `k` nearest photos of each embedding that pass `filter`, with scores where there is a calibration, all from one
+    /// snapshot.
+    fn nearest_each(&self, embeddings: &[f32], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
+        let found = self.snapshot().search_batch(embeddings, self.n_to_find(k), filter)?;
+        Ok(found.into_iter().map(|matches| self.score(matches, k).0).collect())
+    }
+
+    /// How many photos to find where `k` are asked for: scores need the first few, also where fewer are asked for.
+    fn n_to_find(&self, k: usize) -> usize {
+        if self.calibration.is_some() { k.max(N_SCORED) } else { k }
+    }
+
+    /// Gives the first `k` of what was found their scores, and the answer its own.
+    fn score(&self, mut matches: Vec<Match>, k: usize) -> (Vec<Match>, Option<f64>) {
         let Some(calibration) = &self.calibration else {
-            return Ok(search(k)?.into_iter().map(|matches| (matches, None)).collect());
+            return (matches, None);
         };
-        let with_scores = |mut matches: Vec<Match>| {
-            let distances: Vec<f64> = matches.iter().take(N_SCORED).map(|found| found.distance).collect();
-            let scores = calibration.map.scores(&distances);
-            for (found, score) in matches.iter_mut().zip(&scores) {
-                found.score = Some(*score);
-            }
-            matches.truncate(k);
-            (matches, (!scores.is_empty()).then(|| answer_score(&scores)))
-        };
-        Ok(search(k.max(N_SCORED))?.into_iter().map(with_scores).collect())
+        let distances: Vec<f64> = matches.iter().take(N_SCORED).map(|found| found.distance).collect();
+        let scores = calibration.map.scores(&distances);
+        for (found, score) in matches.iter_mut().zip(&scores) {
+            found.score = Some(*score);
+        }
+        matches.truncate(k);
+        (matches, (!scores.is_empty()).then(|| answer_score(&scores)))
     }
 
     /// The `k` photos that match `sketch` best, or all where there are fewer; best first.
@@ -508,8 +521,7 @@ impl Retriever {
     ) -> Result<Vec<Match>> {
         options.check()?;
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
-        let search = |k| Ok(vec![self.snapshot().search_with(&embedding, k, filter, options)?]);
-        Ok(self.scored(k, search)?.pop().unwrap_or_default().0)
+        Ok(self.scored(k, |k| self.snapshot().search_with(&embedding, k, filter, options))?.0)
     }
 
     /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot.
@@ -518,8 +530,7 @@ impl Retriever {
     /// Those of [`Retriever::embed_sketches`].
     pub fn query_batch(&self, sketches: &[Image], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
         let embeddings = self.embed_sketches(sketches)?;
-        let found = self.scored(k, |k| self.snapshot().search_batch(&embeddings, k, filter))?;
-        Ok(found.into_iter().map(|(matches, _)| matches).collect())
+        self.nearest_each(&embeddings, k, filter)
     }
 
     /// The embeddings of photos as the gallery takes them: framed, where it frames photos.
@@ -577,8 +588,7 @@ impl Retriever {
         cancel: Cancel<'_>,
     ) -> Result<Vec<Vec<Match>>> {
         let embeddings = self.embed_pictures(Role::Sketch, sketches, progress, cancel)?;
-        let found = self.scored(k, |k| self.snapshot().search_batch(&embeddings, k, filter))?;
-        Ok(found.into_iter().map(|(matches, _)| matches).collect())
+        self.nearest_each(&embeddings, k, filter)
     }
 
     /// Adds `photos`, whose pictures are `pictures`, all or none; otherwise as [`Retriever::embed_pictures`]. With `replace`
@@ -622,8 +632,7 @@ impl Retriever {
     /// # Errors
     /// [`Error::Core`](crate::Error::Core) where the embedding has another width or is not finite.
     pub fn query_embedding(&self, embedding: &[f32], k: usize, filter: &Filter) -> Result<Vec<Match>> {
-        let found = self.scored(k, |k| Ok(vec![self.snapshot().search(embedding, k, filter)?]))?;
-        Ok(found.into_iter().flat_map(|(matches, _)| matches).collect())
+        Ok(self.scored(k, |k| self.snapshot().search(embedding, k, filter))?.0)
     }
 
     /// Adds a photo. When this returns it is found, and survives a crash.

@@ -6,6 +6,7 @@ use super::border::{guarded, handle, room};
 use super::picture::{drawing, picture, skf_image, skf_sketch};
 use super::retriever::skf_retriever;
 use super::status::{Outcome, skf_status};
+use crate::Modality;
 
 /// Writes the embedding of the image whose file's bytes are given to `out`, which has room for `n_out` numbers, as many
 /// as skf_width says. The image is taken as it is: not framed as queries and photos are.
@@ -41,7 +42,7 @@ pub unsafe extern "C" fn skf_embed_image(
         unsafe { picture(image, "given as bytes", retriever.limits) }
     };
     // SAFETY: by this function's contract.
-    unsafe { embed(retriever, read, out, n_out) }
+    unsafe { embed(retriever, Modality::Photo, read, out, n_out) }
 }
 
 /// Writes the embedding of a drawing, framed as that of a query; otherwise as skf_embed. skf_query_embedding finds with it what
@@ -62,13 +63,14 @@ pub unsafe extern "C" fn skf_embed_sketch(
         Ok(retriever.retriever.framed(&drawing)?.into_owned())
     };
     // SAFETY: by this function's contract.
-    unsafe { embed(retriever, read, out, n_out) }
+    unsafe { embed(retriever, Modality::Sketch, read, out, n_out) }
 }
 
 /// # Safety
 /// `retriever` is null or a live handle, `out` is null or points to `n_out` numbers that may be written.
 unsafe fn embed(
     retriever: *const skf_retriever,
+    modality: Modality,
     read: impl FnOnce(&skf_retriever) -> Outcome<Image>,
     out: *mut f32,
     n_out: usize,
@@ -78,7 +80,7 @@ unsafe fn embed(
         let retriever = unsafe { handle(retriever, "retriever") }?;
         // SAFETY: by this function's contract.
         let room = unsafe { room(out, n_out, retriever.retriever.card().embedding_width) }?;
-        let embedding = retriever.retriever.embed(&[read(retriever)?])?;
+        let embedding = retriever.retriever.embed_as(modality, &[read(retriever)?])?;
         for (place, value) in room.iter_mut().zip(embedding) {
             place.write(value);
         }

@@ -6,7 +6,7 @@ use super::matches::skf_matches;
 use super::picture::{drawing, skf_image, skf_sketch, skf_strokes};
 use super::retriever::skf_retriever;
 use super::status::{Failure, Outcome, bad, skf_status};
-use crate::Filter;
+use crate::{Filter, Modality};
 
 /// Finds the `k` photos that match the drawing whose file's bytes (JPEG, PNG, WebP, GIF, BMP, TIFF) are given, framed as
 /// `skf_options.frame` says. `filter` may be null. The answer is freed by skf_matches_free.
@@ -137,7 +137,8 @@ unsafe fn find(
             let framed = retriever.retriever.framed(&picture).map_err(|error| at(error.into(), place))?;
             Ok(framed.into_owned())
         });
-        embeddings.extend(retriever.retriever.embed(&pictures.collect::<Outcome<Vec<_>>>()?)?);
+        let pictures = pictures.collect::<Outcome<Vec<_>>>()?;
+        embeddings.extend(retriever.retriever.embed_as(Modality::Sketch, &pictures)?);
     }
     // SAFETY: by this function's contract.
     unsafe { answer(retriever, &embeddings, sketches.len(), k, filter, out) }
