@@ -34,19 +34,32 @@ pub(crate) struct Building {
 impl Building {
     /// One that is to stand at `out`, where there is nothing yet or a gallery.
     pub(crate) fn at(out: &Path) -> Result<Building> {
+        Building::beside(out, ".building")
+    }
+
+    /// [`Building::at`], made under the name of `out` with this ending.
+    pub(crate) fn beside(out: &Path, ending: &str) -> Result<Building> {
         refuse_what_is_no_gallery(out)?;
-        let mut name = out.file_name().context("--out has no name")?.to_owned();
-        name.push(".building");
+        let mut name = out.file_name().context("the gallery's path has no name")?.to_owned();
+        name.push(ending);
         Ok(Building { path: out.with_file_name(name), out: out.to_owned() })
+    }
+
+    /// Where it is made.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Does what makes it. What a failure leaves is removed, or kept for the same command to go on with, and that is said.
+    pub(crate) fn make<T>(&self, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+        work(&self.path).inspect_err(|error| give_up(&self.path, error))
     }
 
     /// Makes it of these photos, going on with an unfinished one. Gives what came of them and their number.
     pub(crate) fn fill(&self, gathered: &Gathered, how: &How<'_>) -> Result<(Ingested, usize)> {
-        let (building, out) = (&self.path, &self.out);
-        let made: Vec<&Path> = out.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
-        let built = begin(building, how).and_then(|goes_on| {
-            fill(building, gathered, goes_on, how).inspect_err(|error| give_up(building, error))
-        });
+        let made: Vec<&Path> = self.out.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
+        let built = begin(&self.path, how)
+            .and_then(|goes_on| self.make(|building| fill(building, gathered, goes_on, how)));
         built.inspect_err(|_| {
             // Folders that were made for it; those that are not empty stay.
             made.iter().filter(|folder| !folder.as_os_str().is_empty()).for_each(|folder| {
@@ -120,16 +133,21 @@ fn fill(building: &Path, gathered: &Gathered, goes_on: bool, how: &How<'_>) -> R
     }
     // What was there before is the same folder's, wherever it lay then.
     let done = taking.ingest(&retriever, gathered, OnOtherSource::Replace)?;
-    retriever.gallery().compact_files()?;
-    retriever.gallery().set_index(*index)?;
     if *index == IndexSpec::Auto {
         retriever.measure_costs()?;
     }
-    build_index(retriever.gallery()).inspect_err(|_| {
-        // Whoever goes on opens it, and shall not wait for the graph there.
-        let _ = retriever.gallery().set_index(IndexSpec::Exact);
-    })?;
+    finish(retriever.gallery(), *index)?;
     Ok((done, retriever.len()))
+}
+
+/// Writes a gallery that is filled into one segment, and gives it its index.
+pub(crate) fn finish(gallery: &Gallery, index: IndexSpec) -> Result<()> {
+    gallery.compact_files()?;
+    gallery.set_index(index)?;
+    build_index(gallery).inspect_err(|_| {
+        // Whoever goes on opens it, and shall not wait for the graph there.
+        let _ = gallery.set_index(IndexSpec::Exact);
+    })
 }
 
 /// What a failed build has made is removed, or kept for the same command to go on with, and that is said.
@@ -183,7 +201,7 @@ pub(crate) fn build_graphs(gallery: &Gallery) -> Result<()> {
 }
 
 /// Refuses early what `Gallery::install` would refuse after hours of work.
-pub(crate) fn refuse_what_is_no_gallery(out: &Path) -> Result<()> {
+fn refuse_what_is_no_gallery(out: &Path) -> Result<()> {
     if sketchfind_core::atomic::is_free_for(out, MANIFEST)? {
         return Ok(());
     }

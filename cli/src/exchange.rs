@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use clap::ValueEnum;
+use anyhow::Result;
 use sketchfind::gallery::MANIFEST;
 use sketchfind::{
     Access, Cancel, Distance, EmbeddingFiles, EmbeddingSpace, Error, Gallery, GalleryOptions, IndexSpec,
     Progress,
 };
 
-use crate::building::{build_index, refuse_what_is_no_gallery};
+use crate::building::{Building, finish};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::photos::say_first;
@@ -38,33 +37,15 @@ pub(crate) struct ImportOptions {
     /// Replace photos that are there with other embeddings, which is refused otherwise.
     #[arg(long)]
     replace: bool,
-    /// Make a gallery without a model, whose embeddings are compared by this distance.
-    #[arg(long, value_enum)]
-    distance: Option<DistanceName>,
+    /// Make a gallery without a model, whose embeddings are compared by this distance: mse or cosine.
+    #[arg(long, value_name = "mse|cosine")]
+    distance: Option<Distance>,
     /// Make a gallery with this model, which made the embeddings: its folder.
     #[arg(long, conflicts_with = "distance")]
     model: Option<PathBuf>,
     /// The index of a gallery that is made.
     #[arg(long, default_value = "auto")]
     index: IndexSpec,
-}
-
-/// A distance, by its name.
-#[derive(Clone, Copy, ValueEnum)]
-enum DistanceName {
-    /// Mean squared difference.
-    Mse,
-    /// One minus the cosine.
-    Cosine,
-}
-
-impl From<DistanceName> for Distance {
-    fn from(name: DistanceName) -> Distance {
-        match name {
-            DistanceName::Mse => Distance::Mse,
-            DistanceName::Cosine => Distance::Cosine,
-        }
-    }
 }
 
 pub(crate) fn export(options: &ExportOptions) -> Result<Exit> {
@@ -102,7 +83,7 @@ pub(crate) fn import(options: &ImportOptions) -> Result<Exit> {
 /// Refuses a gallery that is there and of another kind than was asked for.
 fn refuse_another_kind(gallery: &Gallery, options: &ImportOptions) -> Result<()> {
     let refused = |reason: String| Err(Error::Gallery { path: gallery.path().to_owned(), reason }.into());
-    if let Some(asked) = options.distance.map(Distance::from) {
+    if let Some(asked) = options.distance {
         let own = gallery.space().distance;
         if own != asked {
             return refused(format!("it compares by {own}, and {asked} was asked for"));
@@ -117,10 +98,7 @@ fn refuse_another_kind(gallery: &Gallery, options: &ImportOptions) -> Result<()>
 /// Makes a gallery of embeddings beside its place, where an interrupted import is found again, and puts it there.
 fn make(path: &Path, files: &EmbeddingFiles, options: &ImportOptions, interrupt: &Interrupt) -> Result<()> {
     let missing = |reason: &str| Error::Gallery { path: path.to_owned(), reason: reason.to_owned() };
-    refuse_what_is_no_gallery(path)?;
-    let mut name = path.file_name().context("--gallery has no name")?.to_owned();
-    name.push(".importing");
-    let building = path.with_file_name(name);
+    let building = Building::beside(path, ".importing")?;
     let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
     // Its graph, if it is to have one, is built once and at the end.
     let made = GalleryOptions::exact(tool);
@@ -128,19 +106,19 @@ fn make(path: &Path, files: &EmbeddingFiles, options: &ImportOptions, interrupt:
         (Some(model), _) => {
             let card = sketchfind::Card::load_with_model(model)?;
             let wanted =
-                EmbeddingSpace::new(card.embedding_width, card.distance).with_model(card.onnx.sha256);
-            if !goes_on(&building, &wanted, true) {
-                Gallery::create_empty(&building, model, &made)?;
+                EmbeddingSpace::new(card.embedding_width, card.distance).with_model(card.fingerprint());
+            if !goes_on(building.path(), &wanted, true) {
+                Gallery::create_empty(building.path(), model, &made)?;
             }
         }
         (None, Some(distance)) => {
             let width = files.width().ok_or_else(|| missing("there is no embedding to make it of"))?;
-            let mut wanted = EmbeddingSpace::new(width, distance.into());
+            let mut wanted = EmbeddingSpace::new(width, distance);
             if let Some(sha256) = files.model_sha256() {
                 wanted = wanted.with_model(sha256);
             }
-            if !goes_on(&building, &wanted, false) {
-                Gallery::create_without_model(&building, &wanted, &made)?;
+            if !goes_on(building.path(), &wanted, false) {
+                Gallery::create_without_model(building.path(), &wanted, &made)?;
             }
         }
         (None, None) => {
@@ -148,24 +126,12 @@ fn make(path: &Path, files: &EmbeddingFiles, options: &ImportOptions, interrupt:
             return Err(missing(reason).into());
         }
     }
-    let filled = (|| -> Result<()> {
-        let gallery = Gallery::open_with(&building, Access::Write)?;
+    building.make(|place| {
+        let gallery = Gallery::open_with(place, Access::Write)?;
         bring_in(&gallery, files, options, interrupt)?;
-        gallery.compact_files()?;
-        gallery.set_index(options.index)?;
-        build_index(&gallery).inspect_err(|_| {
-            // Whoever goes on opens it, and shall not wait for the graph there.
-            let _ = gallery.set_index(IndexSpec::Exact);
-        })
-    })();
-    filled.inspect_err(|_| match Gallery::open(&building) {
-        Ok(kept) if !kept.is_empty() => {
-            let (n, place) = (kept.len(), building.display());
-            warn(&format!("{n} photos are kept in '{place}'; the same command goes on"));
-        }
-        _ => drop(std::fs::remove_dir_all(&building)),
+        finish(&gallery, options.index)
     })?;
-    Ok(Gallery::install(&building, path)?)
+    building.install()
 }
 
 /// The embeddings in a file, or in the files of a folder. What a library for Parquet says where it stumbles over a damaged

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use sketchfind::{Access, Gallery, Photo, Recall};
+use sketchfind_core::fingerprint;
 
 use crate::exit::Exit;
 use crate::progress::{say, warn};
@@ -53,7 +54,7 @@ impl<'a> Row<'a> {
             id: photo.id(),
             labels: photo.labels().iter().map(String::as_str).collect(),
             source: photo.source().map(|source| source.display().to_string()),
-            sha256: photo.content().map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+            sha256: photo.content().map(|bytes| fingerprint::hex(bytes)),
         }
     }
 

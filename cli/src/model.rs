@@ -43,9 +43,9 @@ pub(crate) struct ImportOptions {
     /// How sketches are prepared for it; as photos are, unless this is given.
     #[arg(long, value_name = "NAME|FILE", requires = "sketch_model")]
     sketch_preprocess: Option<String>,
-    /// The distance between embeddings.
-    #[arg(long, value_enum, default_value_t = DistanceArgument::Cosine)]
-    distance: DistanceArgument,
+    /// The distance between embeddings: mse or cosine.
+    #[arg(long, value_name = "mse|cosine", default_value_t = Distance::Cosine)]
+    distance: Distance,
     /// The output that is the embedding, where there are several.
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
@@ -70,21 +70,6 @@ pub(crate) struct ImportOptions {
     /// The terms under which the model may be used, in words. Kept in the card.
     #[arg(long)]
     licence: Option<String>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum DistanceArgument {
-    Cosine,
-    Mse,
-}
-
-impl DistanceArgument {
-    fn distance(self) -> Distance {
-        match self {
-            DistanceArgument::Cosine => Distance::Cosine,
-            DistanceArgument::Mse => Distance::Mse,
-        }
-    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -255,7 +240,7 @@ fn card_of(options: &ImportOptions, of_photos: &Side<'_>, of_sketches: Option<&S
         preprocess: of_photos.preprocess.clone(),
         frame: None,
         embedding_width: of_photos.fit.width,
-        distance: options.distance.distance(),
+        distance: options.distance,
         sketch: of_sketches.map(|side| SketchSide {
             preprocess: side.preprocess.clone(),
             onnx: side.facts(options.unit_length),

@@ -47,11 +47,41 @@ pub fn sha256_of_file(path: &Path) -> Result<[u8; 32]> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits, two each.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// The 32 bytes that 64 hexadecimal digits of either case write.
+pub fn of_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_and_their_digits_are_one_to_one() {
+        let bytes: [u8; 32] = std::array::from_fn(|i| (i * 7 + 1) as u8);
+        assert_eq!(of_hex(&hex(&bytes)), Some(bytes));
+        let long = "0".repeat(65);
+        let signed = format!("+1{}", "0".repeat(62));
+        for bad in ["", "00", &long, &signed, &"x".repeat(64), &"\u{e9}".repeat(32)] {
+            assert_eq!(of_hex(bad), None, "{bad}");
+        }
+    }
 }

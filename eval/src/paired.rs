@@ -291,15 +291,18 @@ pub(crate) fn check_same_questions(a: &[QueryResult], b: &[QueryResult]) -> Resu
 pub(crate) fn difference_of_ids(a: &[String], b: &[String]) -> String {
     let set = |ids: &'_ [String]| ids.iter().cloned().collect::<BTreeSet<String>>();
     let (set_a, set_b) = (set(a), set(b));
-    let some = |ids: Vec<&String>| {
-        let shown: Vec<&str> = ids.iter().take(3).map(|id| id.as_str()).collect();
-        format!("{} ({}{})", ids.len(), shown.join(", "), if ids.len() > 3 { ", ..." } else { "" })
-    };
+    let some = |ids: Vec<&String>| format!("{} ({})", ids.len(), first_few(&ids));
     format!(
         "only in the first: {}; only in the second: {}",
         some(set_a.difference(&set_b).collect()),
         some(set_b.difference(&set_a).collect()),
     )
+}
+
+/// The first few of many ids.
+pub(crate) fn first_few<S: AsRef<str>>(ids: &[S]) -> String {
+    let shown: Vec<&str> = ids.iter().take(3).map(AsRef::as_ref).collect();
+    shown.join(", ") + if ids.len() > 3 { ", ..." } else { "" }
 }
 
 #[cfg(test)]

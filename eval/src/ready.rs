@@ -11,6 +11,7 @@ use sketchfind_core::fingerprint;
 use sketchfind_core::unicode::{Meant, Names};
 use sketchfind_core::work::{Cancel, Progress};
 
+use crate::paired::first_few;
 use crate::{Error, Result};
 
 /// The embeddings of a split's sketches and photos as two files, each [as core has it](Embeddings::save), with the distance that
@@ -50,25 +51,19 @@ impl Part {
         }
         let refuse = |reason: String| Err(sketchfind_core::Error::malformed(&self.path, reason).into());
         if !missing.is_empty() {
-            let (n, some) = (missing.len(), some(&missing));
+            let (n, some) = (missing.len(), first_few(&missing));
             return refuse(format!("it has no embedding of {n} of the {} {what} ({some})", ids.len()));
         }
         let own = self.embeddings.ids().iter().map(String::as_str);
         let further: Vec<&str> = own.filter(|id| !taken.contains(id)).collect();
         if !further.is_empty() {
-            let (n, some) = (further.len(), some(&further));
+            let (n, some) = (further.len(), first_few(&further));
             let reason = format!("{n} of its {} ids are none of the {what} ({some})", self.embeddings.len());
             return refuse(format!("{reason}; expected exactly the {} {what}", ids.len()));
         }
         let ids = ids.iter().map(|&id| id.to_owned()).collect();
         Ok(Embeddings::new(ids, self.embeddings.width(), values)?)
     }
-}
-
-/// The first few of many.
-fn some(ids: &[&str]) -> String {
-    let more = if ids.len() > 3 { ", ..." } else { "" };
-    ids[..ids.len().min(3)].join(", ") + more
 }
 
 impl Ready {

@@ -63,7 +63,7 @@ pub use nothing::Nothing;
 pub use snapshot::{Match, Snapshot};
 pub use space::EmbeddingSpace;
 #[cfg(feature = "parquet")]
-pub(crate) use space::{WIDEST, bytes_of, digits_of};
+pub(crate) use space::WIDEST;
 
 use sketchfind_index::{HnswIndex, Query};
 
@@ -593,18 +593,15 @@ impl Gallery {
         let (distance, parameters) = (self.manifest().distance, self.index().parameters());
         let mut built = BuiltGraphs::default();
         for segment in self.segments_lacking_graph() {
-            let turn = loop {
-                if self.load_graph(&segment) {
-                    break None;
-                }
+            let _turn = loop {
                 match graph_file::turn(&self.path) {
-                    Some(turn) => break Some(turn),
+                    Some(turn) => break turn,
                     None if cancel.is_cancelled() => return Err(Error::Cancelled),
                     None => std::thread::sleep(Duration::from_millis(100)),
                 }
             };
-            // Whoever had the turn before may have built it since it was looked for.
-            if turn.is_none() || self.load_graph(&segment) {
+            // Whoever had the turn before may have built it.
+            if self.load_graph(&segment) {
                 continue;
             }
             let matrix = segment.matrix().clone();
@@ -805,7 +802,7 @@ fn fingerprint_bytes(path: &Path, model_sha256: Option<&str>) -> Result<[u8; 32]
     let Some(text) = model_sha256 else {
         return Ok([0; 32]);
     };
-    if let Some(bytes) = space::bytes_of(text) {
+    if let Some(bytes) = fingerprint::of_hex(text) {
         return Ok(bytes);
     }
     let reason = format!("its model's fingerprint is '{text}', expected 64 hexadecimal digits");

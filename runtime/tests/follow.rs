@@ -1,26 +1,17 @@
 //! A reader that follows who writes the gallery.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sketchfind::{Access, EmbedderOptions, Gallery, GalleryOptions, Photo, Retriever, RetrieverOptions};
 use sketchfind_core::image::Image;
 
-use crate::{assert_says, copy_folder, fixture};
+use crate::{assert_says, copy_folder, fixture, wait_until};
 
 const OFTEN: Duration = Duration::from_millis(10);
 
 fn following(path: &Path) -> Retriever {
     Retriever::open(path, RetrieverOptions::cpu().following(OFTEN)).unwrap()
-}
-
-#[track_caller]
-fn wait_until(is_so: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < Duration::from_secs(60), "it does not come");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use sketchfind_core::fingerprint;
 use sketchfind_core::random::Stream;
 
 use crate::store::{embedding, id, write};
-use crate::{copy_folder, fixture};
+use crate::{copy_folder, fixture, wait_until};
 
 const N: usize = 1_500;
 /// So few candidates that another graph gives other hits.
@@ -250,13 +250,4 @@ fn a_retriever_answers_exactly_while_the_graph_is_built_and_says_that_it_cannot_
     drop(Retriever::open(&path, RetrieverOptions::cpu()).unwrap());
     drop(two);
     assert_eq!(Gallery::open(&path).unwrap().len(), N);
-}
-
-#[track_caller]
-fn wait_until(is_so: impl Fn() -> bool) {
-    let started = std::time::Instant::now();
-    while !is_so() {
-        assert!(started.elapsed().as_secs() < 60, "it does not come");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
 }

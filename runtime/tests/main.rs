@@ -54,3 +54,13 @@ fn assert_says(error: impl std::fmt::Display, parts: &[&str]) {
         assert!(message.contains(part), "'{part}' is not in: {message}");
     }
 }
+
+/// Waits until something is so.
+#[track_caller]
+fn wait_until(is_so: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !is_so() {
+        assert!(started.elapsed().as_secs() < 60, "it does not come");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}

@@ -8,7 +8,7 @@ use sketchfind_core::unicode::{Meant, Names};
 
 use super::lines;
 use crate::accuracy::{N_TOP, places_of};
-use crate::paired::difference_of_ids;
+use crate::paired::{difference_of_ids, first_few};
 use crate::result::QueryResult;
 use crate::{Error, Result};
 
@@ -213,13 +213,8 @@ impl Run {
         let missing: Vec<&str> =
             qrels.keys().map(String::as_str).filter(|query| !found.contains_key(query)).collect();
         if !missing.is_empty() {
-            let more = if missing.len() > 3 { ", ..." } else { "" };
-            let some = missing[..missing.len().min(3)].join(", ");
-            let reason = format!(
-                "it has no line for {} of the {} queries of the qrels ({some}{more})",
-                missing.len(),
-                qrels.len()
-            );
+            let (n, of, some) = (missing.len(), qrels.len(), first_few(&missing));
+            let reason = format!("it has no line for {n} of the {of} queries of the qrels ({some})");
             return Err(Error::report_file(&self.path, reason));
         }
         Ok(found)

@@ -16,10 +16,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
-use sketchfind_core::{Error as CoreError, atomic};
+use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 use super::{Exported, FailedRow, Piece, piece_rows};
-use crate::gallery::{WIDEST, bytes_of, digits_of};
+use crate::gallery::WIDEST;
 use crate::{Cancel, Error, Photo, Progress, Result, Snapshot};
 
 /// The columns of the schema.
@@ -136,7 +136,7 @@ fn piece(batch: &RecordBatch, first: usize) -> std::result::Result<Piece, String
         let id = ids.get(row).ok_or_else(|| format!("row {number} has no id"))?;
         let wrong = |reason: String| format!("the row of '{id}': {reason}");
         if let Some(model) = models.get(row) {
-            if bytes_of(model).is_none() {
+            if fingerprint::of_hex(model).is_none() {
                 return Err(wrong(format!(
                     "its model is '{model}', expected the SHA-256 in 64 hexadecimal digits"
                 )));
@@ -184,7 +184,7 @@ fn piece(batch: &RecordBatch, first: usize) -> std::result::Result<Piece, String
             photo = photo.with_source(source);
         }
         if let Some(content) = contents.get(row) {
-            let bytes = bytes_of(content)
+            let bytes = fingerprint::of_hex(content)
                 .ok_or_else(|| wrong(format!("its sha256 is '{content}', expected 64 hexadecimal digits")))?;
             photo = photo.with_content(bytes);
         }
@@ -340,7 +340,7 @@ fn batch(
             without_source.push(photo.id().to_owned());
         }
         sources.append_option(source);
-        contents.append_option(photo.content().map(digits_of));
+        contents.append_option(photo.content().map(|bytes| fingerprint::hex(bytes)));
         errors.append_null();
         models.append_option(model_sha256);
     }

@@ -1,7 +1,7 @@
 //! The space of a gallery's embeddings: how wide they are, what is near, and whose they are.
 
-use sketchfind_core::Error as CoreError;
 use sketchfind_core::distance::Distance;
+use sketchfind_core::{Error as CoreError, fingerprint};
 
 use crate::Result;
 
@@ -41,7 +41,7 @@ impl EmbeddingSpace {
             return Err(CoreError::OutOfRange { what: "width of embeddings", value, expected }.into());
         }
         match &self.model_sha256 {
-            Some(text) if bytes_of(text).is_none() => {
+            Some(text) if fingerprint::of_hex(text).is_none() => {
                 let (value, expected) = (format!("'{text}'"), "64 hexadecimal digits".to_owned());
                 Err(CoreError::OutOfRange { what: "model_sha256", value, expected }.into())
             }
@@ -50,39 +50,9 @@ impl EmbeddingSpace {
     }
 }
 
-/// The 32 bytes that 64 hexadecimal digits write.
-pub(crate) fn bytes_of(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
-/// The digits of bytes, in small letters.
-#[cfg(any(test, feature = "parquet"))]
-pub(crate) fn digits_of(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fingerprints_and_their_digits_are_one_to_one() {
-        let bytes: [u8; 32] = std::array::from_fn(|i| (i * 7 + 1) as u8);
-        assert_eq!(bytes_of(&digits_of(&bytes)), Some(bytes));
-        let long = "0".repeat(65);
-        let signed = format!("+1{}", "0".repeat(62));
-        for bad in ["", "00", &long, &signed, &"x".repeat(64), &"\u{e9}".repeat(32)] {
-            assert_eq!(bytes_of(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_space_that_is_none_is_refused() {
