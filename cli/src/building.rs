@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sketchfind::gallery::MANIFEST;
-use sketchfind::{Embedder, Error, Framing, Gallery, GalleryOptions, IndexSpec, Ingested, OnOtherSource};
+use sketchfind::{
+    Embedder, Error, Framing, Gallery, GalleryOptions, IndexSpec, Ingested, OnOtherSource, Recall,
+};
 use sketchfind_core::card::Card;
 use sketchfind_core::work::{Cancel, Progress};
 
@@ -175,12 +177,19 @@ fn say_kept(building: &Path, n: usize) {
 /// of a graph, how much it finds.
 pub(crate) fn build_index(gallery: &Gallery) -> Result<()> {
     build_graphs(gallery)?;
-    let recall = gallery.measure_recall()?;
+    let recall = measure_recall(gallery)?;
     say(&format!("index: {}", crate::info::index(gallery)));
     if let Some(recall) = recall {
         say(&crate::info::recall(recall));
     }
     Ok(())
+}
+
+/// Measures how much the graph finds, until interrupted.
+pub(crate) fn measure_recall(gallery: &Gallery) -> Result<Option<Recall>> {
+    let interrupt = Interrupt::listen()?;
+    let cancel = || interrupt.is_set();
+    Ok(gallery.measure_recall(Progress::default(), Cancel::new(&cancel))?)
 }
 
 /// Builds graphs that are not there, with progress, until interrupted.

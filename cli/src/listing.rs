@@ -9,7 +9,7 @@ use sketchfind_core::fingerprint;
 
 use crate::exit::Exit;
 use crate::progress::{say, warn};
-use crate::{Format, info, output};
+use crate::{Format, building, info, output};
 
 /// The arguments of `index list`.
 #[derive(clap::Args)]
@@ -129,7 +129,7 @@ struct Measured {
 pub(crate) fn recall(options: &RecallOptions) -> Result<Exit> {
     let RecallOptions { gallery: path, format, keep } = options;
     let gallery = Gallery::open_with(path, if *keep { Access::Write } else { Access::Read })?;
-    let found = gallery.measure_recall()?;
+    let found = building::measure_recall(&gallery)?;
     if found.is_none() {
         warn("there is no graph: every search is exact, and finds all of the nearest");
     }

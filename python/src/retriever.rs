@@ -108,7 +108,7 @@ impl Retriever {
             onnx_runtime::load()?;
             runtime::Retriever::open(&gallery, options)
         })?;
-        let width = retriever.card().embedding_width;
+        let width = retriever.width();
         Ok(Retriever { retriever: RwLock::new(Some(Arc::new(retriever))), limits, width, path })
     }
 
@@ -539,7 +539,7 @@ impl Retriever {
     /// ...     shop.compact()
     fn compact(&self, py: Python<'_>) -> PyResult<()> {
         let retriever = self.get()?;
-        work::run(py, move |_, _| retriever.compact())
+        work::run(py, move |progress, cancel| retriever.compact(progress, cancel))
     }
 
     /// How many of the ten nearest the graphs find, on a sample of the photos; None where there is no graph.
@@ -548,7 +548,8 @@ impl Retriever {
     /// True
     fn measure_recall<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let retriever = self.get()?;
-        let recall = work::run(py, move |_, _| retriever.gallery().measure_recall())?;
+        let recall =
+            work::run(py, move |progress, cancel| retriever.gallery().measure_recall(progress, cancel))?;
         recall.map(|recall| values::recall(py, recall)).transpose()
     }
 

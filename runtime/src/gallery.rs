@@ -618,13 +618,15 @@ impl Gallery {
     }
 
     /// How many of the ten nearest the graphs find, on a sample of photos that a seed draws; nothing where there is no
-    /// graph. A gallery that is open for writing writes it down.
+    /// graph. A gallery that is open for writing writes it down. `progress` is told photos of the sample; `cancel` is asked
+    /// between a few of them.
     ///
     /// # Errors
-    /// Those of [`Snapshot::search`], and of [`Gallery::set_index`] where it cannot be written down.
-    pub fn measure_recall(&self) -> Result<Option<Recall>> {
+    /// Those of [`Snapshot::search`], and of [`Gallery::set_index`] where it cannot be written down; [`Error::Cancelled`].
+    pub fn measure_recall(&self, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<Option<Recall>> {
         const K: usize = 10;
         const N_SAMPLE: usize = 200;
+        const AT_ONCE: usize = 16;
         self.check_process()?;
         let snapshot = self.snapshot();
         if snapshot.n_without_graph() == snapshot.len() {
@@ -636,8 +638,16 @@ impl Gallery {
         photos.truncate(N_SAMPLE);
         let queries = photos.iter().map(|(_, row)| Query::new(row, snapshot.width()));
         let queries = queries.collect::<std::result::Result<Vec<_>, _>>()?;
-        let search = |options| snapshot.search_each(&queries, K + 1, &Filter::everything(), options);
-        let (expected, found) = (search(SearchOptions::exact())?, search(SearchOptions::default())?);
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        for some in queries.chunks(AT_ONCE) {
+            if cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let search = |options| snapshot.search_each(some, K + 1, &Filter::everything(), options);
+            expected.extend(search(SearchOptions::exact())?);
+            found.extend(search(SearchOptions::default())?);
+            progress.tell(found.len());
+        }
         let (mut n_nearest, mut n_found) = (0, 0);
         for ((&(id, _), expected), found) in photos.iter().zip(&expected).zip(&found) {
             let others = |matches: &[Match]| -> Vec<f64> {

@@ -131,7 +131,7 @@ impl Retriever {
         files.iter().try_for_each(|file| file.photo.check())?;
         self.check_regions(files)?;
         if on_other_source == OnOtherSource::Refuse {
-            let max_bytes = self.with_embedder(|embedder| embedder.options().limits.max_bytes());
+            let max_bytes = self.with_embedder(|embedder| embedder.options().limits.max_bytes())?;
             self.snapshot().check_sources(files, max_bytes)?;
         }
         let mut intake = Intake {
@@ -164,7 +164,7 @@ impl Retriever {
                         Ok(())
                     }
                 })
-            });
+            })?;
             // What is done is kept, however it ended.
             let kept = intake.keep();
             streamed?;
@@ -405,7 +405,7 @@ struct Intake<'a> {
 
 impl Intake<'_> {
     fn take(&mut self, done: Done<Vec<(usize, Plan)>>) -> Result<()> {
-        let width = self.retriever.card().embedding_width;
+        let width = self.retriever.width();
         let mut outcomes = done.outcomes.into_iter();
         let mut rows = done.values.chunks_exact(width);
         for (position, plan) in done.parcel {
@@ -441,7 +441,7 @@ impl Intake<'_> {
             return self.leave_out(position, reason);
         }
         let id = self.files[first].photo.id();
-        let width = self.retriever.card().embedding_width;
+        let width = self.retriever.width();
         let row = match self.waiting.row_of_id.get(id) {
             Some(row) => self.waiting.values.get(row * width..(row + 1) * width).map(<[f32]>::to_vec),
             None => self.retriever.snapshot().embedding(id).map(<[f32]>::to_vec),

@@ -21,7 +21,7 @@ use crate::keeper::Keeper;
 use crate::pool::Pool;
 use crate::process;
 use crate::{
-    Access, Cancel, Costs, Embedder, EmbedderOptions, Filter, Framing, Gallery, Match, Nothing, Photo,
+    Access, Cancel, Costs, Embedder, EmbedderOptions, Error, Filter, Framing, Gallery, Match, Nothing, Photo,
     Picture, Progress, Result, SearchOptions, Snapshot,
 };
 
@@ -157,7 +157,7 @@ pub struct Answer {
 /// `&self`, searches never wait for a writer, and each sees the gallery whole, as it was before or after a change.
 ///
 /// A retriever belongs to the process that opened it. In a child that was made by fork its calls are
-/// [`Error::Forked`](crate::Error::Forked): a server that forks opens it in each worker.
+/// [`Error::Forked`]: a server that forks opens it in each worker.
 ///
 /// ```
 /// use std::path::Path;
@@ -189,31 +189,38 @@ pub struct Retriever {
     // Before the gallery, which it uses until it ends.
     keeper: Keeper,
     gallery: Arc<Gallery>,
+    /// Of the gallery, where it has one.
+    model: Option<Model>,
+    calibration: Option<Calibration>,
+}
+
+/// A gallery's model, ready to run.
+struct Model {
     card: Card,
     pool: Pool,
     /// The share of its page that a drawing is made to fill.
     share: Option<f32>,
-    calibration: Option<Calibration>,
 }
 
 impl std::fmt::Debug for Retriever {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Retriever")
             .field("gallery", &self.gallery)
-            .field("sessions", &self.pool.len())
+            .field("sessions", &self.model.as_ref().map_or(0, |model| model.pool.len()))
             .finish_non_exhaustive()
     }
 }
 
 impl Retriever {
-    /// Opens the gallery at `path` and the model inside it. `options` may be [`EmbedderOptions`] alone. A graph that the
+    /// Opens the gallery at `path` and the model inside it; where it has none, it is asked and filled with embeddings, and
+    /// what needs a model is [`Error::NoModel`]. `options` may be [`EmbedderOptions`] alone. A graph that the
     /// gallery asks for and has not is built meanwhile, on a thread of its own: until then searches are exact
     /// ([`Gallery::n_lacking_graph`] says of how many photos).
     ///
     /// # Errors
-    /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::NoModel`](crate::Error::NoModel) where the gallery
-    /// has none; [`Error::Core`](crate::Error::Core) where an option is out of range, and where the calibration is not of this
-    /// model and these frames.
+    /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::Core`] where an option is out of
+    /// range, and where the calibration is not of this model and these frames; [`Error::NoModel`] where
+    /// there is a calibration and no model.
     pub fn open(path: impl AsRef<Path>, options: impl Into<RetrieverOptions>) -> Result<Retriever> {
         let options = options.into();
         if !(1..=256).contains(&options.sessions) {
@@ -225,27 +232,16 @@ impl Retriever {
             let (value, expected) = (format!("{every:?}"), "10 milliseconds to a day".to_owned());
             return Err(CoreError::OutOfRange { what: "time between two looks", value, expected }.into());
         }
-        let mut embedder = options.embedder;
-        if options.sessions > 1 && embedder.n_threads.is_none() {
-            let n_cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-            embedder.n_threads = Some((n_cores / options.sessions).max(1));
-        }
         let gallery = Gallery::open_with(path, options.access)?;
-        let (Some(model), Some(card)) = (gallery.model_dir(), gallery.card().cloned()) else {
-            return Err(crate::Error::NoModel { path: gallery.path().to_owned() });
-        };
-        let share = options.framing.share(card.frame)?;
+        let model = Model::of(&gallery, options.embedder, options.sessions, options.framing)?;
         if let Some(calibration) = &options.calibration {
-            calibration.check(&card, share, gallery.photo_frame())?;
+            let model = model.as_ref().ok_or_else(|| no_model(&gallery))?;
+            calibration.check(&model.card, model.share, gallery.photo_frame())?;
         }
-        // Opening the gallery has checked the model.
-        let session = |_| Embedder::of_card(&model, card.clone(), embedder.clone());
-        let embedders = (0..options.sessions).map(session);
-        let pool = Pool::new(embedders.collect::<Result<_>>()?);
         let gallery = Arc::new(gallery);
         let follow = options.follow.filter(|_| options.access != Access::Write);
         let keeper = Keeper::new(Arc::clone(&gallery), follow, options.build_graphs)?;
-        Ok(Retriever { keeper, gallery, card, pool, share, calibration: options.calibration })
+        Ok(Retriever { keeper, gallery, model, calibration: options.calibration })
     }
 
     /// The gallery.
@@ -253,9 +249,13 @@ impl Retriever {
         &self.gallery
     }
 
-    /// The model's card.
-    pub fn card(&self) -> &Card {
-        &self.card
+    /// The model's card, where the gallery has a model.
+    pub fn card(&self) -> Option<&Card> {
+        self.gallery.card()
+    }
+
+    fn model(&self) -> Result<&Model> {
+        self.model.as_ref().ok_or_else(|| no_model(&self.gallery))
     }
 
     /// All photos as they are now, for several questions about one state.
@@ -284,6 +284,11 @@ impl Retriever {
         self.gallery.len()
     }
 
+    /// The width of an embedding, D.
+    pub fn width(&self) -> usize {
+        self.snapshot().width()
+    }
+
     /// Whether there is no photo.
     pub fn is_empty(&self) -> bool {
         self.gallery.is_empty()
@@ -295,8 +300,11 @@ impl Retriever {
     }
 
     /// Runs `work` with one of the sessions, once one is idle: to embed files, for example.
-    pub fn with_embedder<T>(&self, work: impl FnOnce(&mut Embedder) -> T) -> T {
-        self.pool.with(work)
+    ///
+    /// # Errors
+    /// [`Error::NoModel`].
+    pub fn with_embedder<T>(&self, work: impl FnOnce(&mut Embedder) -> T) -> Result<T> {
+        Ok(self.model()?.pool.with(work))
     }
 
     /// The embeddings of `images`, taken as photos, by the gallery's model, in their order.
@@ -313,15 +321,16 @@ impl Retriever {
     /// The embeddings of images that are framed already, where they are to be.
     pub(crate) fn embed_as(&self, modality: Modality, images: &[Image]) -> Result<Vec<f32>> {
         self.gallery.check_process()?;
+        let model = self.model()?;
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        self.pool.with(|embedder| embedder.of(modality).embed(images))
+        model.pool.with(|embedder| embedder.of(modality).embed(images))
     }
 
     /// The share of its page that a drawing is made to fill; nothing where drawings stay as they are.
     pub fn sketch_share(&self) -> Option<f32> {
-        self.share
+        self.model.as_ref()?.share
     }
 
     /// The picture of strokes, where the model was trained with drawings to be: they are moved and scaled before they are
@@ -340,7 +349,7 @@ impl Retriever {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn drawn(&self, strokes: &Strokes) -> Result<Image> {
-        Ok(strokes.picture(&Raster::default(), self.share)?)
+        Ok(strokes.picture(&Raster::default(), self.sketch_share())?)
     }
 
     /// A drawing as the model was trained with drawings ([`frame::sketch`]), or as it is, by [`RetrieverOptions::framing`].
@@ -348,7 +357,7 @@ impl Retriever {
     /// # Errors
     /// [`CoreError::Blank`] where nothing is drawn; [`CoreError::Image`].
     pub fn framed<'i>(&self, sketch: &'i Image) -> Result<Cow<'i, Image>> {
-        Ok(match self.share {
+        Ok(match self.sketch_share() {
             Some(share) => Cow::Owned(frame::sketch(sketch, share)?),
             None => Cow::Borrowed(sketch),
         })
@@ -362,7 +371,7 @@ impl Retriever {
     /// # Errors
     /// Those of [`Retriever::framed`] and [`Embedder::embed`].
     pub fn embed_sketches(&self, sketches: &[Image]) -> Result<Vec<f32>> {
-        let Some(share) = self.share else { return self.embed_as(Modality::Sketch, sketches) };
+        let Some(share) = self.sketch_share() else { return self.embed_as(Modality::Sketch, sketches) };
         let framed = sketches.iter().map(|sketch| frame::sketch(sketch, share));
         self.embed_as(Modality::Sketch, &framed.collect::<sketchfind_core::Result<Vec<_>>>()?)
     }
@@ -377,7 +386,7 @@ impl Retriever {
     /// proposes. Without `min_score` this is [`Retriever::query_filtered`] with the score and the reason.
     ///
     /// # Errors
-    /// Those of [`Retriever::embed_sketches`]; [`Error::Core`](crate::Error::Core) where `min_score` is asked for and there is no
+    /// Those of [`Retriever::embed_sketches`]; [`Error::Core`] where `min_score` is asked for and there is no
     /// calibration, or it is not in 0 to 1.
     pub fn answer(
         &self,
@@ -568,10 +577,10 @@ impl Retriever {
         let (modality, view) = match role {
             Role::Picture => (Modality::Photo, View::Whole),
             Role::Photo => (Modality::Photo, self.gallery.photo_frame().map_or(View::Whole, View::Framed)),
-            Role::Sketch => (Modality::Sketch, View::Sketch(self.share)),
+            Role::Sketch => (Modality::Sketch, View::Sketch(self.sketch_share())),
         };
         self.gallery.check_process()?;
-        self.pool.with(|embedder| embedder.of(modality).embed_views(view, pictures, progress, cancel))
+        self.with_embedder(|embedder| embedder.of(modality).embed_views(view, pictures, progress, cancel))?
     }
 
     /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot; otherwise as
@@ -611,7 +620,7 @@ impl Retriever {
         // One more shows that there are too many, without embedding the rest.
         let pictures = pictures.take(photos.len() + 1);
         let embeddings = self.embed_pictures(Role::Photo, pictures, progress, cancel)?;
-        check_counts(&photos, embeddings.len() / self.card().embedding_width)?;
+        check_counts(&photos, embeddings.len() / self.width())?;
         if replace { self.gallery.replace(photos, embeddings) } else { self.gallery.add(photos, embeddings) }
     }
 
@@ -619,7 +628,7 @@ impl Retriever {
     fn check_new(&self, photos: &[Photo]) -> Result<()> {
         let snapshot = self.snapshot();
         match photos.iter().find(|photo| snapshot.photo(photo.id()).is_some()) {
-            Some(there) => Err(crate::Error::PhotoExists { id: there.id().to_owned() }),
+            Some(there) => Err(Error::PhotoExists { id: there.id().to_owned() }),
             None => Ok(()),
         }
     }
@@ -630,7 +639,7 @@ impl Retriever {
     /// `embedding`: `[embedding_width]`.
     ///
     /// # Errors
-    /// [`Error::Core`](crate::Error::Core) where the embedding has another width or is not finite.
+    /// [`Error::Core`] where the embedding has another width or is not finite.
     pub fn query_embedding(&self, embedding: &[f32], k: usize, filter: &Filter) -> Result<Vec<Match>> {
         Ok(self.scored(k, |k| self.snapshot().search(embedding, k, filter))?.0)
     }
@@ -677,10 +686,11 @@ impl Retriever {
     /// # Errors
     /// Those of [`Gallery::set_costs`] and [`Embedder::embed`].
     pub fn measure_costs(&self) -> Result<Costs> {
-        let side = self.card().preprocess.crop;
+        let card = &self.model()?.card;
+        let side = card.preprocess.crop;
         let image = Image::new(side, side, vec![127; side as usize * side as usize * 3])?;
         let embedding_us = median_us(|| self.embed(std::slice::from_ref(&image)).map(drop))?;
-        let width = self.snapshot().width();
+        let width = self.width();
         // Larger than what a processor keeps at hand, as a gallery is for which the choice matters.
         const N_NUMBERS: usize = 1 << 25;
         let mut stream = Stream::new(0, "costs", &[]);
@@ -688,7 +698,7 @@ impl Retriever {
         let matrix = Matrix::new(width, values.collect())?;
         let n_numbers = matrix.values().len() as u64;
         let query = matrix.row(0).unwrap_or_default().to_vec();
-        let index = ExactIndex::new(matrix, self.card().distance);
+        let index = ExactIndex::new(matrix, card.distance);
         process::on_live_threads(|| index.prepare())?;
         let search = || process::on_live_threads(|| index.search(&query, 10).map(drop));
         let search_us = median_us(|| Ok(search()??))?;
@@ -701,9 +711,36 @@ impl Retriever {
     ///
     /// # Errors
     /// Those of [`Gallery::compact`].
-    pub fn compact(&self) -> Result<()> {
-        self.gallery.compact()
+    pub fn compact(&self, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<()> {
+        self.gallery.compact(progress, cancel)
     }
+}
+
+impl Model {
+    /// The model of `gallery`, where it has one, in `sessions` sessions.
+    fn of(
+        gallery: &Gallery,
+        mut options: EmbedderOptions,
+        sessions: usize,
+        framing: Framing,
+    ) -> Result<Option<Model>> {
+        let (Some(folder), Some(card)) = (gallery.model_dir(), gallery.card().cloned()) else {
+            return Ok(None);
+        };
+        if sessions > 1 && options.n_threads.is_none() {
+            let n_cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            options.n_threads = Some((n_cores / sessions).max(1));
+        }
+        let share = framing.share(card.frame)?;
+        // Opening the gallery has checked the model.
+        let session = |_| Embedder::of_card(&folder, card.clone(), options.clone());
+        let pool = Pool::new((0..sessions).map(session).collect::<Result<_>>()?);
+        Ok(Some(Model { card, pool, share }))
+    }
+}
+
+fn no_model(gallery: &Gallery) -> Error {
+    Error::NoModel { path: gallery.path().to_owned() }
 }
 
 /// The median time of `work` in microseconds, at least 1, of five times after one that does not count.

@@ -143,7 +143,7 @@ fn a_copy_and_its_original_go_their_own_ways() {
     own.add(vec![Photo::new("original")], embedding(1)).unwrap();
     other.add(vec![Photo::new("copy")], embedding(2)).unwrap();
     own.remove(&[id(0)]).unwrap();
-    own.compact().unwrap();
+    own.compact(Default::default(), Default::default()).unwrap();
     drop((own, other));
     let has = |path: &Path, id: &str| Gallery::open(path).unwrap().snapshot().photo(id).is_some();
     assert!(has(&path, "original") && !has(&path, "copy") && !has(&path, &id(0)));

@@ -28,7 +28,7 @@ fn a_reader_sees_what_a_writer_does_without_asking() {
     assert!(before.is_empty(), "a snapshot has changed");
     writer.replace(vec![Photo::new("red").with_labels(["warm"])], vec![0.9, 0.0, 0.0]).unwrap();
     wait_until(|| reader.photo("red").is_some_and(|photo| photo.labels().contains("warm")));
-    writer.compact().unwrap();
+    writer.compact(Default::default(), Default::default()).unwrap();
     writer.add(vec![Photo::new("blue")], vec![0.0, 0.0, 1.0]).unwrap();
     wait_until(|| reader.len() == 2);
     writer.remove(&["red"]).unwrap();

@@ -151,12 +151,12 @@ fn the_process_that_forks() {
         let file = PhotoFile::new(Photo::new("file"), fixture("photos/red.png"));
         assert_forked(retriever.ingest(&[file], OnBroken::Refuse, progress, cancel), gallery);
         assert_forked(retriever.refresh(), gallery);
-        assert_forked(retriever.compact(), gallery);
+        assert_forked(retriever.compact(Default::default(), Default::default()), gallery);
         assert_forked(retriever.measure_costs(), gallery);
         assert_forked(retriever.gallery().checkpoint(), gallery);
         assert_forked(retriever.gallery().set_index(IndexSpec::Exact), gallery);
         assert_forked(retriever.gallery().build_index(progress, cancel), gallery);
-        assert_forked(retriever.gallery().measure_recall(), gallery);
+        assert_forked(retriever.gallery().measure_recall(Default::default(), Default::default()), gallery);
         // It neither waits for threads that are not there nor unlocks what the parent has locked.
         drop(opened.take());
         drop(std::mem::replace(

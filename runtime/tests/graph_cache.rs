@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sketchfind::{
-    Cancel, Costs, Filter, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec, Match, Photo,
-    Progress, Retriever, RetrieverOptions,
+    Cancel, Costs, Error, Filter, Gallery, GalleryOptions, HnswParameters, IndexKind, IndexSpec, Match,
+    Photo, Progress, Retriever, RetrieverOptions,
 };
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::fingerprint;
@@ -179,7 +179,7 @@ fn what_is_added_is_found_and_old_graphs_go() {
     assert_found(&open(&path));
     assert_eq!(inode(&cache_of(&path)), first);
     let gallery = with_graph(write(&path));
-    gallery.compact().unwrap();
+    gallery.compact(Default::default(), Default::default()).unwrap();
     assert_eq!(gallery.snapshot().n_without_graph(), 0);
     assert_found(&gallery);
     let entries = std::fs::read_dir(path.join("graphs")).unwrap().map(|entry| entry.unwrap().file_name());
@@ -205,7 +205,10 @@ fn auto_is_exact_until_that_costs_more_than_the_embedding() {
     let gallery = with_graph(write(&path));
     assert_eq!((gallery.costs(), gallery.index()), (Some(costs), IndexSpec::Auto));
     assert_eq!(gallery.snapshot().n_without_graph(), 1);
-    let recall = gallery.measure_recall().unwrap().unwrap();
+    let stop = || true;
+    let cancelled = gallery.measure_recall(Default::default(), Cancel::new(&stop));
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    let recall = gallery.measure_recall(Default::default(), Default::default()).unwrap().unwrap();
     assert_eq!((recall.k, recall.n_queries, recall.n_photos, recall.n_nearest), (10, 200, 1_501, 2_000));
     assert!(recall.value() > 0.95 && recall.n_found <= recall.n_nearest, "{recall:?}");
     gallery.remove(&["one more"]).unwrap();
@@ -213,7 +216,7 @@ fn auto_is_exact_until_that_costs_more_than_the_embedding() {
     let gallery = open(&path);
     assert_eq!((gallery.kind(), gallery.manifest().recall), (IndexKind::Exact, Some(recall)));
     assert_eq!(gallery.snapshot().n_without_graph(), N);
-    assert_eq!(gallery.measure_recall().unwrap(), None);
+    assert_eq!(gallery.measure_recall(Default::default(), Default::default()).unwrap(), None);
 }
 
 /// The folder of a gallery on a disk where nothing can be written.

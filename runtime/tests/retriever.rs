@@ -50,7 +50,7 @@ fn many_threads_query_while_one_adds() {
     retriever.replace(Photo::new("17"), &grey(200)).unwrap();
     assert_eq!(retriever.query(&grey(210), 1).unwrap()[0].id, "17");
     assert_eq!(retriever.remove(&["17", "18"]).unwrap(), 2);
-    retriever.compact().unwrap();
+    retriever.compact(Default::default(), Default::default()).unwrap();
     assert_eq!((retriever.len(), retriever.gallery().snapshot().n_removed()), (98, 0));
 }
 
@@ -70,7 +70,7 @@ fn an_answer_says_how_sure_it_is() {
     assert_eq!((without.score, without.matches[0].score, without.matches.len()), (None, None, 2));
     let refused = plain.answer(&grey(0), 2, &Filter::everything(), Some(0.5)).unwrap_err();
     assert_says(refused, &["min_score is 0.5", "no calibration"]);
-    let card = plain.card().clone();
+    let card = plain.card().unwrap().clone();
     drop(plain);
     let calibration = Calibration {
         tool: "test".into(),
@@ -212,7 +212,7 @@ fn filters_match_in_every_form_of_unicode() {
             assert_eq!(ids(Filter::everything().without_ids([form])), ["cafe"]);
             assert_eq!(ids(Filter::everything().only_ids([composed]).only_ids([form])), both);
         }
-        retriever.compact().unwrap();
+        retriever.compact(Default::default(), Default::default()).unwrap();
     }
     assert_eq!(retriever.remove(&[decomposed]).unwrap(), 1);
     assert!(retriever.photo(composed).is_some());

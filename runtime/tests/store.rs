@@ -98,7 +98,7 @@ fn any_history_of_changes_is_there_after_opening_again() {
                 }
                 9 => gallery.checkpoint().unwrap(),
                 10 => {
-                    gallery.compact().unwrap();
+                    gallery.compact(Default::default(), Default::default()).unwrap();
                     assert_eq!(gallery.snapshot().n_removed(), 0);
                 }
                 _ => {
@@ -115,7 +115,7 @@ fn any_history_of_changes_is_there_after_opening_again() {
         model.assert_is(&reader);
         reader.refresh().unwrap();
         assert_eq!(reader.len(), model.0.len() + 1);
-        gallery.compact().unwrap();
+        gallery.compact(Default::default(), Default::default()).unwrap();
         reader.refresh().unwrap();
         assert_eq!(reader.len(), model.0.len() + 1);
     }
@@ -213,7 +213,7 @@ fn a_flipped_bit_of_a_segment_is_an_error_that_names_the_place() {
     let n = 60_000; // Three blocks of the matrix.
     let photos = (0..n).map(|number| Photo::new(id(number))).collect();
     gallery.add(photos, (0..n).flat_map(|number| [number as f32, 0.0, 1.0]).collect()).unwrap();
-    gallery.compact().unwrap();
+    gallery.compact(Default::default(), Default::default()).unwrap();
     drop(gallery);
     let segment = path.join("segments/00000001.rows");
     let good = std::fs::read(&segment).unwrap();
@@ -299,7 +299,11 @@ fn a_second_writer_is_refused_and_readers_are_not() {
     let replaced = Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test"));
     assert!(matches!(replaced, Err(Error::Locked { .. })));
     let reader = Gallery::open(&path).unwrap();
-    for result in [reader.add(vec![Photo::new("x")], embedding(0)), reader.compact(), reader.checkpoint()] {
+    for result in [
+        reader.add(vec![Photo::new("x")], embedding(0)),
+        reader.compact(Default::default(), Default::default()),
+        reader.checkpoint(),
+    ] {
         assert!(matches!(result, Err(Error::ReadOnly { .. })));
     }
     assert!(matches!(reader.remove(&["x"]), Err(Error::ReadOnly { .. })));
@@ -363,7 +367,7 @@ fn a_filter_gives_what_looking_at_every_photo_gives() {
             let photos = photos.collect();
             gallery.add(photos, numbers.flat_map(embedding).collect()).unwrap();
             if first == 1_500 {
-                gallery.compact().unwrap();
+                gallery.compact(Default::default(), Default::default()).unwrap();
             }
         }
         gallery.remove(&(0..n).step_by(7).map(id).collect::<Vec<_>>()).unwrap();
@@ -442,7 +446,7 @@ fn readers_see_whole_changes_while_a_writer_works() {
                 gallery.replace(three().collect(), (3..6).flat_map(embedding).collect()).unwrap();
             }
             if round % 5 == 0 {
-                gallery.compact().unwrap();
+                gallery.compact(Default::default(), Default::default()).unwrap();
             }
             if round % 3 == 0 {
                 gallery.remove(&three().map(|photo| photo.id().to_owned()).collect::<Vec<_>>()).unwrap();

@@ -52,7 +52,7 @@ fn the_writing_process() {
         if number % 7 == 0 && gallery.checkpoint().is_err() {
             println!("\nno checkpoint");
         }
-        if number % 31 == 0 && gallery.compact().is_err() {
+        if number % 31 == 0 && gallery.compact(Default::default(), Default::default()).is_err() {
             println!("\nnot compacted");
         }
     }
@@ -145,7 +145,7 @@ fn a_full_disk_is_an_error_and_changes_nothing() {
         let gallery = write(&path);
         assert_eq!(gallery.len(), added.len() - removed.len(), "{n_blocks}");
         gallery.add(vec![Photo::new("more")], embedding(0)).unwrap();
-        gallery.compact().unwrap();
+        gallery.compact(Default::default(), Default::default()).unwrap();
         assert_eq!(Gallery::open(&path).unwrap().len(), added.len() - removed.len() + 1);
     }
 }

@@ -52,7 +52,7 @@ fn any_history_of_turns_is_seen_by_all() {
                     assert_eq!(writer.remove(&ids).unwrap(), before - model.0.len());
                 }
                 7 => writer.checkpoint().unwrap(),
-                8 => writer.compact().unwrap(),
+                8 => writer.compact(Default::default(), Default::default()).unwrap(),
                 // One that keeps the lock, while the others have the gallery open.
                 _ => {
                     let kept = write(&path);
@@ -85,7 +85,7 @@ fn the_lock_is_held_for_a_change_only() {
     let refused = turns.add(vec![Photo::new("a")], embedding(0)).unwrap_err();
     assert!(matches!(refused, Error::Locked { .. }), "{refused}");
     assert!(matches!(turns.remove(&["a"]), Err(Error::Locked { .. })));
-    assert!(matches!(turns.compact(), Err(Error::Locked { .. })));
+    assert!(matches!(turns.compact(Default::default(), Default::default()), Err(Error::Locked { .. })));
     kept.add(vec![Photo::new("b")], embedding(1)).unwrap();
     // A reader's look needs no lock.
     assert!(turns.refresh().unwrap());
@@ -202,7 +202,7 @@ fn what_was_read_is_not_read_again() {
     assert!(reader.refresh().unwrap());
     assert_eq!((place(&reader), reader.len()), (before, 4));
     // Into another file, which is read.
-    writer.compact().unwrap();
+    writer.compact(Default::default(), Default::default()).unwrap();
     assert!(reader.refresh().unwrap());
     assert_ne!(place(&reader), before);
     assert_eq!(reader.snapshot().embedding(&id(1)).unwrap(), embedding(1));

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use sketchfind::{
-    Access, Distance, EmbedderOptions, EmbeddingSpace, Error, Filter, Gallery, GalleryOptions,
-    HnswParameters, IndexSpec, OnExisting, Photo, Retriever, SearchOptions,
+    Access, Cancel, Distance, EmbeddingSpace, Error, Filter, Gallery, GalleryOptions, HnswParameters,
+    IndexSpec, OnBroken, OnExisting, Photo, PhotoFile, Progress, Retriever, RetrieverOptions, SearchOptions,
 };
+use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
 
 use crate::store::{Model, embedding, id};
@@ -38,7 +39,7 @@ fn it_is_changed_copied_and_asked_as_any_gallery() {
             8 => {
                 gallery.remove(&[id(3)]).unwrap();
                 model.0.remove(&id(3));
-                gallery.compact().unwrap();
+                gallery.compact(Default::default(), Default::default()).unwrap();
             }
             _ => {}
         }
@@ -65,15 +66,36 @@ fn what_needs_a_model_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     drop(create(&path, &mse(3)));
-    for options in [
-        sketchfind::RetrieverOptions::cpu(),
-        sketchfind::RetrieverOptions::cpu().writable(),
-        EmbedderOptions::cpu().into(),
+    let retriever = Retriever::open(&path, RetrieverOptions::cpu().with_sessions(2).writable()).unwrap();
+    assert!(retriever.card().is_none() && retriever.width() == 3);
+    let picture = || Image::new(1, 1, vec![1, 2, 3]).unwrap();
+    let everything = Filter::everything();
+    let (progress, cancel) = (Progress::default(), Cancel::default());
+    let file = PhotoFile::new(Photo::new("a"), "a.jpg");
+    for (what, error) in [
+        ("query", retriever.query(&picture(), 1).err()),
+        ("batch", retriever.query_batch(&[picture()], 1, &everything).err()),
+        ("answer", retriever.answer(&picture(), 1, &everything, None).err()),
+        ("embed", retriever.embed(&[]).err()),
+        ("add", retriever.add(Photo::new("a"), &picture()).err()),
+        ("replace", retriever.replace(Photo::new("a"), &picture()).err()),
+        ("ingest", retriever.ingest(&[file], OnBroken::Refuse, progress, cancel).err()),
+        ("costs", retriever.measure_costs().err()),
+        ("embedder", retriever.with_embedder(|_| ()).err()),
     ] {
-        let error = Retriever::open(&path, options).unwrap_err();
-        assert!(matches!(error, Error::NoModel { .. }), "{error}");
+        let error = error.unwrap_or_else(|| panic!("{what} needs a model"));
+        assert!(matches!(error, Error::NoModel { .. }), "{what}: {error}");
         assert_says(&error, &["gallery", "has no model", "takes embeddings"]);
     }
+    // What needs none is as with any other.
+    retriever
+        .gallery()
+        .add(vec![Photo::new("a"), Photo::new("b")], vec![0.0, 0.0, 1.0, 5.0, 0.0, 0.0])
+        .unwrap();
+    assert_eq!(retriever.query_embedding(&[4.0, 0.0, 0.0], 1, &everything).unwrap()[0].id, "b");
+    assert_eq!(retriever.remove(&["a"]).unwrap(), 1);
+    retriever.compact(Default::default(), Default::default()).unwrap();
+    assert_eq!(retriever.len(), 1);
 }
 
 #[test]
@@ -120,7 +142,7 @@ fn with_graph(path: &Path) -> Gallery {
     let mut stream = Stream::new(3, "graph", &[]);
     let photos = (0..3000).map(|number| Photo::new(id(number))).collect();
     gallery.add(photos, (0..3000 * 16).map(|_| stream.unit() as f32).collect()).unwrap();
-    gallery.compact().unwrap();
+    gallery.compact(Default::default(), Default::default()).unwrap();
     gallery
 }
 

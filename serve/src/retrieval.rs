@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sketchfind::{Access, Error, Filter, Match, Nothing, Photo, Retriever, RetrieverOptions};
+use sketchfind_core::card::Card;
 use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::Image;
 use sketchfind_core::{atomic, fingerprint};
@@ -16,6 +17,7 @@ use crate::problem::Problem;
 /// An open gallery with its model.
 pub(crate) struct Retrieval {
     retriever: Retriever,
+    card: Card,
     /// Where the files of photos that clients add are kept.
     added: PathBuf,
     /// Held by the one who changes the gallery and the files beside it.
@@ -40,11 +42,14 @@ impl Retrieval {
         let retriever = Retriever::open(path, options)?;
         let white = Image::new(1, 1, vec![255; 3])?;
         retriever.embed(&[white])?;
+        let Some(card) = retriever.card().cloned() else {
+            return Err(Error::NoModel { path: path.to_owned() });
+        };
         // Absolute, since the gallery will hold the paths of its photos, and be opened from elsewhere.
         let whole = std::path::absolute(path).map_err(sketchfind_core::Error::io("read", path))?;
         let mut name = whole.file_name().unwrap_or_default().to_owned();
         name.push(".photos");
-        Ok(Retrieval { retriever, added: whole.with_file_name(name), changing: Mutex::new(()) })
+        Ok(Retrieval { retriever, card, added: whole.with_file_name(name), changing: Mutex::new(()) })
     }
 
     /// Sees what others have written to the gallery since; whether there was anything.
@@ -77,12 +82,12 @@ impl Retrieval {
 
     /// The model's name.
     pub(crate) fn model(&self) -> &str {
-        &self.retriever.card().name
+        &self.card.name
     }
 
     /// The model's distance.
     pub(crate) fn distance(&self) -> String {
-        self.retriever.card().distance.to_string()
+        self.card.distance.to_string()
     }
 
     /// Whether the gallery may be changed.
@@ -126,7 +131,8 @@ impl Retrieval {
             // A session may have been waited for.
             abandoned.check()?;
             embedder.of(Modality::Sketch).embed(std::slice::from_ref(framed.as_ref())).map_err(failed)
-        })?;
+        });
+        let embedding = embedding.map_err(failed)??;
         let embedded = Instant::now();
         // One state of the gallery for the whole answer, whatever others write meanwhile.
         let snapshot = self.retriever.snapshot();

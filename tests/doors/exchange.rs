@@ -124,7 +124,7 @@ fn recall_is_measured_on_demand() {
     assert!(said.code == Some(0) && said.err.contains("there is no graph"), "{}", said.err);
     assert_eq!(succeed(index("recall", &path).args(["--format", "json"])), "[]\n");
     gallery.set_index(IndexSpec::Hnsw(HnswParameters { m: 2, ef_construction: 4, ef_search: 1 })).unwrap();
-    gallery.compact().unwrap();
+    gallery.compact(Default::default(), Default::default()).unwrap();
     drop(gallery);
     assert!(succeed(&mut index("recall", &path)).starts_with("recall@10 "));
     let csv = succeed(index("recall", &path).args(["--format", "csv"]));

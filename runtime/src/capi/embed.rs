@@ -79,7 +79,7 @@ unsafe fn embed(
         // SAFETY: by this function's contract.
         let retriever = unsafe { handle(retriever, "retriever") }?;
         // SAFETY: by this function's contract.
-        let room = unsafe { room(out, n_out, retriever.retriever.card().embedding_width) }?;
+        let room = unsafe { room(out, n_out, retriever.retriever.width()) }?;
         let embedding = retriever.retriever.embed_as(modality, &[read(retriever)?])?;
         for (place, value) in room.iter_mut().zip(embedding) {
             place.write(value);

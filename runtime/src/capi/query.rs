@@ -105,7 +105,7 @@ pub unsafe extern "C" fn skf_query_embedding(
         let (retriever, values) =
             unsafe { (handle(retriever, "retriever")?, array(values, n_values, "values")?) };
         // Several of them at once would be taken for as many queries.
-        let width = retriever.retriever.card().embedding_width;
+        let width = retriever.retriever.width();
         if values.len() != width {
             return Err(bad(format!("an embedding has the width {}, expected {width}", values.len())));
         }
@@ -128,7 +128,7 @@ unsafe fn find(
 ) -> Outcome<()> {
     // SAFETY: by this function's contract.
     let retriever = unsafe { handle(retriever, "retriever") }?;
-    let mut embeddings = Vec::with_capacity(sketches.len() * retriever.retriever.card().embedding_width);
+    let mut embeddings = Vec::with_capacity(sketches.len() * retriever.retriever.width());
     // A few at a time, for each is a picture that may be large.
     for (first, some) in (0..).step_by(SKETCHES_AT_ONCE).zip(sketches.chunks(SKETCHES_AT_ONCE)) {
         let pictures = some.iter().zip(first + 1..).map(|(sketch, place)| {

@@ -10,8 +10,8 @@ use sketchfind_core::image::DecodeLimits;
 use super::border::{check_reserve, free, give_handle, give_if_asked, guarded, handle, text, text_or_none};
 use super::status::{Outcome, bad, skf_status};
 use crate::{
-    Device, EmbedderOptions, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Retriever,
-    RetrieverOptions, native,
+    Cancel, Device, EmbedderOptions, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Progress,
+    Retriever, RetrieverOptions, native,
 };
 
 /// The index of a gallery.
@@ -186,7 +186,7 @@ pub unsafe extern "C" fn skf_len(retriever: *const skf_retriever) -> usize {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn skf_width(retriever: *const skf_retriever) -> usize {
     // SAFETY: by this function's contract.
-    unsafe { retriever.as_ref() }.map_or(0, |retriever| retriever.retriever.card().embedding_width)
+    unsafe { retriever.as_ref() }.map_or(0, |retriever| retriever.retriever.width())
 }
 
 /// Sees what other processes have written since the gallery was opened for reading; `is_new` is told whether there was
@@ -212,5 +212,9 @@ pub unsafe extern "C" fn skf_refresh(retriever: *const skf_retriever, is_new: *m
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn skf_compact(retriever: *const skf_retriever) -> skf_status {
     // SAFETY: by this function's contract.
-    guarded(|| Ok(unsafe { handle(retriever, "retriever") }?.retriever.compact()?))
+    guarded(|| {
+        Ok(unsafe { handle(retriever, "retriever") }?
+            .retriever
+            .compact(Progress::default(), Cancel::default())?)
+    })
 }

@@ -133,13 +133,14 @@ impl Gallery {
     }
 
     /// Writes everything anew into one segment without the photos that were removed, and builds the graph that the
-    /// gallery asks for. Readers go on meanwhile; writers wait, but not for the graph.
+    /// gallery asks for. Readers go on meanwhile; writers wait, but not for the graph. Where it is cancelled the graph is not
+    /// built, and the rest is done.
     ///
     /// # Errors
-    /// Those of [`Gallery::add`], and those of [`HnswIndex::build`](sketchfind_index::HnswIndex::build).
-    pub fn compact(&self) -> Result<()> {
+    /// Those of [`Gallery::add`] and [`Gallery::build_index`].
+    pub fn compact(&self, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<()> {
         self.write_segment(true)?;
-        self.build_index(Progress::default(), Cancel::default()).map(drop)
+        self.build_index(progress, cancel).map(drop)
     }
 
     /// [`Gallery::compact`] without building a graph, which is [`Gallery::build_index`].
