@@ -151,6 +151,8 @@ pub struct Answer {
     pub score: Option<f64>,
     /// Why there is no match, where there is none.
     pub nothing: Option<Nothing>,
+    /// The number of photos among which was searched, without a look at the filter.
+    pub n_photos: usize,
 }
 
 /// Finds the photos of a gallery that match a sketch, and changes the gallery. Threads share one: every method takes
@@ -486,6 +488,7 @@ impl Retriever {
         let snapshot = self.snapshot();
         let mut answers = self.scored_each(&snapshot, queries, k, filter, options)?;
         for answer in &mut answers {
+            answer.n_photos = snapshot.len();
             answer.nothing = match (min_score, answer.score) {
                 (Some(min_score), Some(score)) if !answer.matches.is_empty() && score < min_score => {
                     answer.matches.clear();
@@ -780,7 +783,8 @@ fn scored(calibration: &Calibration, mut matches: Vec<Match>) -> Answer {
     let distances: Vec<f64> = matches.iter().take(N_SCORED).map(|found| found.distance).collect();
     let scores = calibration.map.scores(&distances);
     matches.iter_mut().zip(&scores).for_each(|(found, score)| found.score = Some(*score));
-    Answer { matches, score: (!scores.is_empty()).then(|| answer_score(&scores)), nothing: None }
+    let score = (!scores.is_empty()).then(|| answer_score(&scores));
+    Answer { matches, score, ..Answer::default() }
 }
 
 fn no_model(gallery: &Gallery) -> Error {
