@@ -414,6 +414,24 @@ impl Retriever {
         self.answer_of(&embedding, k, filter, options, min_score)
     }
 
+    /// [`Retriever::answer_embedding`], done as `options` say.
+    ///
+    /// # Shapes
+    /// `embedding`: `[embedding_width]`.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::answer_embedding`] and [`SearchOptions::check`].
+    pub fn answer_embedding_with(
+        &self,
+        embedding: &[f32],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+        min_score: Option<f64>,
+    ) -> Result<Answer> {
+        self.answer_of(embedding, k, filter, options, min_score)
+    }
+
     /// [`Retriever::answer`] for an embedding of the gallery's model.
     ///
     /// # Shapes
@@ -475,13 +493,6 @@ impl Retriever {
         Ok(self.score(search(self.n_to_find(k))?, k))
     }
 
-    /// The `k` nearest photos of each embedding that pass `filter`, with scores where there is a calibration, all from one
-    /// snapshot.
-    fn nearest_each(&self, embeddings: &[f32], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
-        let found = self.snapshot().search_batch(embeddings, self.n_to_find(k), filter)?;
-        Ok(found.into_iter().map(|matches| self.score(matches, k).0).collect())
-    }
-
     /// How many photos to find where `k` are asked for: scores need the first few, also where fewer are asked for.
     fn n_to_find(&self, k: usize) -> usize {
         if self.calibration.is_some() { k.max(N_SCORED) } else { k }
@@ -538,8 +549,23 @@ impl Retriever {
     /// # Errors
     /// Those of [`Retriever::embed_sketches`].
     pub fn query_batch(&self, sketches: &[Image], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
+        self.query_batch_with(sketches, k, filter, SearchOptions::default())
+    }
+
+    /// [`Retriever::query_batch`], searched as `options` say.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::embed_sketches`] and [`SearchOptions::check`].
+    pub fn query_batch_with(
+        &self,
+        sketches: &[Image],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Vec<Match>>> {
+        options.check()?;
         let embeddings = self.embed_sketches(sketches)?;
-        self.nearest_each(&embeddings, k, filter)
+        self.query_embeddings_with(&embeddings, k, filter, options)
     }
 
     /// The embeddings of photos as the gallery takes them: framed, where it frames photos.
@@ -596,8 +622,25 @@ impl Retriever {
         progress: Progress<'_>,
         cancel: Cancel<'_>,
     ) -> Result<Vec<Vec<Match>>> {
+        self.query_pictures_with(sketches, k, filter, SearchOptions::default(), progress, cancel)
+    }
+
+    /// [`Retriever::query_pictures`], searched as `options` say.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::embed_pictures`] and [`SearchOptions::check`].
+    pub fn query_pictures_with(
+        &self,
+        sketches: impl Iterator<Item = Picture> + Send,
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<Vec<Vec<Match>>> {
+        options.check()?;
         let embeddings = self.embed_pictures(Role::Sketch, sketches, progress, cancel)?;
-        self.nearest_each(&embeddings, k, filter)
+        self.query_embeddings_with(&embeddings, k, filter, options)
     }
 
     /// Adds `photos`, whose pictures are `pictures`, all or none; otherwise as [`Retriever::embed_pictures`]. With `replace`
@@ -641,7 +684,44 @@ impl Retriever {
     /// # Errors
     /// [`Error::Core`] where the embedding has another width or is not finite.
     pub fn query_embedding(&self, embedding: &[f32], k: usize, filter: &Filter) -> Result<Vec<Match>> {
-        Ok(self.scored(k, |k| self.snapshot().search(embedding, k, filter))?.0)
+        self.query_embedding_with(embedding, k, filter, SearchOptions::default())
+    }
+
+    /// [`Retriever::query_embedding`], searched as `options` say.
+    ///
+    /// # Shapes
+    /// `embedding`: `[embedding_width]`.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::query_embedding`] and [`SearchOptions::check`].
+    pub fn query_embedding_with(
+        &self,
+        embedding: &[f32],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Match>> {
+        Ok(self.scored(k, |k| self.snapshot().search_with(embedding, k, filter, options))?.0)
+    }
+
+    /// For each of `embeddings` what [`Retriever::query_embedding`] gives, all from one snapshot and on all cores, searched as
+    /// `options` say.
+    ///
+    /// # Shapes
+    /// `embeddings`: `[Q, embedding_width]`, row-major.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::query_embedding`] and [`SearchOptions::check`]; [`Error::Core`] where the values are not whole
+    /// embeddings.
+    pub fn query_embeddings_with(
+        &self,
+        embeddings: &[f32],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Vec<Match>>> {
+        let found = self.snapshot().search_batch_with(embeddings, self.n_to_find(k), filter, options)?;
+        Ok(found.into_iter().map(|matches| self.score(matches, k).0).collect())
     }
 
     /// Adds a photo. When this returns it is found, and survives a crash.
