@@ -15,6 +15,9 @@ SCRIPT = """
 import itertools, pathlib, signal, sys, time
 import numpy as np, sketchfind
 gallery, model, pipe, red = sys.argv[1:5]
+def is_at_work():
+    # Whether the thread of a call is still there.
+    return any(task.read_text().strip() == "sketchfind-call" for task in pathlib.Path("/proc/self/task").glob("*/comm"))
 def when(*_):
     global struck
     struck = time.monotonic()
@@ -23,22 +26,41 @@ signal.signal(signal.SIGINT, when)
 embedder = sketchfind.Embedder(model, threads=2)
 shop = sketchfind.Retriever(gallery, writable=True, threads=2)
 endless = lambda: itertools.repeat(np.zeros((300, 300, 3), np.uint8))
+{before}
 print("ready", flush=True)
 try:
     {call}
 except KeyboardInterrupt:
     print(round(time.monotonic() - struck, 3), flush=True)
+{after}
 assert "late" not in shop
+"""
+
+# A graph of some seconds.
+LONG_GRAPH = """
+ready = gallery + ".ready"
+sketchfind.create(ready, width=64, distance="mse", index="hnsw")
+big = sketchfind.Retriever(ready, writable=True)
+big.add_embeddings(map(str, range(40_000)), np.random.default_rng(1).random((40_000, 64), np.float32))
+"""
+# A few photos in a graph and many beside it that are all alike, so that no bound tells them apart.
+LONG_RECALL = """
+ready = gallery + ".ready"
+sketchfind.create(ready, width=256, distance="mse", index="hnsw")
+big = sketchfind.Retriever(ready, writable=True)
+big.add_embeddings(map(str, range(2000)), np.random.default_rng(1).random((2000, 256), np.float32))
+big.compact()
+big.add_embeddings(map("x{}".format, range(60_000)), np.ones((60_000, 256), np.float32))
 """
 
 
 class Interrupt(WithGallery):
-    def check(self, call, *, at_most=3):
+    def check(self, call, *, at_most=3, before="", after=""):
         pipe = self.folder / "pipe"
         if not pipe.exists():
             os.mkfifo(pipe)
         arguments = [self.gallery, MODEL, pipe, RED]
-        script = SCRIPT.format(call=call)
+        script = SCRIPT.format(call=call, before=before, after=after)
         process = subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.kill)
@@ -91,6 +113,12 @@ class Interrupt(WithGallery):
         with sketchfind.Retriever(self.gallery, writable=True) as shop:
             shop.add("a", RED)
         return True
+
+    @unittest.skipUnless(os.path.isdir("/proc/self/task"), "threads are seen by Linux's /proc")
+    def test_the_work_behind_ends_too(self):
+        for call, before in [("big.compact()", LONG_GRAPH), ("big.measure_recall()", LONG_RECALL)]:
+            with self.subTest(call=call):
+                self.check(call, before=before, after="assert not is_at_work()\nbig.remove(['0'])")
 
     def test_opening(self):
         os.mkfifo(self.folder / "pipe")
