@@ -157,11 +157,14 @@ class Retriever:
         *,
         only_ids: Iterable[str] | None = None,
         without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
         ef: int | None = None,
         exact: bool = False,
+        by_product: bool = False,
     ) -> list[Match]: ...
     def query_batch(
         self,
@@ -170,11 +173,14 @@ class Retriever:
         *,
         only_ids: Iterable[str] | None = None,
         without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
         ef: int | None = None,
         exact: bool = False,
+        by_product: bool = False,
         progress: Progress | None = None,
     ) -> list[list[Match]]: ...
     def query_embedding(
@@ -184,11 +190,14 @@ class Retriever:
         *,
         only_ids: Iterable[str] | None = None,
         without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
         ef: int | None = None,
         exact: bool = False,
+        by_product: bool = False,
     ) -> list[Match]: ...
     def query_embeddings(
         self,
@@ -197,11 +206,14 @@ class Retriever:
         *,
         only_ids: Iterable[str] | None = None,
         without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
         ef: int | None = None,
         exact: bool = False,
+        by_product: bool = False,
     ) -> list[list[Match]]: ...
     def answer(
         self,
@@ -211,11 +223,14 @@ class Retriever:
         *,
         only_ids: Iterable[str] | None = None,
         without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
         ef: int | None = None,
         exact: bool = False,
+        by_product: bool = False,
     ) -> Answer: ...
     def answer_embedding(
         self,
@@ -225,11 +240,14 @@ class Retriever:
         *,
         only_ids: Iterable[str] | None = None,
         without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
         ef: int | None = None,
         exact: bool = False,
+        by_product: bool = False,
     ) -> Answer: ...
     def add(
         self,
@@ -238,6 +256,7 @@ class Retriever:
         labels: Iterable[str] | None = None,
         source: str | os.PathLike[str] | None = None,
         *,
+        product: str | None = None,
         replace: bool = False,
     ) -> None: ...
     def add_batch(
@@ -247,6 +266,7 @@ class Retriever:
         labels: Iterable[Iterable[str] | None] | None = None,
         sources: Iterable[str | os.PathLike[str] | None] | None = None,
         *,
+        products: Iterable[str | None] | None = None,
         replace: bool = False,
         progress: Progress | None = None,
     ) -> None: ...
@@ -257,6 +277,7 @@ class Retriever:
         labels: Iterable[Iterable[str] | None] | None = None,
         sources: Iterable[str | os.PathLike[str] | None] | None = None,
         *,
+        products: Iterable[str | None] | None = None,
         replace: bool = False,
     ) -> None: ...
     def import_embeddings(
@@ -272,6 +293,7 @@ class Retriever:
         labels: Iterable[Iterable[str] | None] | None = None,
         sources: Iterable[str | os.PathLike[str] | None] | None = None,
         *,
+        products: Iterable[str | None] | None = None,
         regions: Iterable[tuple[float, float, float, float] | None] | None = None,
         on_broken: Literal["refuse", "skip"] = "refuse",
         on_other_source: Literal["refuse", "replace"] = "refuse",
@@ -283,6 +305,8 @@ class Retriever:
         paths: Iterable[str | os.PathLike[str]],
         labels: Iterable[Iterable[str] | None] | None = None,
         sources: Iterable[str | os.PathLike[str] | None] | None = None,
+        *,
+        products: Iterable[str | None] | None = None,
     ) -> Changes: ...
     def remove(self, ids: Iterable[str]) -> int: ...
     def ids(self) -> list[str]: ...

@@ -32,6 +32,8 @@ class Match:
     """The photo's labels, sorted."""
     score: float | None = None
     """The probability that it is the one that was drawn, where a calibration says so; it does of the first ten."""
+    product: str | None = None
+    """The product that the photo shows, where the gallery was told."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Answer:
     """
 
     matches: tuple[Match, ...] = ()
-    """The photos, best first."""
+    """The photos, best first; by product the best of each product."""
     score: float | None = None
     """The probability that the one that was drawn is among the first ten, the sum of their scores; None without a calibration."""
     nothing: Nothing | None = None
@@ -114,6 +116,8 @@ class Photo:
     """Its file, where the gallery was told."""
     content: bytes | None = None
     """The SHA-256 of its file, where the gallery was told."""
+    product: str | None = None
+    """The product that it shows, which others may show too, where the gallery was told."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class Ingested:
     n_added: int
     """Photos that were not there."""
     n_replaced: int
-    """Photos that were there with another content, labels or source."""
+    """Photos that were there with another content, product, labels or source."""
     n_unchanged: int
     """Photos that were there as they are."""
     n_known: int
@@ -163,7 +167,7 @@ class Changes:
     added: tuple[str, ...]
     """Photos that are not there."""
     replaced: tuple[str, ...]
-    """Photos that are there with another content, labels or source."""
+    """Photos that are there with another content, product, labels or source."""
     n_unchanged: int
     """Photos that are there as they are."""
 
@@ -193,7 +197,7 @@ class Imported:
     n_added: int
     """Photos that were not there."""
     n_replaced: int
-    """Photos that were there with another embedding, labels, source or content."""
+    """Photos that were there with another embedding, product, labels, source or content."""
     n_unchanged: int
     """Photos that were there as they are."""
     failed: tuple[FailedRow, ...] = ()

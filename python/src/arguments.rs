@@ -55,26 +55,36 @@ fn column<'py, T>(
     Ok(column)
 }
 
-/// Photos of these ids, with labels and sources where they are given.
+/// Photos of these ids, with labels, sources and products where they are given.
 pub(crate) fn photos<'py>(
     ids: Texts,
     labels: Option<&Bound<'py, PyAny>>,
     sources: Option<&Bound<'py, PyAny>>,
+    products: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Photo>> {
     let labels = column("labels", labels, ids.0.len(), |labels| labels.extract::<Texts>())?;
     let sources = column("sources", sources, ids.0.len(), |source| source.extract::<PathBuf>())?;
-    let columns = ids.0.into_iter().zip(labels).zip(sources);
-    Ok(columns.map(|((id, labels), source)| photo(id, labels, source)).collect())
+    let products = column("products", products, ids.0.len(), |product| product.extract::<String>())?;
+    let columns = ids.0.into_iter().zip(labels).zip(sources).zip(products);
+    Ok(columns.map(|(((id, labels), source), product)| photo(id, labels, source, product)).collect())
 }
 
-/// A photo, with labels and source where they are given.
-pub(crate) fn photo(id: String, labels: Option<Texts>, source: Option<PathBuf>) -> Photo {
+/// A photo, with labels, source and product where they are given.
+pub(crate) fn photo(
+    id: String,
+    labels: Option<Texts>,
+    source: Option<PathBuf>,
+    product: Option<String>,
+) -> Photo {
     let mut photo = Photo::new(id);
     if let Some(Texts(labels)) = labels {
         photo = photo.with_labels(labels);
     }
     if let Some(source) = source {
         photo = photo.with_source(source);
+    }
+    if let Some(product) = product {
+        photo = photo.with_product(product);
     }
     photo
 }
@@ -161,6 +171,8 @@ impl Asked {
         let filter = match name {
             "only_ids" => texts()?.into_iter().fold(filter, Filter::only_ids),
             "without_ids" => texts()?.into_iter().fold(filter, Filter::without_ids),
+            "only_products" => texts()?.into_iter().fold(filter, Filter::only_products),
+            "without_products" => texts()?.into_iter().fold(filter, Filter::without_products),
             "any_label" => texts()?.into_iter().fold(filter, Filter::any_label),
             "every_label" => texts()?.into_iter().fold(filter, Filter::every_label),
             "without_label" => texts()?.into_iter().fold(filter, Filter::without_label),
@@ -170,6 +182,10 @@ impl Asked {
             }
             "exact" => {
                 options.exact = value.extract()?;
+                filter
+            }
+            "by_product" => {
+                options.by_product = value.extract()?;
                 filter
             }
             other => {

@@ -220,7 +220,8 @@ impl Retriever {
     /// The k photos that match a drawing best among those that pass all conditions; best first.
     ///
     /// `ef` is how many candidates a graph is searched with, 1 to 100000, in the place of the gallery's own number: more find more of
-    /// the nearest and take longer. With `exact` every photo is looked at, whatever graphs there are.
+    /// the nearest and take longer. With `exact` every photo is looked at, whatever graphs there are. With `by_product` the matches are the
+    /// best photo of each product, of k products; a photo without one stands for itself.
     ///
     /// >>> shop = sketchfind.Retriever("shop.gallery")
     /// >>> [match.id for match in shop.query("photos/red.png", k=5, any_label=["cold"])]
@@ -229,7 +230,7 @@ impl Retriever {
     /// ['blue']
     #[pyo3(
         signature = (sketch, k=10, **asked),
-        text_signature = "($self, sketch, k=10, *, only_ids=None, without_ids=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False)"
+        text_signature = "($self, sketch, k=10, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False)"
     )]
     fn query<'py>(
         &self,
@@ -254,7 +255,7 @@ impl Retriever {
     /// ['blue', 'red']
     #[pyo3(
         signature = (sketches, k=10, *, progress=None, **asked),
-        text_signature = "($self, sketches, k=10, *, only_ids=None, without_ids=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, progress=None)"
+        text_signature = "($self, sketches, k=10, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False, progress=None)"
     )]
     fn query_batch<'py>(
         &self,
@@ -279,7 +280,7 @@ impl Retriever {
     /// 'red'
     #[pyo3(
         signature = (embedding, k=10, **asked),
-        text_signature = "($self, embedding, k=10, *, only_ids=None, without_ids=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False)"
+        text_signature = "($self, embedding, k=10, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False)"
     )]
     fn query_embedding<'py>(
         &self,
@@ -304,7 +305,7 @@ impl Retriever {
     /// True
     #[pyo3(
         signature = (embeddings, k=10, **asked),
-        text_signature = "($self, embeddings, k=10, *, only_ids=None, without_ids=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False)"
+        text_signature = "($self, embeddings, k=10, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False)"
     )]
     fn query_embeddings<'py>(
         &self,
@@ -335,7 +336,7 @@ impl Retriever {
     /// ((), 'no_such_label', "no photo has the label 'boots'")
     #[pyo3(
         signature = (sketch, k=10, min_score=None, **asked),
-        text_signature = "($self, sketch, k=10, min_score=None, *, only_ids=None, without_ids=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False)"
+        text_signature = "($self, sketch, k=10, min_score=None, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False)"
     )]
     fn answer<'py>(
         &self,
@@ -362,7 +363,7 @@ impl Retriever {
     /// 'red'
     #[pyo3(
         signature = (embedding, k=10, min_score=None, **asked),
-        text_signature = "($self, embedding, k=10, min_score=None, *, only_ids=None, without_ids=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False)"
+        text_signature = "($self, embedding, k=10, min_score=None, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False)"
     )]
     fn answer_embedding<'py>(
         &self,
@@ -383,16 +384,16 @@ impl Retriever {
 
     /// Adds a photo; when this returns it is on the disk.
     ///
-    /// With replace it takes the place of the photo that has its id. Labels and a source that are None are not given, and
-    /// stay as they are; an empty list of labels takes them away.
+    /// Photos may share a `product`. With replace it takes the place of the photo that has its id. Labels, a source and a product
+    /// that are None are not given, and stay as they are; an empty list of labels, or an empty product, takes them away.
     ///
     /// >>> with sketchfind.Retriever("shop.gallery", writable=True) as shop:
     /// ...     shop.add("green", "photos/green.png", labels=["new"], source="photos/green.png")
     /// ...     "green" in shop
     /// True
     #[pyo3(
-        signature = (id, image, labels=None, source=None, *, replace=false),
-        text_signature = "($self, id, image, labels=None, source=None, *, replace=False)"
+        signature = (id, image, labels=None, source=None, *, product=None, replace=false),
+        text_signature = "($self, id, image, labels=None, source=None, *, product=None, replace=False)"
     )]
     fn add(
         &self,
@@ -400,11 +401,12 @@ impl Retriever {
         image: &Bound<'_, PyAny>,
         labels: Option<Texts>,
         source: Option<PathBuf>,
+        product: Option<String>,
         replace: bool,
     ) -> PyResult<()> {
         let (retriever, limits) = (self.get()?, self.limits);
         let of_photo = picture::of(image, limits.max_bytes())?;
-        let photo = arguments::photo(id, labels, source);
+        let photo = arguments::photo(id, labels, source, product);
         work::run(image.py(), move |_, _| {
             let image = of_photo.photo(limits)?;
             if replace { retriever.replace(photo, &image) } else { retriever.add(photo, &image) }
@@ -413,25 +415,27 @@ impl Retriever {
 
     /// Adds photos of pictures in any form, all of them or none; much faster than one after another.
     ///
-    /// `ids` and `images` are as long as each other, and so are `labels` (of each photo an iterable of str, or None) and
-    /// `sources`, if they are given. `images` and `progress` are as for Embedder.embed, `replace` as for add.
+    /// `ids` and `images` are as long as each other, and so are `labels` (of each photo an iterable of str, or None),
+    /// `sources` and `products`, if they are given. `images` and `progress` are as for Embedder.embed, `replace` as for add.
     ///
     /// >>> with sketchfind.Retriever("shop.gallery", writable=True) as shop:
     /// ...     shop.add_batch(["black", "white"], [numpy.zeros((8, 8)), numpy.ones((8, 8))], [["dark"], None])
     /// ...     shop.labels("black")
     /// ['dark']
-    #[pyo3(signature = (ids, images, labels=None, sources=None, *, replace=false, progress=None))]
+    #[pyo3(signature = (ids, images, labels=None, sources=None, *, products=None, replace=false, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
     fn add_batch(
         &self,
         ids: Texts,
         images: &Bound<'_, PyAny>,
         labels: Option<&Bound<'_, PyAny>>,
         sources: Option<&Bound<'_, PyAny>>,
+        products: Option<&Bound<'_, PyAny>>,
         replace: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let (retriever, pictures) = (self.get()?, Pictures::of(images, self.limits.max_bytes())?);
-        let photos = arguments::photos(ids, labels, sources)?;
+        let photos = arguments::photos(ids, labels, sources, products)?;
         let teller = Teller::of(progress, Some(photos.len()))?;
         work::run_fed(&pictures, teller, move |fed, progress, cancel| {
             retriever.add_pictures(photos, fed, replace, progress, cancel)
@@ -440,26 +444,30 @@ impl Retriever {
 
     /// Adds photos of embeddings that are ready, [n, width], all of them or none; the gallery needs no model.
     ///
-    /// `ids` are one an embedding, and so are `labels` (of each photo an iterable of str, or None) and `sources`, if they are
-    /// given; `replace` is as for add. Where the gallery has a model, it is to be that which made the embeddings.
+    /// `ids` are one an embedding, and so are `labels` (of each photo an iterable of str, or None), `sources` and `products`, if they
+    /// are given; `replace` is as for add. Where the gallery has a model, it is to be that which made the embeddings.
     ///
     /// >>> sketchfind.create("ready.gallery", width=2, distance="cosine")
     /// >>> with sketchfind.Retriever("ready.gallery", writable=True) as shop:
     /// ...     shop.add_embeddings(["up", "right"], numpy.array([[0, 1], [1, 0]], numpy.float32), [["tall"], None])
     /// ...     shop.query_embedding([0.1, 5.0], k=1)[0].id
     /// 'up'
-    #[pyo3(signature = (ids, embeddings, labels=None, sources=None, *, replace=false))]
+    #[pyo3(
+        signature = (ids, embeddings, labels=None, sources=None, *, products=None, replace=false),
+        text_signature = "($self, ids, embeddings, labels=None, sources=None, *, products=None, replace=False)"
+    )]
     fn add_embeddings(
         &self,
         ids: Texts,
         embeddings: &Bound<'_, PyAny>,
         labels: Option<&Bound<'_, PyAny>>,
         sources: Option<&Bound<'_, PyAny>>,
+        products: Option<&Bound<'_, PyAny>>,
         replace: bool,
     ) -> PyResult<()> {
         let retriever = self.get()?;
         let values = arguments::embeddings(embeddings, 2, self.width)?;
-        let photos = arguments::photos(ids, labels, sources)?;
+        let photos = arguments::photos(ids, labels, sources, products)?;
         let n = values.len() / self.width.max(1);
         if n != photos.len() {
             let words = format!("embeddings are one a photo: expected {}, got {n}", photos.len());
@@ -527,18 +535,18 @@ impl Retriever {
         values::exported(py, done)
     }
 
-    /// Brings files into the gallery: those that are not in it, and those whose content, labels or source have changed.
+    /// Brings files into the gallery: those that are not in it, and those whose content, product, labels or source have changed.
     ///
     /// Every few hundred photos the gallery keeps what was done, so that the same call goes on where it was interrupted. A
     /// content that the gallery has already is not embedded again. `sources` are the paths that the gallery shall know,
-    /// by default `paths`; `regions` say where products are, (left, top, width, height) in pixels, for a gallery that frames
+    /// by default `paths`; `products` are the products that they show; `regions` say where products are, (left, top, width, height) in pixels, for a gallery that frames
     /// photos. `on_broken` is "refuse" or "skip"; `on_other_source`, for an id that another file has, "refuse" or "replace".
     ///
     /// >>> with sketchfind.Retriever("shop.gallery", writable=True) as shop:
     /// ...     done = shop.ingest(["red", "green"], ["photos/red.png", "photos/green.png"], on_other_source="replace")
     /// >>> (done.n_added, done.n_replaced, done.broken)
     /// (1, 1, ())
-    #[pyo3(signature = (ids, paths, labels=None, sources=None, *, regions=None, on_broken="refuse", on_other_source="refuse", progress=None))]
+    #[pyo3(signature = (ids, paths, labels=None, sources=None, *, products=None, regions=None, on_broken="refuse", on_other_source="refuse", progress=None))]
     #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
     fn ingest<'py>(
         &self,
@@ -547,6 +555,7 @@ impl Retriever {
         paths: &Bound<'py, PyAny>,
         labels: Option<&Bound<'py, PyAny>>,
         sources: Option<&Bound<'py, PyAny>>,
+        products: Option<&Bound<'py, PyAny>>,
         regions: Option<&Bound<'py, PyAny>>,
         on_broken: &str,
         on_other_source: &str,
@@ -554,7 +563,7 @@ impl Retriever {
     ) -> PyResult<Bound<'py, PyAny>> {
         let retriever = self.get()?;
         let options = ingest_options(on_broken, on_other_source)?;
-        let files = photo_files(ids, paths, labels, sources, regions)?;
+        let files = photo_files(ids, paths, labels, sources, products, regions)?;
         let teller = Teller::of(progress, Some(files.len()))?;
         let done = work::run_told(py, teller, move |progress, cancel| {
             retriever.ingest(&files, options, progress, cancel)
@@ -567,7 +576,7 @@ impl Retriever {
     /// >>> shop = sketchfind.Retriever("shop.gallery")
     /// >>> shop.changes(["green"], ["photos/green.png"])
     /// Changes(added=('green',), replaced=(), n_unchanged=0)
-    #[pyo3(signature = (ids, paths, labels=None, sources=None))]
+    #[pyo3(signature = (ids, paths, labels=None, sources=None, *, products=None))]
     fn changes<'py>(
         &self,
         py: Python<'py>,
@@ -575,9 +584,10 @@ impl Retriever {
         paths: &Bound<'py, PyAny>,
         labels: Option<&Bound<'py, PyAny>>,
         sources: Option<&Bound<'py, PyAny>>,
+        products: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (retriever, max_bytes) = (self.get()?, self.limits.max_bytes());
-        let files = photo_files(ids, paths, labels, sources, None)?;
+        let files = photo_files(ids, paths, labels, sources, products, None)?;
         let changes = work::run(py, move |_, _| retriever.snapshot().changes(&files, max_bytes))?;
         values::changes(py, changes)
     }
@@ -750,10 +760,11 @@ fn photo_files<'py>(
     paths: &Bound<'py, PyAny>,
     labels: Option<&Bound<'py, PyAny>>,
     sources: Option<&Bound<'py, PyAny>>,
+    products: Option<&Bound<'py, PyAny>>,
     regions: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Vec<PhotoFile>> {
     let paths = arguments::paths(paths, ids.0.len())?;
-    let photos = arguments::photos(ids, labels, sources)?;
+    let photos = arguments::photos(ids, labels, sources, products)?;
     let regions = arguments::regions(regions, photos.len())?;
     let files = photos.into_iter().zip(paths).zip(regions).map(|((photo, path), region)| {
         let photo = if photo.source().is_some() { photo } else { photo.with_source(&path) };

@@ -29,7 +29,7 @@ pub(crate) fn matches_of_each(
     let class = class(py, "Match")?;
     let one = |found: runtime::Match| {
         let labels = PyTuple::new(py, found.labels)?;
-        class.call1((found.id, found.distance, found.rank, found.path, labels, found.score))
+        class.call1((found.id, found.distance, found.rank, found.path, labels, found.score, found.product))
     };
     found.into_iter().map(|found| found.into_iter().map(one).collect()).collect()
 }
@@ -50,7 +50,7 @@ pub(crate) fn answer(py: Python<'_>, answer: Answer) -> PyResult<Bound<'_, PyAny
 pub(crate) fn photo<'py>(py: Python<'py>, photo: &Photo) -> PyResult<Bound<'py, PyAny>> {
     let labels = PyTuple::new(py, photo.labels())?;
     let content = photo.content().map(|content| PyBytes::new(py, content));
-    class(py, "Photo")?.call1((photo.id(), labels, photo.source(), content))
+    class(py, "Photo")?.call1((photo.id(), labels, photo.source(), content, photo.product()))
 }
 
 /// What came of files.

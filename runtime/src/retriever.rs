@@ -14,7 +14,7 @@ use sketchfind_core::frame;
 use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
 use sketchfind_core::strokes::{Raster, Strokes};
-use sketchfind_index::{ExactIndex, Index, Matrix};
+use sketchfind_index::{ExactIndex, Index, Matrix, Query};
 
 use crate::embedder::View;
 use crate::keeper::Keeper;
@@ -141,10 +141,10 @@ impl From<EmbedderOptions> for RetrieverOptions {
 }
 
 /// What was found for a sketch, and how sure that is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The photos, best first.
+    /// The photos, best first; of a search by product the best of each product.
     pub matches: Vec<Match>,
     /// The probability that the one that was drawn is among the first
     /// [`N_SCORED`](sketchfind_core::calibration::N_SCORED), which is the sum of their scores; nothing without a calibration.
@@ -411,7 +411,24 @@ impl Retriever {
         min_score: Option<f64>,
     ) -> Result<Answer> {
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
-        self.answer_of(&embedding, k, filter, options, min_score)
+        self.answer_embedding_with(&embedding, k, filter, options, min_score)
+    }
+
+    /// [`Retriever::answer`] for an embedding of the gallery's model.
+    ///
+    /// # Shapes
+    /// `embedding`: `[embedding_width]`.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::answer`] and [`Retriever::query_embedding`].
+    pub fn answer_embedding(
+        &self,
+        embedding: &[f32],
+        k: usize,
+        filter: &Filter,
+        min_score: Option<f64>,
+    ) -> Result<Answer> {
+        self.answer_embedding_with(embedding, k, filter, SearchOptions::default(), min_score)
     }
 
     /// [`Retriever::answer_embedding`], done as `options` say.
@@ -429,34 +446,37 @@ impl Retriever {
         options: SearchOptions,
         min_score: Option<f64>,
     ) -> Result<Answer> {
-        self.answer_of(embedding, k, filter, options, min_score)
+        let query = Query::new(embedding, self.width())?;
+        Ok(self.answer_each(&[query], k, filter, options, min_score)?.pop().unwrap_or_default())
     }
 
-    /// [`Retriever::answer`] for an embedding of the gallery's model.
+    /// For each of `embeddings` what [`Retriever::answer_with`] gives, all from one snapshot.
     ///
     /// # Shapes
-    /// `embedding`: `[embedding_width]`.
+    /// `embeddings`: `[n, embedding_width]`, row-major.
     ///
     /// # Errors
-    /// Those of [`Retriever::answer`] and [`Retriever::query_embedding`].
-    pub fn answer_embedding(
+    /// Those of [`Retriever::answer_with`] and [`Snapshot::search_batch_with`].
+    pub fn answer_embeddings(
         &self,
-        embedding: &[f32],
-        k: usize,
-        filter: &Filter,
-        min_score: Option<f64>,
-    ) -> Result<Answer> {
-        self.answer_of(embedding, k, filter, SearchOptions::default(), min_score)
-    }
-
-    fn answer_of(
-        &self,
-        embedding: &[f32],
+        embeddings: &[f32],
         k: usize,
         filter: &Filter,
         options: SearchOptions,
         min_score: Option<f64>,
-    ) -> Result<Answer> {
+    ) -> Result<Vec<Answer>> {
+        let queries = Query::each(embeddings, self.width())?;
+        self.answer_each(&queries, k, filter, options, min_score)
+    }
+
+    fn answer_each(
+        &self,
+        queries: &[Query<'_>],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+        min_score: Option<f64>,
+    ) -> Result<Vec<Answer>> {
         if let Some(least) = min_score {
             let refused = |value: String, expected: &str| CoreError::OutOfRange {
                 what: "min_score",
@@ -471,45 +491,56 @@ impl Retriever {
             }
         }
         let snapshot = self.snapshot();
-        let search = |k| snapshot.search_with(embedding, k, filter, options);
-        let (mut matches, score) = self.scored(k, search)?;
-        let nothing = match (min_score, score) {
-            (Some(min_score), Some(score)) if !matches.is_empty() && score < min_score => {
-                matches.clear();
-                Some(Nothing::NoFit { score, min_score })
-            }
-            _ if matches.is_empty() => snapshot.why_nothing(filter),
-            _ => None,
-        };
-        Ok(Answer { matches, score, nothing })
-    }
-
-    /// The `k` that `search` finds, with scores and that of the answer where there is a calibration.
-    fn scored(
-        &self,
-        k: usize,
-        search: impl FnOnce(usize) -> Result<Vec<Match>>,
-    ) -> Result<(Vec<Match>, Option<f64>)> {
-        Ok(self.score(search(self.n_to_find(k))?, k))
-    }
-
-    /// How many photos to find where `k` are asked for: scores need the first few, also where fewer are asked for.
-    fn n_to_find(&self, k: usize) -> usize {
-        if self.calibration.is_some() { k.max(N_SCORED) } else { k }
-    }
-
-    /// Gives the first `k` of what was found their scores, and the answer its own.
-    fn score(&self, mut matches: Vec<Match>, k: usize) -> (Vec<Match>, Option<f64>) {
-        let Some(calibration) = &self.calibration else {
-            return (matches, None);
-        };
-        let distances: Vec<f64> = matches.iter().take(N_SCORED).map(|found| found.distance).collect();
-        let scores = calibration.map.scores(&distances);
-        for (found, score) in matches.iter_mut().zip(&scores) {
-            found.score = Some(*score);
+        let mut answers = self.scored_each(&snapshot, queries, k, filter, options)?;
+        // The same for all of them: it is the filter's affair.
+        let mut why_nothing = None;
+        for answer in &mut answers {
+            answer.nothing = match (min_score, answer.score) {
+                (Some(min_score), Some(score)) if !answer.matches.is_empty() && score < min_score => {
+                    answer.matches.clear();
+                    Some(Nothing::NoFit { score, min_score })
+                }
+                _ if answer.matches.is_empty() => {
+                    why_nothing.get_or_insert_with(|| snapshot.why_nothing(filter)).clone()
+                }
+                _ => None,
+            };
         }
-        matches.truncate(k);
-        (matches, (!scores.is_empty()).then(|| answer_score(&scores)))
+        Ok(answers)
+    }
+
+    /// The `k` nearest of each query, with scores where there is a calibration.
+    fn scored_each(
+        &self,
+        snapshot: &Snapshot,
+        queries: &[Query<'_>],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Answer>> {
+        let unscored = |matches| Answer { matches, ..Answer::default() };
+        let Some(calibration) = &self.calibration else {
+            let found = snapshot.search_each(queries, k, filter, options)?;
+            return Ok(found.into_iter().map(unscored).collect());
+        };
+        // Scores are of the first few photos, also where fewer are asked for, or products.
+        let of_photos = SearchOptions { by_product: false, ..options };
+        let photos = snapshot.search_each(queries, k.max(N_SCORED), filter, of_photos)?;
+        let mut answers: Vec<Answer> = photos.into_iter().map(|photos| scored(calibration, photos)).collect();
+        if options.by_product {
+            let products = snapshot.search_each(queries, k, filter, options)?;
+            for (answer, products) in answers.iter_mut().zip(products) {
+                let photos = std::mem::replace(&mut answer.matches, products);
+                for product in &mut answer.matches {
+                    let own = |photo: &&Match| photo.product_or_photo() == product.product_or_photo();
+                    let scores = photos.iter().filter(own).filter_map(|photo| photo.score);
+                    // One of its photos was drawn, or another.
+                    product.score = scores.reduce(|a, b| a + b);
+                }
+            }
+        }
+        answers.iter_mut().for_each(|answer| answer.matches.truncate(k));
+        Ok(answers)
     }
 
     /// The `k` photos that match `sketch` best, or all where there are fewer; best first.
@@ -541,7 +572,7 @@ impl Retriever {
     ) -> Result<Vec<Match>> {
         options.check()?;
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
-        Ok(self.scored(k, |k| self.snapshot().search_with(&embedding, k, filter, options))?.0)
+        Ok(self.answer_embedding_with(&embedding, k, filter, options, None)?.matches)
     }
 
     /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot.
@@ -701,18 +732,16 @@ impl Retriever {
         filter: &Filter,
         options: SearchOptions,
     ) -> Result<Vec<Match>> {
-        Ok(self.scored(k, |k| self.snapshot().search_with(embedding, k, filter, options))?.0)
+        Ok(self.answer_embedding_with(embedding, k, filter, options, None)?.matches)
     }
 
-    /// For each of `embeddings` what [`Retriever::query_embedding`] gives, all from one snapshot and on all cores, searched as
-    /// `options` say.
+    /// For each of `embeddings` what [`Retriever::query_embedding_with`] gives, all from one snapshot and on all cores.
     ///
     /// # Shapes
-    /// `embeddings`: `[Q, embedding_width]`, row-major.
+    /// `embeddings`: `[n, embedding_width]`, row-major.
     ///
     /// # Errors
-    /// Those of [`Retriever::query_embedding`] and [`SearchOptions::check`]; [`Error::Core`] where the values are not whole
-    /// embeddings.
+    /// Those of [`Retriever::answer_embeddings`].
     pub fn query_embeddings_with(
         &self,
         embeddings: &[f32],
@@ -720,8 +749,8 @@ impl Retriever {
         filter: &Filter,
         options: SearchOptions,
     ) -> Result<Vec<Vec<Match>>> {
-        let found = self.snapshot().search_batch_with(embeddings, self.n_to_find(k), filter, options)?;
-        Ok(found.into_iter().map(|matches| self.score(matches, k).0).collect())
+        let answers = self.answer_embeddings(embeddings, k, filter, options, None)?;
+        Ok(answers.into_iter().map(|answer| answer.matches).collect())
     }
 
     /// Adds a photo. When this returns it is found, and survives a crash.
@@ -817,6 +846,14 @@ impl Model {
         let pool = Pool::new((0..sessions).map(session).collect::<Result<_>>()?);
         Ok(Some(Model { card, pool, share }))
     }
+}
+
+/// Gives the first few of an answer's photos their scores, and the answer its own.
+fn scored(calibration: &Calibration, mut matches: Vec<Match>) -> Answer {
+    let distances: Vec<f64> = matches.iter().take(N_SCORED).map(|found| found.distance).collect();
+    let scores = calibration.map.scores(&distances);
+    matches.iter_mut().zip(&scores).for_each(|(found, score)| found.score = Some(*score));
+    Answer { matches, score: (!scores.is_empty()).then(|| answer_score(&scores)), nothing: None }
 }
 
 fn no_model(gallery: &Gallery) -> Error {
