@@ -45,7 +45,7 @@ class Nothing:
     """
 
     code: str
-    """A word for programs: empty_gallery, no_such_label, no_such_id, filter or no_fit."""
+    """A word for programs: empty_gallery, no_such_label, no_such_product, no_such_id, filter or no_fit."""
     reason: str
     """The same for people, with what was asked for."""
 

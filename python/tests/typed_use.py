@@ -53,6 +53,9 @@ with sketchfind.Retriever("shop.gallery", writable=True, sessions=2, frame="off"
     point: tuple[float, float] = strokes.lines[0][0]
     few: list[sketchfind.Match] = shop.query(strokes, exact=True) + shop.query_embedding(rows[0], ef=50)
     shop.set_index("exact")
+    shop.add("b", "b.png", product="boot")
+    shop.add_batch(["c"], pictures(), products=[None])
+    products: set[str | None] = {match.product for match in shop.query("a.png", by_product=True, only_products=["boot"])}
     shop.compact(progress=True)
 sketchfind.create("ready.gallery", width=2, distance="cosine", model_sha256="ab" * 32, index="hnsw")
 with sketchfind.Retriever("ready.gallery", by_turns=True, calibration=pathlib.Path("calibration.json")) as ready:
