@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _native
+# The stub of the package says nothing of it.
+from . import _native  # type: ignore[attr-defined]
 
 
 
