@@ -1,6 +1,7 @@
 //! The retriever: a gallery, its model and its index in one; a sketch in, matches out.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -258,6 +259,12 @@ impl Retriever {
         self.model.as_ref().ok_or_else(|| no_model(&self.gallery))
     }
 
+    /// Refuses what needs a model where there is none, before there is any work.
+    #[cfg(feature = "capi")]
+    pub(crate) fn check_model(&self) -> Result<()> {
+        self.model().map(drop)
+    }
+
     /// All photos as they are now, for several questions about one state.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.gallery.snapshot()
@@ -431,6 +438,30 @@ impl Retriever {
         self.answer_of(embedding, k, filter, SearchOptions::default(), min_score)
     }
 
+    /// [`Retriever::answer_embedding`] for each of several embeddings, done as `options` say, all from one snapshot.
+    ///
+    /// # Shapes
+    /// `embeddings`: `[n, embedding_width]`, row-major; returns `[n]`.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::answer_embedding`] and [`SearchOptions::check`].
+    pub fn answer_embeddings(
+        &self,
+        embeddings: &[f32],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+        min_score: Option<f64>,
+    ) -> Result<Vec<Answer>> {
+        self.check_min_score(min_score)?;
+        let snapshot = self.snapshot();
+        let found = snapshot.search_batch_with(embeddings, self.n_to_find(k), filter, options)?;
+        // The same for all of them: it is the filter's affair.
+        let why = OnceCell::new();
+        let why_nothing = || why.get_or_init(|| snapshot.why_nothing(filter)).clone();
+        Ok(found.into_iter().map(|matches| self.judged(matches, k, min_score, why_nothing)).collect())
+    }
+
     fn answer_of(
         &self,
         embedding: &[f32],
@@ -439,31 +470,41 @@ impl Retriever {
         options: SearchOptions,
         min_score: Option<f64>,
     ) -> Result<Answer> {
-        if let Some(least) = min_score {
-            let refused = |value: String, expected: &str| CoreError::OutOfRange {
-                what: "min_score",
-                value,
-                expected: expected.to_owned(),
-            };
-            if self.calibration.is_none() {
-                return Err(refused(least.to_string(), "none, since there is no calibration").into());
-            }
-            if !(0.0..=1.0).contains(&least) {
-                return Err(refused(least.to_string(), "0 to 1").into());
-            }
-        }
+        self.check_min_score(min_score)?;
         let snapshot = self.snapshot();
-        let search = |k| snapshot.search_with(embedding, k, filter, options);
-        let (mut matches, score) = self.scored(k, search)?;
+        let found = snapshot.search_with(embedding, self.n_to_find(k), filter, options)?;
+        Ok(self.judged(found, k, min_score, || snapshot.why_nothing(filter)))
+    }
+
+    fn check_min_score(&self, min_score: Option<f64>) -> Result<()> {
+        let Some(least) = min_score else { return Ok(()) };
+        let expected = match &self.calibration {
+            None => "none, since there is no calibration",
+            Some(_) if (0.0..=1.0).contains(&least) => return Ok(()),
+            Some(_) => "0 to 1",
+        };
+        let (value, expected) = (least.to_string(), expected.to_owned());
+        Err(CoreError::OutOfRange { what: "min_score", value, expected }.into())
+    }
+
+    /// The answer that what was found is, where `k` are asked for and `min_score` at least.
+    fn judged(
+        &self,
+        found: Vec<Match>,
+        k: usize,
+        min_score: Option<f64>,
+        why_nothing: impl FnOnce() -> Option<Nothing>,
+    ) -> Answer {
+        let (mut matches, score) = self.score(found, k);
         let nothing = match (min_score, score) {
             (Some(min_score), Some(score)) if !matches.is_empty() && score < min_score => {
                 matches.clear();
                 Some(Nothing::NoFit { score, min_score })
             }
-            _ if matches.is_empty() => snapshot.why_nothing(filter),
+            _ if matches.is_empty() => why_nothing(),
             _ => None,
         };
-        Ok(Answer { matches, score, nothing })
+        Answer { matches, score, nothing }
     }
 
     /// The `k` that `search` finds, with scores and that of the answer where there is a calibration.

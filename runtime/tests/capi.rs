@@ -19,14 +19,20 @@ fn the_header_is_what_cbindgen_makes() {
         "status",
         "border",
         "retriever",
+        "space",
+        "work",
         "picture",
         "photos",
         "ingest",
+        "exchange",
         "list",
         "filter",
+        "search_options",
         "query",
         "matches",
         "embed",
+        "upkeep",
+        "verify",
     ];
     let folder = manifest_dir().join("src/capi");
     let mut there: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -3,6 +3,7 @@
 use std::ffi::c_char;
 
 use super::border::{array, check_reserve, give_if_asked, guarded, handle, text, text_or_none, texts};
+use super::embed::matrix;
 use super::picture::{picture, skf_image};
 use super::retriever::skf_retriever;
 use super::status::{Failure, Outcome, skf_status};
@@ -138,6 +139,36 @@ pub unsafe extern "C" fn skf_add_batch(
         } else {
             retriever.retriever.add_batch(photos, &pictures)
         }?)
+    })
+}
+
+/// Adds `n` photos whose embeddings are ready, `n` times `width` numbers in `embeddings`, one photo's after another's, all or none.
+/// `width` is what skf_width says. Where the gallery has a model it has made them, of photos as the gallery frames them; nobody
+/// can check that. With `replace` they take the places of those that have their ids, and keep labels and paths that are not
+/// given. When this returns SKF_OK they are on the disk.
+///
+/// # Safety
+/// `retriever` is a live handle, `photos` points to `n` photos whose members are as they say, `embeddings` to `n` times `width`
+/// numbers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_add_embeddings(
+    retriever: *const skf_retriever,
+    photos: *const skf_photo,
+    embeddings: *const f32,
+    n: usize,
+    width: usize,
+    replace: bool,
+) -> skf_status {
+    guarded(|| {
+        // SAFETY: by this function's contract.
+        let (retriever, photos) = unsafe { (handle(retriever, "retriever")?, array(photos, n, "photos")?) };
+        // SAFETY: by this function's contract.
+        let embeddings = unsafe { matrix(embeddings, n, width, retriever) }?.to_vec();
+        // SAFETY: by this function's contract.
+        let photos: Vec<Photo> =
+            photos.iter().map(|photo| unsafe { photo_of(photo) }).collect::<Outcome<_>>()?;
+        let gallery = retriever.retriever.gallery();
+        Ok(if replace { gallery.replace(photos, embeddings) } else { gallery.add(photos, embeddings) }?)
     })
 }
 

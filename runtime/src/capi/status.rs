@@ -30,6 +30,10 @@ pub enum skf_status {
     SKF_CANCELLED = 9,
     /// What is used was opened by the process that this one was forked from: open it in this one.
     SKF_FORKED = 10,
+    /// A picture was given to a gallery that has no model: it takes embeddings that are ready, and is asked with such.
+    SKF_NO_MODEL = 11,
+    /// A Parquet file is to be read or written, and this library was built without Parquet: X.npy is what it reads and writes.
+    SKF_NO_PARQUET = 12,
     /// A defect of this library.
     SKF_INTERNAL = 99,
 }
@@ -58,6 +62,8 @@ impl From<Error> for Failure {
             Error::PhotoExists { .. } | Error::RepeatedId { .. } | Error::OtherSource { .. } => SKF_EXISTS,
             Error::Cancelled => SKF_CANCELLED,
             Error::Forked { .. } => SKF_FORKED,
+            Error::NoModel { .. } => SKF_NO_MODEL,
+            Error::NoParquet { .. } => SKF_NO_PARQUET,
             _ => SKF_NATIVE,
         };
         Failure(status, error.to_string())
