@@ -55,11 +55,11 @@ pub unsafe extern "C" fn skf_import(
         let options = ImportOptions { replace: given.replace, ..ImportOptions::default() };
         let gallery = retriever.retriever.gallery();
         // SAFETY: by this function's contract.
-        let files = unsafe { watched(work, 0, |_, cancel| EmbeddingFiles::open(path, cancel)) }?;
+        let files = unsafe { watched(work, None, |_, cancel| EmbeddingFiles::open(path, cancel)) }?;
         let import =
             |progress: Progress<'_>, cancel: Cancel<'_>| gallery.import(&files, options, progress, cancel);
         // SAFETY: by this function's contract.
-        let done = unsafe { watched(work, files.len(), import) }?;
+        let done = unsafe { watched(work, Some(files.len()), import) }?;
         // SAFETY: by this function's contract.
         unsafe { give_out(out, || skf_ingested::of_import(done, &files)) }
     })
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn skf_export(
         let gallery = retriever.retriever.gallery();
         let export = |progress: Progress<'_>, cancel: Cancel<'_>| gallery.export(path, progress, cancel);
         // SAFETY: by this function's contract.
-        let done = unsafe { watched(work, gallery.len(), export) }?;
+        let done = unsafe { watched(work, Some(gallery.len()), export) }?;
         // SAFETY: by this function's contract.
         if out.is_null() { Ok(()) } else { unsafe { give_handle(out, skf_exported::new(&done)?) } }
     })

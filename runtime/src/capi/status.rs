@@ -10,7 +10,7 @@ use crate::Error;
 pub enum skf_status {
     /// Done.
     SKF_OK = 0,
-    /// An argument is null, not UTF-8 or out of range.
+    /// An argument is null, not UTF-8, out of range or not finite.
     SKF_BAD_ARGUMENT = 1,
     /// A file cannot be read or written: missing, no permission, disk full.
     SKF_IO = 2,
@@ -53,7 +53,9 @@ impl From<Error> for Failure {
             Error::Core(CoreError::Image { .. } | CoreError::Blank { .. })
             | Error::BrokenImage { .. }
             | Error::BrokenPicture { .. } => SKF_BAD_IMAGE,
-            Error::Core(CoreError::OutOfRange { .. } | CoreError::Mismatch { .. }) => SKF_BAD_ARGUMENT,
+            Error::Core(
+                CoreError::OutOfRange { .. } | CoreError::Mismatch { .. } | CoreError::NotFinite { .. },
+            ) => SKF_BAD_ARGUMENT,
             Error::Core(_) | Error::Gallery { .. } | Error::OtherModel { .. } | Error::Graph { .. } => {
                 SKF_BAD_FILE
             }

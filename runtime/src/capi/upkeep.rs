@@ -57,9 +57,9 @@ pub unsafe extern "C" fn skf_compact(retriever: *const skf_retriever) -> skf_sta
     unsafe { skf_compact_with(retriever, std::ptr::null()) }
 }
 
-/// As skf_compact, and `work`, which may be null, is told of photos that are in the graph, where one is built, and may stop that:
-/// the space is given back all the same, and searches are exact until the graph is built, here or where the gallery is next
-/// opened.
+/// As skf_compact; `work`, which may be null, is told of photos that are in the graph, where one is built. Once it has begun, the
+/// space is given back also where it is cancelled; searches are exact then until the graph is built, here or where the gallery
+/// is next opened.
 ///
 /// # Safety
 /// `retriever` is a live handle, `work` is null or points to work whose functions may be called with its `user`.
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn skf_compact_with(
         let retriever = &unsafe { handle(retriever, "retriever") }?.retriever;
         let compact = |progress: Progress<'_>, cancel: Cancel<'_>| retriever.compact(progress, cancel);
         // SAFETY: by this function's contract.
-        unsafe { watched(work, retriever.len(), compact) }
+        unsafe { watched(work, Some(retriever.len()), compact) }
     })
 }
 
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn skf_measure_recall(
         let gallery = unsafe { handle(retriever, "retriever") }?.retriever.gallery();
         let measure = |progress: Progress<'_>, cancel: Cancel<'_>| gallery.measure_recall(progress, cancel);
         // SAFETY: by this function's contract.
-        let found = unsafe { watched(work, gallery.len().min(MOST_IN_SAMPLE), measure) }?;
+        let found = unsafe { watched(work, Some(gallery.len().min(MOST_IN_SAMPLE)), measure) }?;
         // SAFETY: by this function's contract.
         unsafe { give(out, found.map_or_else(skf_recall::default, skf_recall::from)) }
     })

@@ -32,16 +32,18 @@ const EVERY: Duration = Duration::from_millis(50);
 /// The caller's functions, on the caller's thread.
 struct Watcher<'w> {
     work: &'w skf_work,
-    n_all: usize,
+    n_all: Option<usize>,
     n_told: Option<usize>,
 }
 
 impl Watcher<'_> {
     fn tell(&mut self, n_done: usize) {
-        if let (Some(progress), true) = (self.work.progress, self.n_told != Some(n_done)) {
-            self.n_told = Some(n_done);
+        let (Some(progress), Some(n_all)) = (self.work.progress, self.n_all) else { return };
+        // Others may add to what there is to do meanwhile.
+        let n_done = n_done.min(n_all);
+        if self.n_told.replace(n_done) != Some(n_done) {
             // SAFETY: by the contract of the functions that take the work.
-            unsafe { progress(self.work.user, n_done, self.n_all) };
+            unsafe { progress(self.work.user, n_done, n_all) };
         }
     }
 
@@ -51,14 +53,14 @@ impl Watcher<'_> {
     }
 }
 
-/// Does `what`, of which there is `n_all` to do. Where somebody watches it is done on a thread of its own, so that the caller's
+/// Does `what`, of which there is `n_all` to do, where that is told. Where somebody watches it is done on a thread of its own, so that the caller's
 /// functions are called on the caller's thread whatever threads the work is done on.
 ///
 /// # Safety
 /// `work` is null or points to work whose functions may be called with its `user`.
 pub(super) unsafe fn watched<T: Send>(
     work: *const skf_work,
-    n_all: usize,
+    n_all: Option<usize>,
     what: impl FnOnce(Progress<'_>, Cancel<'_>) -> Result<T> + Send,
 ) -> Outcome<T> {
     // SAFETY: by this function's contract.
@@ -93,6 +95,7 @@ pub(super) unsafe fn watched<T: Send>(
         // What is a defect there is one here.
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
-    watcher.tell(n_done.into_inner());
+    // Some work tells of every few hundred.
+    watcher.tell(n_all.unwrap_or_default());
     Ok(done)
 }
