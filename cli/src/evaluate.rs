@@ -10,6 +10,7 @@ use sketchfind_core::embed::Embed;
 use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_eval::evaluate::photo_of_sketches;
 use sketchfind_eval::neighbours::{SketchAnchors, Space};
+use sketchfind_eval::products::rank_products;
 use sketchfind_eval::ready::Ready;
 use sketchfind_eval::report::{Extras, Provenance, Reference, Report};
 use sketchfind_eval::summary::summarise_by;
@@ -25,6 +26,7 @@ mod human;
 mod labels;
 mod pages;
 mod pictures;
+mod products;
 mod qrels;
 mod strokes;
 
@@ -60,6 +62,10 @@ pub(crate) struct Options {
     /// Several matches a sketch: a qrels file (query 0 photo relevance) in place of the manifest's pairs. Adds mAP.
     #[arg(long, value_name = "FILE")]
     qrels: Option<PathBuf>,
+    /// Rank products: photos that share a value of the manifest's column product are one, as near as the nearest of them, and
+    /// a sketch has found what it depicts when its product is first. A product goes by the id of its first photo.
+    #[arg(long, conflicts_with_all = ["pages", "strokes", "trec"])]
+    by_product: bool,
     /// Also by label: a column of the file of labels, for sketches or their photos. May be given several times.
     #[arg(long, value_name = "COLUMN")]
     label: Vec<String>,
@@ -111,6 +117,7 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
         questions.truth = qrels::read(path, &dataset, *split, &photo_of)?;
     }
     let truth = &questions.truth;
+    let products = options.by_product.then(|| products::read(&dataset, *split)).transpose()?;
     let labels = labels::read(&options.label, options.labels.as_deref(), &dataset, *split)?;
     let people = options.human.as_ref().map(|path| human::read(path, &dataset, *split)).transpose()?;
     let drawn = options.strokes.as_ref().map(|path| strokes::read(path, &dataset, *split)).transpose()?;
@@ -125,13 +132,20 @@ pub(crate) fn evaluate(options: &Options, bootstrap: &Bootstrap, compute: Embedd
     };
     let Answers { gallery, queries, results } = measured.answer(&questions, options.frame)?;
     let distance = measured.distance();
+    let (ranked, results) = match &products {
+        None => (gallery.ids().to_vec(), results),
+        Some(product_of) => {
+            let ranked = rank_products(&queries, &gallery, truth, product_of, distance)?;
+            (ranked.products, ranked.results)
+        }
+    };
     let provenance = Provenance {
         dataset_sha256: dataset.fingerprint()?,
-        split: split.to_string(),
+        split: if options.by_product { format!("{split}, by product") } else { split.to_string() },
         ..measured.provenance(options.frame.framing)
     };
     let tag = provenance.model.replace(char::is_whitespace, "-");
-    let mut report = Report::at(provenance, results, &options.k, bootstrap)?.with_gallery(gallery.ids())?;
+    let mut report = Report::at(provenance, results, &options.k, bootstrap)?.with_gallery(&ranked)?;
     if let Some(against) = &against {
         sketchfind_eval::report::check_comparable(&report, against)?;
     }

@@ -81,8 +81,9 @@ pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
     let BuildOptions { model, out, index, fresh, frame, intake } = options;
     let mut gathered = intake.gather()?;
     for file in &mut gathered.files {
-        // A new gallery has no earlier labels that could be kept, and an unfinished one is to become the same.
-        file.photo = file.photo.clone().with_labels(Vec::<String>::new());
+        // A new gallery has no earlier labels and products that could be kept, and an unfinished one is to become the same.
+        let product = file.photo.product().unwrap_or_default().to_owned();
+        file.photo = file.photo.clone().with_labels(Vec::<String>::new()).with_product(product);
     }
     let how = How { model, index: *index, frame: *frame, fresh: *fresh, taking: &intake.taking };
     let building = Building::at(out)?;

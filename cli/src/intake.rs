@@ -22,7 +22,7 @@ use crate::progress::Bar;
 /// What `index build`, `index add` and `index sync` have in common.
 #[derive(clap::Args)]
 pub(crate) struct Intake {
-    /// A folder of images, searched below, or a data set's manifest, whose further columns are labels: column=value. What is an image is told by its content; links are followed.
+    /// A folder of images, searched below, or a data set's manifest, whose column product is the photos' product and whose further columns are labels: column=value. What is an image is told by its content; links are followed.
     #[arg(long)]
     pub(crate) photos: PathBuf,
     /// Of a manifest, only this split.
@@ -38,8 +38,9 @@ pub(crate) struct Intake {
     #[arg(long = "label")]
     labels: Vec<String>,
     /// A CSV file of labels, with the columns id and label and a row for each label of a photo. An empty label takes a photo's
-    /// labels away; photos without a row keep theirs. The columns left, top, width and height, in pixels, say where in a photo
-    /// the product is, where its ground does not show that; the column label may then be missing.
+    /// labels away; photos without a row keep theirs. The column product names the product that a photo shows, which others may
+    /// show too; an empty one takes it away. The columns left, top, width and height, in pixels, say where in a photo
+    /// the product is, where its ground does not show that. Of label, product and left one is enough.
     #[arg(long = "labels", value_name = "FILE.CSV")]
     labels_file: Option<PathBuf>,
     #[command(flatten)]
@@ -76,6 +77,7 @@ pub(crate) struct Gathered {
 struct LabelRow {
     id: String,
     label: Option<String>,
+    product: Option<String>,
     left: Option<f64>,
     top: Option<f64>,
     width: Option<f64>,
@@ -122,7 +124,7 @@ impl Intake {
             let id = format!("{}{own}", self.prefix);
             if id.len() <= LONGEST_TEXT {
                 let labels = found.labels.remove(&own).unwrap_or_default();
-                named.push((id, path, labels));
+                named.push((id, path, labels, found.products.remove(&own)));
             } else {
                 let reason = format!("its id would have {} bytes, at most {LONGEST_TEXT} are kept", id.len());
                 found.left_out.push(BrokenImage { id, path, reason });
@@ -133,12 +135,15 @@ impl Intake {
             refuse_left_out(&self.photos, &found.left_out).context("--skip-broken leaves it out")?;
         }
         let mut files = Vec::with_capacity(named.len());
-        for (id, path, mut labels) in named {
+        for (id, path, mut labels, product) in named {
             let source = std::path::absolute(&path).map_err(sketchfind_core::Error::io("read", &path))?;
             let mut photo = Photo::new(id).with_source(source);
             labels.extend(self.labels.iter().cloned());
             if !labels.is_empty() {
                 photo = photo.with_labels(labels);
+            }
+            if let Some(product) = product {
+                photo = photo.with_product(product);
             }
             files.push(PhotoFile::new(photo, path));
         }
@@ -147,7 +152,7 @@ impl Intake {
         Ok(Gathered { files, left_out: found.left_out, unseen, from: self.photos.clone() })
     }
 
-    /// Gives photos the labels of the file of labels. Its ids are those of the photos, with or without the prefix, in any form
+    /// Gives photos the labels, products and boxes of the file of labels. Its ids are those of the photos, with or without the prefix, in any form
     /// of Unicode.
     fn add_labels(&self, files: &mut [PhotoFile], left_out: &[BrokenImage]) -> Result<()> {
         let Some(path) = &self.labels_file else {
@@ -156,6 +161,7 @@ impl Intake {
         let malformed = |reason: String| sketchfind_core::Error::malformed(path, reason);
         let bytes = std::fs::read(path).map_err(sketchfind_core::Error::io("read", path))?;
         let mut labels: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut products: BTreeMap<String, String> = BTreeMap::new();
         let mut regions: BTreeMap<String, Region> = BTreeMap::new();
         {
             let known = || {
@@ -165,17 +171,15 @@ impl Intake {
             let mut reader = csv::Reader::from_reader(bytes.as_slice());
             let headers = reader.headers().map_err(|e| malformed(e.to_string()))?;
             let has = |column: &str| headers.iter().any(|header| header == column);
-            let has_labels = has("label");
-            if !has_labels && !has("left") {
-                return Err(malformed(
-                    "it has neither a column label nor left, top, width and height".into(),
-                )
-                .into());
+            let (has_labels, has_products) = (has("label"), has("product"));
+            if !has_labels && !has_products && !has("left") {
+                let reason = "it has neither a column label nor product nor left, top, width and height";
+                return Err(malformed(reason.into()).into());
             }
             for row in reader.deserialize() {
                 let row: LabelRow = row.map_err(|e: csv::Error| malformed(e.to_string()))?;
                 let region = row.region().map_err(malformed)?;
-                let LabelRow { id, label, .. } = row;
+                let LabelRow { id, label, product, .. } = row;
                 let id = match (names.meant_by(&id), names.meant_by(&format!("{}{id}", self.prefix))) {
                     (Meant::One(meant), _) | (Meant::None, Meant::One(meant)) => meant,
                     (Meant::None, Meant::None) => {
@@ -196,6 +200,18 @@ impl Intake {
                 {
                     return Err(malformed(format!("it has two boxes for '{id}'")).into());
                 }
+                if has_products {
+                    // Of a photo's several rows one may name it.
+                    let own = products.entry(id.to_owned()).or_default();
+                    match product {
+                        Some(other) if !own.is_empty() && *own != other => {
+                            let reason = format!("it has two products for '{id}', '{own}' and '{other}'");
+                            return Err(malformed(reason).into());
+                        }
+                        Some(product) => *own = product,
+                        None => {}
+                    }
+                }
                 if has_labels {
                     labels.entry(id.to_owned()).or_default().extend(label);
                 }
@@ -205,6 +221,9 @@ impl Intake {
             file.region = regions.remove(file.photo.id());
             if let Some(labels) = labels.remove(file.photo.id()) {
                 file.photo = file.photo.clone().with_labels(labels);
+            }
+            if let Some(product) = products.remove(file.photo.id()) {
+                file.photo = file.photo.clone().with_product(product);
             }
         }
         Ok(())

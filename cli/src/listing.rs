@@ -41,26 +41,35 @@ pub(crate) struct RecallOptions {
 struct Row<'a> {
     id: &'a str,
     labels: Vec<&'a str>,
+    product: Option<&'a str>,
     source: Option<String>,
     sha256: Option<String>,
 }
 
 /// The columns of a row.
-const COLUMNS: [&str; 4] = ["id", "labels", "source", "sha256"];
+const COLUMNS: [&str; 5] = ["id", "labels", "product", "source", "sha256"];
 
 impl<'a> Row<'a> {
     fn of(photo: &'a Photo) -> Row<'a> {
         Row {
             id: photo.id(),
             labels: photo.labels().iter().map(String::as_str).collect(),
+            product: photo.product(),
             source: photo.source().map(|source| source.display().to_string()),
             sha256: photo.content().map(|bytes| fingerprint::hex(bytes)),
         }
     }
 
-    fn cells(self) -> Result<[String; 4]> {
+    fn cells(self) -> Result<[String; COLUMNS.len()]> {
         let labels = serde_json::to_string(&self.labels)?;
-        Ok([self.id.to_owned(), labels, self.source.unwrap_or_default(), self.sha256.unwrap_or_default()])
+        let product = self.product.unwrap_or_default().to_owned();
+        Ok([
+            self.id.to_owned(),
+            labels,
+            product,
+            self.source.unwrap_or_default(),
+            self.sha256.unwrap_or_default(),
+        ])
     }
 }
 
@@ -107,7 +116,7 @@ pub(crate) fn list(options: &Options) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn csv_rows(rows: impl IntoIterator<Item = [String; 4]>) -> Result<Vec<u8>> {
+fn csv_rows(rows: impl IntoIterator<Item = [String; COLUMNS.len()]>) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
         writer.write_record(row)?;

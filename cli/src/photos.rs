@@ -17,6 +17,8 @@ pub(crate) struct Photos {
     pub(crate) files: Vec<(String, PathBuf)>,
     /// The labels that a manifest's further columns give its photos, by id.
     pub(crate) labels: BTreeMap<String, Vec<String>>,
+    /// The products that a manifest gives them.
+    pub(crate) products: BTreeMap<String, String>,
     /// What looks like photos and cannot be read.
     pub(crate) left_out: Vec<BrokenImage>,
     /// The ids of folders among these: below them there may be photos that nobody has seen.
@@ -44,12 +46,13 @@ pub(crate) fn look(photos: &Path, split: Option<Split>, exclude: &[String]) -> R
         }
         let dataset = Dataset::load(photos)?;
         let wanted = dataset.photos().iter().filter(|photo| split.is_none_or(|split| photo.split == split));
-        let (mut files, mut labels) = (Vec::new(), BTreeMap::new());
+        let (mut files, mut labels, mut products) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for photo in wanted {
             files.push((photo.id.clone(), photo.path.clone()));
             labels.insert(photo.id.clone(), photo.labels.clone());
+            products.extend(photo.product.clone().map(|product| (photo.id.clone(), product)));
         }
-        return Ok(Photos { files, labels, left_out: Vec::new(), unseen: Vec::new() });
+        return Ok(Photos { files, labels, products, left_out: Vec::new(), unseen: Vec::new() });
     }
     if split.is_some() {
         let reason = "--split needs a data set's manifest, this is a folder of images";
@@ -68,6 +71,7 @@ pub(crate) fn look(photos: &Path, split: Option<Split>, exclude: &[String]) -> R
         found.left_out.iter().filter(|left_out| left_out.is_folder).map(|left_out| left_out.id.clone());
     Ok(Photos {
         labels: BTreeMap::new(),
+        products: BTreeMap::new(),
         unseen: unseen.collect(),
         files: found.photos.into_iter().map(|photo| (photo.id, photos.join(photo.path))).collect(),
         left_out: found

@@ -1,5 +1,6 @@
 //! `sketchfind query`.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -39,9 +40,13 @@ pub(crate) struct Options {
     /// nearest and take longer. Exact search does not ask.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_CANDIDATES as i64))]
     ef: Option<u32>,
-    /// How many photos to show for each sketch.
+    /// How many photos to show for each sketch, or products.
     #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     k: u32,
+    /// Find products in the place of photos, each by the nearest of its photos that pass. A photo without a product is one of
+    /// its own.
+    #[arg(long)]
+    by_product: bool,
     /// The form of the answer.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -95,6 +100,12 @@ struct Among {
     /// No photos of these ids.
     #[arg(long, value_name = "ID", num_args = 1)]
     without_id: Vec<String>,
+    /// Only photos of these products.
+    #[arg(long, value_name = "PRODUCT", num_args = 1)]
+    only_product: Vec<String>,
+    /// No photos of these products.
+    #[arg(long, value_name = "PRODUCT", num_args = 1)]
+    without_product: Vec<String>,
     /// Only photos with at least one of these labels.
     #[arg(long, value_name = "LABEL", num_args = 1)]
     any_label: Vec<String>,
@@ -111,7 +122,11 @@ impl Among {
         let mut filter = Filter::everything()
             .every_label(self.every_label)
             .without_label(self.without_label)
-            .without_ids(self.without_id);
+            .without_ids(self.without_id)
+            .without_products(self.without_product);
+        if !self.only_product.is_empty() {
+            filter = filter.only_products(self.only_product);
+        }
         if !self.only_id.is_empty() {
             filter = filter.only_ids(self.only_id);
         }
@@ -133,6 +148,17 @@ struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<Option<f64>>,
     path: Option<String>,
+    labels: Labels<'a>,
+    product: Option<&'a str>,
+}
+
+/// The labels of a hit.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Labels<'a> {
+    List(&'a BTreeSet<String>),
+    /// In a field of CSV the same list as JSON has it, which `index list` has too.
+    Json(String),
 }
 
 /// The columns of a row, with scores or without.
@@ -144,18 +170,19 @@ fn columns(has_scores: bool) -> Vec<&'static str> {
         Some("distance"),
         has_scores.then_some("score"),
         Some("path"),
+        Some("labels"),
+        Some("product"),
     ];
     names.into_iter().flatten().collect()
 }
 
 pub(crate) fn query(options: Options) -> Result<Exit> {
     let Options { gallery, sketches, list, embeddings, ef, k, format, skip_broken, .. } = options;
-    let Options { calibration, min_score, frame, among, compute, .. } = options;
+    let Options { by_product, calibration, min_score, frame, among, compute, .. } = options;
     let (filter, k) = (among.filter(), k as usize);
-    let search = match ef {
-        Some(ef) => SearchOptions::default().with_ef(ef as usize),
-        None => SearchOptions::default(),
-    };
+    let mut search = SearchOptions::default();
+    search.ef = ef.map(|ef| ef as usize);
+    search.by_product = by_product;
     if let Some(embeddings) = embeddings {
         return query_embeddings(&gallery, &embeddings, k, &filter, search, format);
     }
@@ -178,7 +205,7 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
     if let Some(calibration) = retriever.calibration() {
         say_of_another_size(calibration.learned.n_photos, retriever.len());
     }
-    let mut answer = Answer::begin(format, retriever.calibration().is_some())?;
+    let mut answer = Answer::begin(format, retriever.calibration().is_some(), by_product)?;
     let (mut n_answered, mut n_broken) = (0_usize, 0_usize);
     let (mut nothing, mut n_without_fit): (Option<Nothing>, usize) = (None, 0);
     let mut stopped = None;
@@ -263,7 +290,7 @@ fn query_embeddings(
     let files = exchange::open(file, &interrupt)?;
     files.check_space(&gallery)?;
     let snapshot = gallery.snapshot();
-    let mut answer = Answer::begin(format, false)?;
+    let mut answer = Answer::begin(format, false, search.by_product)?;
     let mut nothing: Option<Nothing> = None;
     let queries = files.embeddings()?;
     if let Some(queries) = &queries {
@@ -313,22 +340,24 @@ fn is_the_sketch(error: &anyhow::Error) -> bool {
 struct Answer {
     format: Format,
     has_scores: bool,
+    by_product: bool,
     /// Whether nothing has been written but what begins it.
     is_fresh: bool,
 }
 
 impl Answer {
-    fn begin(format: Format, has_scores: bool) -> Result<Answer> {
+    fn begin(format: Format, has_scores: bool, by_product: bool) -> Result<Answer> {
         match format {
             Format::Table => {}
             Format::Json => output::stream(b"[")?,
             Format::Csv => output::stream(&csv_line(&columns(has_scores))?)?,
         }
-        Ok(Answer { format, has_scores, is_fresh: true })
+        Ok(Answer { format, has_scores, by_product, is_fresh: true })
     }
 
     /// Writes what was found for a sketch.
     fn add(&mut self, sketch: &str, found: &[Match]) -> Result<()> {
+        let is_csv = matches!(self.format, Format::Csv);
         let rows = found.iter().map(|hit| Row {
             sketch,
             rank: hit.rank,
@@ -336,10 +365,16 @@ impl Answer {
             distance: hit.distance,
             score: self.has_scores.then_some(hit.score),
             path: hit.path.as_ref().map(|path| path.display().to_string()),
+            labels: if is_csv {
+                Labels::Json(serde_json::Value::from_iter(hit.labels.iter().map(String::as_str)).to_string())
+            } else {
+                Labels::List(&hit.labels)
+            },
+            product: hit.product.as_deref(),
         });
         let mut text = Vec::new();
         match self.format {
-            Format::Table => text = table(sketch, rows, self.has_scores, self.is_fresh),
+            Format::Table => text = table(sketch, rows, self.has_scores, self.by_product, self.is_fresh),
             Format::Json => {
                 for (number, row) in rows.enumerate() {
                     let is_first = self.is_fresh && number == 0;
@@ -376,17 +411,24 @@ fn csv_line(fields: &[&str]) -> Result<Vec<u8>> {
 }
 
 /// A block for a sketch: its name, and a table that has its header where it has no hit.
-fn table<'a>(sketch: &str, rows: impl Iterator<Item = Row<'a>>, has_scores: bool, is_first: bool) -> Vec<u8> {
-    let line = |rank: String, distance: String, score: String, id: &str, path: String| {
-        let cells =
-            [Some(rank), Some(distance), has_scores.then_some(score), Some(id.to_owned()), Some(path)];
+fn table<'a>(
+    sketch: &str,
+    rows: impl Iterator<Item = Row<'a>>,
+    has_scores: bool,
+    by_product: bool,
+    is_first: bool,
+) -> Vec<u8> {
+    let line = |[rank, distance, score, product, id, path]: [String; 6]| {
+        let (score, product) = (has_scores.then_some(score), by_product.then_some(product));
+        let cells = [Some(rank), Some(distance), score, product, Some(id), Some(path)];
         cells.into_iter().flatten().collect::<Vec<String>>()
     };
-    let mut cells = vec![line("rank".into(), "distance".into(), "score".into(), "id", "path".into())];
+    let mut cells = vec![line(["rank", "distance", "score", "product", "id", "path"].map(str::to_owned))];
     cells.extend(rows.map(|row| {
         let score = row.score.flatten().map(|score| format!("{score:.4}")).unwrap_or_default();
         let (rank, distance) = (row.rank.to_string(), format!("{:.5}", row.distance));
-        line(rank, distance, score, row.id, row.path.unwrap_or_default())
+        let product = row.product.unwrap_or_default().to_owned();
+        line([rank, distance, score, product, row.id.to_owned(), row.path.unwrap_or_default()])
     }));
     let mut lines = if is_first { vec![] } else { vec![String::new()] };
     lines.push(sketchfind_core::terminal::one_line(&format!("{sketch}:")).into_owned());
@@ -402,7 +444,17 @@ mod tests {
     #[test]
     fn the_columns_are_those_of_a_row() {
         for score in [None, Some(None), Some(Some(0.25))] {
-            let row = Row { sketch: "s", rank: 1, id: "i", distance: 0.5, score, path: None };
+            let labels = Labels::Json("[]".into());
+            let row = Row {
+                sketch: "s",
+                rank: 1,
+                id: "i",
+                distance: 0.5,
+                score,
+                path: None,
+                labels,
+                product: None,
+            };
             let mut writer = csv::Writer::from_writer(Vec::new());
             writer.serialize(&row).unwrap();
             let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
@@ -410,6 +462,6 @@ mod tests {
             assert_eq!(text.lines().next().unwrap(), expected.join(","));
             assert_eq!(csv_line(&expected).unwrap(), format!("{}\n", expected.join(",")).as_bytes());
         }
-        assert_eq!(csv_line(&columns(false)).unwrap(), b"sketch,rank,id,distance,path\n");
+        assert_eq!(csv_line(&columns(false)).unwrap(), b"sketch,rank,id,distance,path,labels,product\n");
     }
 }

@@ -9,6 +9,7 @@
 //! | `instance` | the object; a sketch depicts the photo of the same instance |
 //! | `split` | `train` or `test` |
 //! | `path` | the image file, relative to the manifest's folder |
+//! | `product` | may be missing: what several photos may show, for a gallery and for evaluation by product |
 //! | any other | a label of the image, `column=value`; of a column called `label` the value alone; none where it is empty |
 //!
 //! The laws that a [`Dataset`] has passed: ids are unique; an instance has exactly one photo and any number of
@@ -112,6 +113,8 @@ pub struct Photo {
     pub path: PathBuf,
     /// What the manifest's further columns say of it ([`ManifestRow::labels`]).
     pub labels: Vec<String>,
+    /// The product that it shows, where the manifest says so ([`ManifestRow::product`]).
+    pub product: Option<String>,
 }
 
 /// A sketch of a data set.
@@ -430,7 +433,8 @@ fn checked(manifest: &Path, mut rows: Vec<ManifestRow>) -> Checked {
         let place = match files.existing(row) {
             Ok(path) => {
                 let (id, instance, labels) = (row.id.clone(), row.instance.clone(), row.labels());
-                photos.push(Photo { id, instance, split: row.split, path, labels });
+                let product = row.product().map(str::to_owned);
+                photos.push(Photo { id, instance, split: row.split, path, labels, product });
                 Some(photos.len() - 1)
             }
             Err(fault) => {

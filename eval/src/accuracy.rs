@@ -102,7 +102,11 @@ pub fn rank_queries(
     let truths = rows_of_truths(queries, gallery, truth)?;
     Ok((0..queries.len())
         .into_par_iter()
-        .map(|row| rank_one(queries, row, gallery, &truths[row], distance))
+        .map(|row| {
+            let query = queries.row(row).unwrap_or_default();
+            let distances: Vec<f64> = gallery.rows().map(|photo| distance.between(query, photo)).collect();
+            rank_one(&queries.ids()[row], &distances, &truths[row], gallery.ids())
+        })
         .collect())
 }
 
@@ -145,16 +149,12 @@ pub(crate) fn rows_of_truths(
         .collect()
 }
 
-fn rank_one(
-    queries: &Embeddings,
-    query_row: usize,
-    gallery: &Embeddings,
-    truth_rows: &[usize],
-    distance: Distance,
-) -> QueryResult {
-    let query = queries.row(query_row).unwrap_or_default();
-    let distances: Vec<f64> = gallery.rows().map(|photo| distance.between(query, photo)).collect();
-    let places = places_of(&distances, truth_rows);
+/// What is known of a query from its distances to all that is ranked, whose ids are sorted.
+///
+/// # Shapes
+/// `distances`: `[n_gallery]`, `ids` as many; `truth_rows`: at least one, each below that.
+pub(crate) fn rank_one(query: &str, distances: &[f64], truth_rows: &[usize], ids: &[String]) -> QueryResult {
+    let places = places_of(distances, truth_rows);
     let nearest_match = truth_rows.iter().map(|&row| distances[row]).min_by(f64::total_cmp);
     let truth_distance = nearest_match.unwrap_or(f64::NAN);
     let n_tied = (0..distances.len())
@@ -168,16 +168,16 @@ fn rank_one(
     }
     nearest.sort_unstable_by(by_distance_then_id);
     QueryResult {
-        query_id: queries.ids()[query_row].clone(),
-        truth_id: gallery.ids()[truth_rows[0]].clone(),
+        query_id: query.to_owned(),
+        truth_id: ids[truth_rows[0]].clone(),
         n_matches: truth_rows.len(),
         rank: places[0],
         n_tied,
         average_precision: average_precision(&places),
         truth_distance,
         first_distance: distances[nearest[0]],
-        top: nearest.iter().map(|&row| gallery.ids()[row].clone()).collect(),
-        n_gallery: gallery.len(),
+        top: nearest.iter().map(|&row| ids[row].clone()).collect(),
+        n_gallery: ids.len(),
         closeness: None,
     }
 }

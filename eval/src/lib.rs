@@ -1,7 +1,7 @@
 //! How good a retriever is, and how sure one can be: pure functions over core's values, and the files they go to.
 //!
 //! [`evaluate()`] embeds a split's photos and sketches, or takes embeddings that are [`ready`]; [`accuracy`] ranks every query against the whole gallery by exact
-//! distance and keeps one [`QueryResult`] a query. [`summary`] turns those into figures, each with its n and an interval, by
+//! distance and keeps one [`QueryResult`] a query, [`products`] where several photos show one product. [`summary`] turns those into figures, each with its n and an interval, by
 //! the table of [`metrics`]. [`paired`] compares models on the same queries, [`seeds`] methods that were trained several
 //! times.
 //!
@@ -27,6 +27,7 @@ pub mod map;
 pub mod metrics;
 pub mod neighbours;
 pub mod paired;
+pub mod products;
 pub mod ready;
 pub mod report;
 pub mod result;

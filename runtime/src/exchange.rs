@@ -11,6 +11,7 @@
 //! sha256     string                           of that file, 64 hexadecimal digits
 //! error      string                           why there is no embedding
 //! model      string                           the fingerprint of the model, one for all rows
+//! product    string                           the product that the photo shows; null: not given; empty: none
 //! ```
 //!
 //! All but the first two may be missing. What is read is checked whole before anything is changed. An import is acknowledged
@@ -292,7 +293,7 @@ impl ImportOptions {
 pub struct Imported {
     /// Photos that are new.
     pub n_added: usize,
-    /// Photos whose embedding, labels, path or content are others now.
+    /// Photos whose embedding, product, labels, path or content are others now.
     pub n_replaced: usize,
     /// Photos that are there already, as the files have them.
     pub n_unchanged: usize,
@@ -335,7 +336,7 @@ fn compare(snapshot: &Snapshot, photo: Photo, row: &[f32]) -> Compared {
 }
 
 impl Gallery {
-    /// Brings the embeddings of `files` into this gallery: photos that are new, and those whose labels or paths are others.
+    /// Brings the embeddings of `files` into this gallery: photos that are new, and those whose products, labels or paths are others.
     /// What a file does not say of a photo stays as it is.
     ///
     /// What can be refused is refused before anything is changed. Then every few thousand photos are acknowledged:

@@ -7,7 +7,8 @@ use sketchfind_core::unicode::nfc;
 use crate::Photo;
 
 /// Which photos a query may find: all conditions of a filter hold for each of them. A search with a filter is exact:
-/// it finds the nearest of all the photos that pass, however few they are. Labels and ids are the same in every form of Unicode.
+/// it finds the nearest of all the photos that pass, however few they are. Labels, ids and products are the same in every form of
+/// Unicode.
 ///
 /// ```
 /// use sketchfind::{Filter, Photo};
@@ -25,6 +26,8 @@ pub struct Filter {
     // All in normalisation form C.
     ids: Option<BTreeSet<String>>,
     not_ids: BTreeSet<String>,
+    products: Option<BTreeSet<String>>,
+    not_products: BTreeSet<String>,
     /// Of each of these lists one label has to be there.
     any_of: Vec<BTreeSet<String>>,
     all_of: BTreeSet<String>,
@@ -41,11 +44,7 @@ impl Filter {
     /// does not have are no error.
     #[must_use]
     pub fn only_ids<S: Into<String>>(mut self, ids: impl IntoIterator<Item = S>) -> Filter {
-        let ids = in_one_form(ids);
-        self.ids = Some(match self.ids {
-            None => ids.collect(),
-            Some(before) => ids.filter(|id| before.contains(id)).collect(),
-        });
+        self.ids = Some(both(self.ids, ids));
         self
     }
 
@@ -53,6 +52,21 @@ impl Filter {
     #[must_use]
     pub fn without_ids<S: Into<String>>(mut self, ids: impl IntoIterator<Item = S>) -> Filter {
         self.not_ids.extend(in_one_form(ids));
+        self
+    }
+
+    /// Only photos of these products, and of those of an earlier call only the ones that are here too. Products that the
+    /// gallery does not have are no error.
+    #[must_use]
+    pub fn only_products<S: Into<String>>(mut self, products: impl IntoIterator<Item = S>) -> Filter {
+        self.products = Some(both(self.products, products));
+        self
+    }
+
+    /// No photo of these products.
+    #[must_use]
+    pub fn without_products<S: Into<String>>(mut self, products: impl IntoIterator<Item = S>) -> Filter {
+        self.not_products.extend(in_one_form(products));
         self
     }
 
@@ -86,8 +100,11 @@ impl Filter {
     /// Whether `photo` passes.
     pub fn passes(&self, photo: &Photo) -> bool {
         let (id, labels) = (nfc(photo.id()), photo.labels());
+        let is_of = |products: &BTreeSet<String>| photo.product().is_some_and(|own| products.contains(own));
         self.ids.as_ref().is_none_or(|ids| ids.contains(id.as_ref()))
             && !self.not_ids.contains(id.as_ref())
+            && self.products.as_ref().is_none_or(is_of)
+            && !is_of(&self.not_products)
             && self.any_of.iter().all(|any| !any.is_disjoint(labels))
             && self.all_of.is_subset(labels)
             && self.none_of.is_disjoint(labels)
@@ -96,6 +113,11 @@ impl Filter {
     /// The ids that may pass, in normalisation form C, where the filter lists them.
     pub(crate) fn ids(&self) -> Option<&BTreeSet<String>> {
         self.ids.as_ref()
+    }
+
+    /// The products that may pass, where the filter lists them.
+    pub(crate) fn products(&self) -> Option<&BTreeSet<String>> {
+        self.products.as_ref()
     }
 
     /// Of each of these lists one label has to be there.
@@ -107,6 +129,14 @@ impl Filter {
     pub(crate) fn all_of(&self) -> &BTreeSet<String> {
         &self.all_of
     }
+}
+
+/// Those of `texts` that are in `before` too, where that is a condition already.
+fn both<S: Into<String>>(
+    before: Option<BTreeSet<String>>,
+    texts: impl IntoIterator<Item = S>,
+) -> BTreeSet<String> {
+    in_one_form(texts).filter(|text| before.as_ref().is_none_or(|before| before.contains(text))).collect()
 }
 
 fn in_one_form<S: Into<String>>(texts: impl IntoIterator<Item = S>) -> impl Iterator<Item = String> {

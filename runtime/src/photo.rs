@@ -1,4 +1,4 @@
-//! A photo of a gallery: its id, its labels, where its file is.
+//! A photo of a gallery: its id, its product, its labels, where its file is.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ static NO_LABELS: BTreeSet<String> = BTreeSet::new();
 
 /// What a gallery knows of a photo besides its embedding.
 ///
-/// What is not given is not empty: a photo that takes the place of another keeps its labels and its path, unless others are
-/// given. To give no labels is to give an empty list of them.
+/// What is not given is not empty: a photo that takes the place of another keeps its product, its labels and its path, unless
+/// others are given. To give no labels is to give an empty list of them, and to give no product is to give an empty one.
 ///
 /// ```
 /// use sketchfind::Photo;
@@ -30,17 +30,18 @@ static NO_LABELS: BTreeSet<String> = BTreeSet::new();
 #[derive(Clone, Debug)]
 pub struct Photo {
     id: String,
-    /// In normalisation form C.
+    /// In normalisation form C, as the labels; empty where it is given that there is none.
+    product: Option<String>,
     labels: Option<BTreeSet<String>>,
     source: Option<PathBuf>,
     content: Option<[u8; 32]>,
 }
 
 impl PartialEq for Photo {
-    /// A gallery makes no difference between no labels and labels that were not given.
+    /// A gallery makes no difference between no labels and labels that were not given, nor between no product and none given.
     fn eq(&self, other: &Photo) -> bool {
-        (&self.id, self.labels(), &self.source, &self.content)
-            == (&other.id, other.labels(), &other.source, &other.content)
+        (&self.id, self.product(), self.labels(), &self.source, &self.content)
+            == (&other.id, other.product(), other.labels(), &other.source, &other.content)
     }
 }
 
@@ -49,7 +50,16 @@ impl Eq for Photo {}
 impl Photo {
     /// A photo with an id and nothing else.
     pub fn new(id: impl Into<String>) -> Photo {
-        Photo { id: id.into(), labels: None, source: None, content: None }
+        Photo { id: id.into(), product: None, labels: None, source: None, content: None }
+    }
+
+    /// The same photo as one of the product `product`, which several photos may show: searches may find products in the place
+    /// of photos ([`SearchOptions::by_product`](crate::SearchOptions::by_product)). With an empty text it is given that it has
+    /// none.
+    #[must_use]
+    pub fn with_product(mut self, product: impl Into<String>) -> Photo {
+        self.product = Some(nfc(&product.into()).into_owned());
+        self
     }
 
     /// The same photo with these labels besides those that it was given. With none at all it is given that it has none.
@@ -79,6 +89,11 @@ impl Photo {
         &self.id
     }
 
+    /// The product that it shows, where the gallery was told.
+    pub fn product(&self) -> Option<&str> {
+        self.product.as_deref().filter(|product| !product.is_empty())
+    }
+
     /// The labels, sorted.
     pub fn labels(&self) -> &BTreeSet<String> {
         self.labels.as_ref().unwrap_or(&NO_LABELS)
@@ -96,14 +111,18 @@ impl Photo {
 
     /// The same photo with what it was not given as `before`, in whose place it comes, has it.
     pub(crate) fn in_place_of(mut self, before: &Photo) -> Photo {
+        self.product = self.product.or_else(|| before.product.clone());
         self.labels = self.labels.or_else(|| before.labels.clone());
         self.source = self.source.or_else(|| before.source.clone());
         self
     }
 
-    /// Checks what a gallery keeps: an id, labels and a path of at most [`LONGEST_TEXT`] bytes.
+    /// Checks what a gallery keeps: an id, a product, labels and a path of at most [`LONGEST_TEXT`] bytes.
     pub(crate) fn check(&self) -> Result<()> {
         check_text("a photo's id", &self.id)?;
+        if let Some(product) = self.product() {
+            check_text("a photo's product", product)?;
+        }
         for label in self.labels() {
             check_text("a photo's label", label)?;
         }

@@ -1,7 +1,6 @@
 //! The retriever: a gallery, its model and its index in one; a sketch in, matches out.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use sketchfind_core::frame;
 use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
 use sketchfind_core::strokes::{Raster, Strokes};
-use sketchfind_index::{ExactIndex, Index, Matrix};
+use sketchfind_index::{ExactIndex, Index, Matrix, Query};
 
 use crate::embedder::View;
 use crate::keeper::Keeper;
@@ -142,10 +141,10 @@ impl From<EmbedderOptions> for RetrieverOptions {
 }
 
 /// What was found for a sketch, and how sure that is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The photos, best first.
+    /// The photos, best first; of a search by product the best of each product.
     pub matches: Vec<Match>,
     /// The probability that the one that was drawn is among the first
     /// [`N_SCORED`](sketchfind_core::calibration::N_SCORED), which is the sum of their scores; nothing without a calibration.
@@ -418,7 +417,7 @@ impl Retriever {
         min_score: Option<f64>,
     ) -> Result<Answer> {
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
-        self.answer_of(&embedding, k, filter, options, min_score)
+        self.answer_one(&embedding, k, filter, options, min_score)
     }
 
     /// [`Retriever::answer`] for an embedding of the gallery's model.
@@ -435,16 +434,16 @@ impl Retriever {
         filter: &Filter,
         min_score: Option<f64>,
     ) -> Result<Answer> {
-        self.answer_of(embedding, k, filter, SearchOptions::default(), min_score)
+        self.answer_one(embedding, k, filter, SearchOptions::default(), min_score)
     }
 
-    /// [`Retriever::answer_embedding`] for each of several embeddings, done as `options` say, all from one snapshot.
+    /// For each of `embeddings` what [`Retriever::answer_with`] gives, all from one snapshot.
     ///
     /// # Shapes
-    /// `embeddings`: `[n, embedding_width]`, row-major; returns `[n]`.
+    /// `embeddings`: `[n, embedding_width]`, row-major.
     ///
     /// # Errors
-    /// Those of [`Retriever::answer_embedding`] and [`SearchOptions::check`].
+    /// Those of [`Retriever::answer_with`] and [`Snapshot::search_batch_with`].
     pub fn answer_embeddings(
         &self,
         embeddings: &[f32],
@@ -453,16 +452,11 @@ impl Retriever {
         options: SearchOptions,
         min_score: Option<f64>,
     ) -> Result<Vec<Answer>> {
-        self.check_min_score(min_score)?;
-        let snapshot = self.snapshot();
-        let found = snapshot.search_batch_with(embeddings, self.n_to_find(k), filter, options)?;
-        // The same for all of them: it is the filter's affair.
-        let why = OnceCell::new();
-        let why_nothing = || why.get_or_init(|| snapshot.why_nothing(filter)).clone();
-        Ok(found.into_iter().map(|matches| self.judged(matches, k, min_score, why_nothing)).collect())
+        let queries = Query::each(embeddings, self.width())?;
+        self.answer_each(&queries, k, filter, options, min_score)
     }
 
-    fn answer_of(
+    fn answer_one(
         &self,
         embedding: &[f32],
         k: usize,
@@ -470,76 +464,78 @@ impl Retriever {
         options: SearchOptions,
         min_score: Option<f64>,
     ) -> Result<Answer> {
-        self.check_min_score(min_score)?;
-        let snapshot = self.snapshot();
-        let found = snapshot.search_with(embedding, self.n_to_find(k), filter, options)?;
-        Ok(self.judged(found, k, min_score, || snapshot.why_nothing(filter)))
+        let query = Query::new(embedding, self.width())?;
+        Ok(self.answer_each(&[query], k, filter, options, min_score)?.pop().unwrap_or_default())
     }
 
-    fn check_min_score(&self, min_score: Option<f64>) -> Result<()> {
-        let Some(least) = min_score else { return Ok(()) };
-        let expected = match &self.calibration {
-            None => "none, since there is no calibration",
-            Some(_) if (0.0..=1.0).contains(&least) => return Ok(()),
-            Some(_) => "0 to 1",
-        };
-        let (value, expected) = (least.to_string(), expected.to_owned());
-        Err(CoreError::OutOfRange { what: "min_score", value, expected }.into())
-    }
-
-    /// The answer that what was found is, where `k` are asked for and `min_score` at least.
-    fn judged(
+    fn answer_each(
         &self,
-        found: Vec<Match>,
+        queries: &[Query<'_>],
         k: usize,
+        filter: &Filter,
+        options: SearchOptions,
         min_score: Option<f64>,
-        why_nothing: impl FnOnce() -> Option<Nothing>,
-    ) -> Answer {
-        let (mut matches, score) = self.score(found, k);
-        let nothing = match (min_score, score) {
-            (Some(min_score), Some(score)) if !matches.is_empty() && score < min_score => {
-                matches.clear();
-                Some(Nothing::NoFit { score, min_score })
+    ) -> Result<Vec<Answer>> {
+        if let Some(least) = min_score {
+            let refused = |value: String, expected: &str| CoreError::OutOfRange {
+                what: "min_score",
+                value,
+                expected: expected.to_owned(),
+            };
+            if self.calibration.is_none() {
+                return Err(refused(least.to_string(), "none, since there is no calibration").into());
             }
-            _ if matches.is_empty() => why_nothing(),
-            _ => None,
-        };
-        Answer { matches, score, nothing }
-    }
-
-    /// The `k` that `search` finds, with scores and that of the answer where there is a calibration.
-    fn scored(
-        &self,
-        k: usize,
-        search: impl FnOnce(usize) -> Result<Vec<Match>>,
-    ) -> Result<(Vec<Match>, Option<f64>)> {
-        Ok(self.score(search(self.n_to_find(k))?, k))
-    }
-
-    /// The `k` nearest photos of each embedding that pass `filter`, with scores where there is a calibration, all from one
-    /// snapshot.
-    fn nearest_each(&self, embeddings: &[f32], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
-        let found = self.snapshot().search_batch(embeddings, self.n_to_find(k), filter)?;
-        Ok(found.into_iter().map(|matches| self.score(matches, k).0).collect())
-    }
-
-    /// How many photos to find where `k` are asked for: scores need the first few, also where fewer are asked for.
-    fn n_to_find(&self, k: usize) -> usize {
-        if self.calibration.is_some() { k.max(N_SCORED) } else { k }
-    }
-
-    /// Gives the first `k` of what was found their scores, and the answer its own.
-    fn score(&self, mut matches: Vec<Match>, k: usize) -> (Vec<Match>, Option<f64>) {
-        let Some(calibration) = &self.calibration else {
-            return (matches, None);
-        };
-        let distances: Vec<f64> = matches.iter().take(N_SCORED).map(|found| found.distance).collect();
-        let scores = calibration.map.scores(&distances);
-        for (found, score) in matches.iter_mut().zip(&scores) {
-            found.score = Some(*score);
+            if !(0.0..=1.0).contains(&least) {
+                return Err(refused(least.to_string(), "0 to 1").into());
+            }
         }
-        matches.truncate(k);
-        (matches, (!scores.is_empty()).then(|| answer_score(&scores)))
+        let snapshot = self.snapshot();
+        let mut answers = self.scored_each(&snapshot, queries, k, filter, options)?;
+        for answer in &mut answers {
+            answer.nothing = match (min_score, answer.score) {
+                (Some(min_score), Some(score)) if !answer.matches.is_empty() && score < min_score => {
+                    answer.matches.clear();
+                    Some(Nothing::NoFit { score, min_score })
+                }
+                _ if answer.matches.is_empty() => snapshot.why_nothing(filter),
+                _ => None,
+            };
+        }
+        Ok(answers)
+    }
+
+    /// The `k` nearest of each query, with scores where there is a calibration.
+    fn scored_each(
+        &self,
+        snapshot: &Snapshot,
+        queries: &[Query<'_>],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Answer>> {
+        let unscored = |matches| Answer { matches, ..Answer::default() };
+        let Some(calibration) = &self.calibration else {
+            let found = snapshot.search_each(queries, k, filter, options)?;
+            return Ok(found.into_iter().map(unscored).collect());
+        };
+        // Scores are of the first few photos, also where fewer are asked for, or products.
+        let of_photos = SearchOptions { by_product: false, ..options };
+        let photos = snapshot.search_each(queries, k.max(N_SCORED), filter, of_photos)?;
+        let mut answers: Vec<Answer> = photos.into_iter().map(|photos| scored(calibration, photos)).collect();
+        if options.by_product {
+            let products = snapshot.search_each(queries, k, filter, options)?;
+            for (answer, products) in answers.iter_mut().zip(products) {
+                let photos = std::mem::replace(&mut answer.matches, products);
+                for product in &mut answer.matches {
+                    let own = |photo: &&Match| photo.product_or_photo() == product.product_or_photo();
+                    let scores = photos.iter().filter(own).filter_map(|photo| photo.score);
+                    // One of its photos was drawn, or another.
+                    product.score = scores.reduce(|a, b| a + b);
+                }
+            }
+        }
+        answers.iter_mut().for_each(|answer| answer.matches.truncate(k));
+        Ok(answers)
     }
 
     /// The `k` photos that match `sketch` best, or all where there are fewer; best first.
@@ -571,7 +567,7 @@ impl Retriever {
     ) -> Result<Vec<Match>> {
         options.check()?;
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
-        Ok(self.scored(k, |k| self.snapshot().search_with(&embedding, k, filter, options))?.0)
+        Ok(self.answer_one(&embedding, k, filter, options, None)?.matches)
     }
 
     /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot.
@@ -580,7 +576,12 @@ impl Retriever {
     /// Those of [`Retriever::embed_sketches`].
     pub fn query_batch(&self, sketches: &[Image], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
         let embeddings = self.embed_sketches(sketches)?;
-        self.nearest_each(&embeddings, k, filter)
+        self.matches_each(&embeddings, k, filter)
+    }
+
+    fn matches_each(&self, embeddings: &[f32], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
+        let answers = self.answer_embeddings(embeddings, k, filter, SearchOptions::default(), None)?;
+        Ok(answers.into_iter().map(|answer| answer.matches).collect())
     }
 
     /// The embeddings of photos as the gallery takes them: framed, where it frames photos.
@@ -638,7 +639,7 @@ impl Retriever {
         cancel: Cancel<'_>,
     ) -> Result<Vec<Vec<Match>>> {
         let embeddings = self.embed_pictures(Role::Sketch, sketches, progress, cancel)?;
-        self.nearest_each(&embeddings, k, filter)
+        self.matches_each(&embeddings, k, filter)
     }
 
     /// Adds `photos`, whose pictures are `pictures`, all or none; otherwise as [`Retriever::embed_pictures`]. With `replace`
@@ -682,7 +683,7 @@ impl Retriever {
     /// # Errors
     /// [`Error::Core`] where the embedding has another width or is not finite.
     pub fn query_embedding(&self, embedding: &[f32], k: usize, filter: &Filter) -> Result<Vec<Match>> {
-        Ok(self.scored(k, |k| self.snapshot().search(embedding, k, filter))?.0)
+        Ok(self.answer_one(embedding, k, filter, SearchOptions::default(), None)?.matches)
     }
 
     /// Adds a photo. When this returns it is found, and survives a crash.
@@ -778,6 +779,14 @@ impl Model {
         let pool = Pool::new((0..sessions).map(session).collect::<Result<_>>()?);
         Ok(Some(Model { card, pool, share }))
     }
+}
+
+/// Gives the first few of an answer's photos their scores, and the answer its own.
+fn scored(calibration: &Calibration, mut matches: Vec<Match>) -> Answer {
+    let distances: Vec<f64> = matches.iter().take(N_SCORED).map(|found| found.distance).collect();
+    let scores = calibration.map.scores(&distances);
+    matches.iter_mut().zip(&scores).for_each(|(found, score)| found.score = Some(*score));
+    Answer { matches, score: (!scores.is_empty()).then(|| answer_score(&scores)), nothing: None }
 }
 
 fn no_model(gallery: &Gallery) -> Error {

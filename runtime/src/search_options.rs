@@ -21,6 +21,9 @@ pub struct SearchOptions {
     pub ef: Option<usize>,
     /// Whether graphs are left alone, and every photo is looked at.
     pub exact: bool,
+    /// Whether products are found in the place of photos: each by the nearest of its photos that pass the filter, so that the
+    /// `k` of a search counts products. A photo without a product is one of its own.
+    pub by_product: bool,
 }
 
 impl SearchOptions {
@@ -33,6 +36,13 @@ impl SearchOptions {
     #[must_use]
     pub fn with_ef(mut self, ef: usize) -> SearchOptions {
         self.ef = Some(ef);
+        self
+    }
+
+    /// The same with products found in the place of photos.
+    #[must_use]
+    pub fn by_product(mut self) -> SearchOptions {
+        self.by_product = true;
         self
     }
 

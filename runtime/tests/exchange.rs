@@ -216,7 +216,7 @@ mod parquet {
             0 => Photo::new(id(number)),
             1 => Photo::new(id(number)).with_labels(["boots", "\"in, stock\"", "caf\u{e9}"]),
             2 => Photo::new(id(number)).with_source("shop/17.jpg").with_content([number as u8; 32]),
-            _ => Photo::new(id(number)).with_labels(["one"]).with_source("a b.jpg"),
+            _ => Photo::new(id(number)).with_labels(["one"]).with_source("a b.jpg").with_product("boot"),
         };
         // More than one group of rows.
         let (photos, values) = ((0..9000).map(photo).collect(), (0..9000).flat_map(embedding).collect());

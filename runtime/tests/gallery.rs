@@ -52,7 +52,7 @@ fn a_gallery_comes_back_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/gallery");
     create(&path);
-    assert_holds_colours(&path, 5);
+    assert_holds_colours(&path, 6);
     // Again, in its place, and from the copy of the model inside it.
     let (embeddings, _) = colours();
     Gallery::create(&path, path.join("model"), &embeddings, None, &GalleryOptions::exact("test")).unwrap();
@@ -103,6 +103,30 @@ fn the_fifth_format_is_read_for_good() {
     assert!(Gallery::open(&path).unwrap().card().is_none() && !path.join("model").exists());
 }
 
+/// Its photos may have products, which is what is new in it.
+#[test]
+fn the_sixth_format_is_read_for_good() {
+    let path = fixture("gallery-v6");
+    if std::env::var_os("SKETCHFIND_WRITE_FIXTURES").is_some() {
+        let space = EmbeddingSpace::new(3, Distance::Mse);
+        Gallery::create_without_model(&path, &space, &GalleryOptions::exact("sketchfind 0.1.0")).unwrap();
+        let gallery = Gallery::open_with(&path, Access::Write).unwrap();
+        let photos = ["blue", "green", "red, bright"].map(|id| Photo::new(id).with_product("paint"));
+        gallery.add(photos.to_vec(), [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]].concat()).unwrap();
+        gallery.checkpoint().unwrap();
+        let photo = Photo::new("grey").with_labels(["dull", "new"]).with_source("photos/grey.png");
+        let photo = photo.with_content([7; 32]).with_product("ink");
+        gallery.add(vec![photo], vec![0.5; 3]).unwrap();
+        gallery.remove(&["green"]).unwrap();
+        drop(gallery);
+        std::fs::remove_file(path.join("lock")).unwrap();
+    }
+    assert_holds_what_was_logged(&path, 6);
+    let snapshot = Gallery::open(&path).unwrap().snapshot();
+    let products: Vec<_> = snapshot.photos().map(|(photo, _)| photo.product().unwrap()).collect();
+    assert_eq!(products, ["paint", "ink", "paint"]);
+}
+
 #[track_caller]
 fn assert_holds_what_was_logged(path: &Path, format: u32) {
     let gallery = Gallery::open(path).unwrap();
@@ -129,7 +153,7 @@ fn an_earlier_format_becomes_the_present_one_when_its_manifest_is_written() {
     gallery.checkpoint().unwrap();
     drop(gallery);
     let gallery = Gallery::open(&path).unwrap();
-    assert_eq!((gallery.manifest().format, gallery.len()), (5, 4));
+    assert_eq!((gallery.manifest().format, gallery.len()), (6, 4));
 }
 
 #[test]
@@ -254,9 +278,9 @@ fn a_newer_format_is_called_newer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
     copy_folder(&fixture("gallery-v4"), &path);
-    let newer = br#"{"magic": "sketchfind-gallery", "format": 6, "shape": "unheard of"}"#;
+    let newer = br#"{"magic": "sketchfind-gallery", "format": 7, "shape": "unheard of"}"#;
     std::fs::write(path.join("gallery.json"), newer).unwrap();
-    assert_says(Gallery::open(&path).unwrap_err(), &["gallery.json", "format 6", "reads 2 to 5", "Update"]);
+    assert_says(Gallery::open(&path).unwrap_err(), &["gallery.json", "format 7", "reads 2 to 6", "Update"]);
     std::fs::write(path.join("gallery.json"), br#"{"magic": "other", "format": 1}"#).unwrap();
     assert_says(Gallery::open(&path).unwrap_err(), &["'other'", "sketchfind-gallery"]);
     std::fs::remove_file(path.join("gallery.json")).unwrap();

@@ -18,6 +18,7 @@ mod gallery_damage;
 mod graph_cache;
 mod ingest;
 mod native;
+mod products;
 mod retriever;
 mod store;
 mod store_kill;

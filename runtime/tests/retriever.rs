@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sketchfind::{
     Calibration, Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Gallery, GalleryOptions,
-    Photo, Picture, Progress, Retriever, RetrieverOptions, Role,
+    Photo, Picture, Progress, Retriever, RetrieverOptions, Role, SearchOptions,
 };
 use sketchfind_core::calibration::{Learned, ScoreMap};
 use sketchfind_core::image::{Channels, Image, Pixels, Samples};
@@ -104,6 +104,20 @@ fn an_answer_says_how_sure_it_is() {
     let all = retriever.query(&grey(50), 20).unwrap();
     assert_eq!(all.iter().filter(|found| found.score.is_some()).count(), 10);
     let sum: f64 = all.iter().filter_map(|found| found.score).sum();
+    // A product was drawn where one of its photos was.
+    for value in [4, 5, 9] {
+        retriever.replace(Photo::new(format!("{value:02}")).with_product("p"), &grey(10 * value)).unwrap();
+    }
+    let by_product = SearchOptions::default().by_product();
+    let products = retriever.answer_with(&grey(50), 20, &everything, by_product, None).unwrap();
+    assert_eq!((products.matches.len(), products.matches[0].product.as_deref()), (18, Some("p")));
+    let of = |number: &str| all.iter().find(|found| found.id == number).unwrap().score.unwrap();
+    assert!((products.matches[0].score.unwrap() - of("04") - of("05") - of("09")).abs() < 1e-12);
+    assert_eq!(products.matches[1].score, Some(of("06")));
+    assert!((products.score.unwrap() - sum).abs() < 1e-12);
+    for value in [4, 5, 9] {
+        retriever.replace(Photo::new(format!("{value:02}")).with_product(""), &grey(10 * value)).unwrap();
+    }
     // However few are asked for, and however: the scores are those of all.
     let one = retriever.answer(&grey(50), 1, &everything, Some(0.0)).unwrap();
     assert_eq!(one.matches, all[..1]);

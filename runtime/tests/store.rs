@@ -70,7 +70,14 @@ fn any_history_of_changes_is_there_after_opening_again() {
                     let numbers: Vec<usize> = (0..n).map(|_| stream.below(60)).collect();
                     let photos: Vec<Photo> = numbers
                         .iter()
-                        .map(|&number| Photo::new(id(number)).with_labels([format!("step {step}")]))
+                        .map(|&number| {
+                            let photo = Photo::new(id(number)).with_labels([format!("step {step}")]);
+                            photo.with_product(if step % 2 == 0 {
+                                format!("product {step}")
+                            } else {
+                                String::new()
+                            })
+                        })
                         .collect();
                     let values: Vec<f32> =
                         numbers.iter().flat_map(|number| embedding(number * 1000 + step)).collect();

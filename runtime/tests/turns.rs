@@ -117,9 +117,9 @@ fn an_earlier_format_is_brought_up_by_a_checkpoint() {
     assert_eq!(turns.manifest().format, 2);
     turns.add(vec![Photo::new("new")], embedding(0)).unwrap();
     turns.checkpoint().unwrap();
-    assert_eq!((turns.manifest().format, turns.len()), (5, n + 1));
+    assert_eq!((turns.manifest().format, turns.len()), (6, n + 1));
     assert!(reader.refresh().unwrap());
-    assert_eq!((reader.manifest().format, reader.len()), (5, n + 1));
+    assert_eq!((reader.manifest().format, reader.len()), (6, n + 1));
 }
 
 /// Writes a gallery of `n` photos in the place of whatever is there.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sketchfind::{Access, Error, Filter, Match, Nothing, Photo, Retriever, RetrieverOptions};
+use sketchfind::{Access, Error, Filter, Match, Nothing, Photo, Retriever, RetrieverOptions, SearchOptions};
 use sketchfind_core::card::Card;
 use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::Image;
@@ -111,12 +111,13 @@ impl Retrieval {
         labels
     }
 
-    /// The `k` photos that match `image` best among those that pass `filter`.
+    /// The `k` photos that match `image` best among those that pass `filter`, or products.
     pub(crate) fn find(
         &self,
         image: &Image,
         k: usize,
         filter: &Filter,
+        by_product: bool,
         abandoned: &Abandoned,
     ) -> Result<Found, Problem> {
         let failed = |error: Error| Problem::internal(&error);
@@ -136,7 +137,9 @@ impl Retrieval {
         let embedded = Instant::now();
         // One state of the gallery for the whole answer, whatever others write meanwhile.
         let snapshot = self.retriever.snapshot();
-        let matches = snapshot.search(&embedding, k, filter).map_err(failed)?;
+        let mut options = SearchOptions::default();
+        options.by_product = by_product;
+        let matches = snapshot.search_with(&embedding, k, filter, options).map_err(failed)?;
         let nothing = if matches.is_empty() { snapshot.why_nothing(filter) } else { None };
         Ok(Found {
             matches,
@@ -152,12 +155,13 @@ impl Retrieval {
         self.retriever.photo(id)
     }
 
-    /// Adds a photo or replaces the one with its id, which keeps its labels where there are no `labels`; `bytes` is its file.
-    /// Whether it is new.
+    /// Adds a photo or replaces the one with its id, which keeps its labels and its product where there are none given; `bytes`
+    /// is its file. Whether it is new.
     pub(crate) fn put(
         &self,
         id: &str,
         labels: Option<&[String]>,
+        product: Option<&str>,
         image: &Image,
         bytes: &[u8],
     ) -> Result<bool, Problem> {
@@ -170,6 +174,10 @@ impl Retrieval {
         let photo = Photo::new(id).with_source(&path);
         let photo = match labels {
             Some(labels) => photo.with_labels(labels),
+            None => photo,
+        };
+        let photo = match product {
+            Some(product) => photo.with_product(product),
             None => photo,
         };
         // Embedded before the turn, which is short.

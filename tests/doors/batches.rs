@@ -32,10 +32,10 @@ fn given(command: &mut Command, input: &[u8]) -> Said {
     Said { code: output.status.code(), out, err }
 }
 
-/// What stands in the second to last column of CSV: `sketch` and `id` of each row.
+/// What stands in CSV: `sketch` and `id` of each row.
 fn rows(csv: &str) -> Vec<(String, String)> {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    assert_eq!(reader.headers().unwrap(), vec!["sketch", "rank", "id", "distance", "path"]);
+    assert_eq!(reader.headers().unwrap(), vec!["sketch", "rank", "id", "distance", "path", "labels", "product"]);
     reader.records().map(|row| row.unwrap()).map(|row| (row[0].to_owned(), row[2].to_owned())).collect()
 }
 
@@ -93,7 +93,7 @@ fn a_bad_sketch_costs_only_its_own_answer() {
 #[test]
 fn answers_come_out_as_they_are_found() {
     let scene = Scene::new();
-    for (format, n_before, n_lines) in [("csv", 1, 1), ("json", 1, 7), ("table", 0, 3)] {
+    for (format, n_before, n_lines) in [("csv", 1, 1), ("json", 1, 9), ("table", 0, 3)] {
         let mut command = query(&scene, &["--format", format, "--list", "-"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (mut input, mut output) =
@@ -110,7 +110,7 @@ fn answers_come_out_as_they_are_found() {
             input.flush().unwrap();
             // The last line of a row of JSON is ended by what comes behind it.
             let text = match (format, number) {
-                ("json", _) => read(6),
+                ("json", _) => read(8),
                 ("table", 0) => read(n_lines),
                 ("table", _) => read(n_lines + 1),
                 (_, 0) => read(n_before + n_lines),
@@ -180,7 +180,7 @@ fn an_empty_answer_has_its_header_and_a_reason() {
     let red = scene.path("photos/red.png");
     let check = |arguments: &[&str], reason: &str| {
         for (format, expected) in [
-            ("csv", "sketch,rank,id,distance,path\n".to_owned()),
+            ("csv", "sketch,rank,id,distance,path,labels,product\n".to_owned()),
             ("json", "[]\n".to_owned()),
             (
                 "table",

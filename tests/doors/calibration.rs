@@ -85,10 +85,10 @@ fn a_query_says_how_sure_it_is_and_that_nothing_fits() {
             .arg(sketch)
             .args(["--format", "csv"]),
     );
-    assert!(plain.starts_with("sketch,rank,id,distance,path\n"));
+    assert!(plain.starts_with("sketch,rank,id,distance,path,labels,product\n"));
     let answer = |query: &mut Command| -> Vec<csv::StringRecord> {
         let text = succeed(query);
-        assert!(text.starts_with("sketch,rank,id,distance,score,path\n"), "{text}");
+        assert!(text.starts_with("sketch,rank,id,distance,score,path,labels,product\n"), "{text}");
         csv::Reader::from_reader(text.as_bytes()).records().map(|row| row.unwrap()).collect()
     };
     let found = answer(scene.query().args(["-k", "12"]).arg(sketch));
@@ -107,7 +107,7 @@ fn a_query_says_how_sure_it_is_and_that_nothing_fits() {
 
     // That nothing fits is an answer: no row, a reason, success; as every format has it.
     for (format, expected) in
-        [("csv", "sketch,rank,id,distance,score,path\n"), ("json", "[]\n"), ("table", "score")]
+        [("csv", "sketch,rank,id,distance,score,path,labels,product\n"), ("json", "[]\n"), ("table", "score")]
     {
         let said = run(scene.query_as(format).args(["--min-score", "1"]).arg(sketch));
         assert_eq!(said.code, Some(0), "{said:?}");

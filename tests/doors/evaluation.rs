@@ -1,6 +1,7 @@
 //! `sketchfind eval` with all that it can measure, on a small model and drawn data: its files, their agreement with each
 //! other and with others' readers, and the page in a browser.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -126,6 +127,62 @@ fn all_that_is_measured_is_written() {
     assert!(csv == std::fs::read(file("robustness.csv")).unwrap());
     assert!(before == std::fs::read(file("report.html")).unwrap());
     in_a_browser(&file("report.html"));
+}
+
+/// Ranks by product are counted again from the whole ranking of photos.
+#[test]
+fn products_are_ranked_by_their_nearest_photos() {
+    let scene = Scene::new();
+    fail(scene.eval("never").arg("--by-product"), 3, &["manifest.csv", "test split", "column 'product'"]);
+    let manifest = scene.path("data/manifest.csv");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let mut lines = text.lines();
+    let mut with_products = format!("{},product\n", lines.next().unwrap());
+    // Threes of photos, the last six alone.
+    let number = |id: &str| id["photo/".len()..].parse::<usize>().unwrap() - 2;
+    let product = |id: &str| match number(id) {
+        number if number < 18 => format!("product {}", number / 3),
+        _ => String::new(),
+    };
+    for line in lines {
+        let id = line.split(',').next().unwrap();
+        let is_test_photo = id.starts_with("photo/") && line.contains(",test,");
+        let product = if is_test_photo { product(id) } else { String::new() };
+        with_products.push_str(&format!("{line},{product}\n"));
+    }
+    std::fs::write(&manifest, with_products).unwrap();
+    succeed(scene.eval("photos").args(["--trec", "24"]));
+    let said = succeed(scene.eval("products").arg("--by-product"));
+    assert!(said.contains("on test, by product: 36 sketches of 12 photos, gallery of 12"), "{said}");
+    assert_eq!(rows(&scene.path("products/gallery.csv")).len(), 12);
+    let run = std::fs::read_to_string(scene.path("photos/run.trec")).unwrap();
+    let mut ranked: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for line in run.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let product = product(fields[2]);
+        let name = if product.is_empty() { fields[2].to_owned() } else { product };
+        let products = ranked.entry(fields[0]).or_default();
+        if !products.contains(&name) {
+            products.push(name);
+        }
+    }
+    let mut reader = csv::Reader::from_path(scene.path("products/queries.csv")).unwrap();
+    let headers = reader.headers().unwrap().clone();
+    let column = |name: &str| headers.iter().position(|header| header == name).unwrap();
+    let mut n = 0;
+    for row in reader.records().map(|row| row.unwrap()) {
+        let query = &row[column("query_id")];
+        let photo = format!("photo/{}", &query["sketch/".len()..query.len() - 2]);
+        let own = Some(product(&photo)).filter(|product| !product.is_empty()).unwrap_or(photo);
+        let rank = ranked[query].iter().position(|name| *name == own).unwrap() + 1;
+        assert_eq!(row[column("rank")], rank.to_string(), "{query}");
+        n += 1;
+    }
+    assert_eq!(n, 36);
+    // Other questions than those by photo.
+    let mut compare = program("sketchfind");
+    compare.arg("compare").arg(scene.path("photos")).arg(scene.path("products"));
+    fail(&mut compare, 3, &["their splits differ", "test, by product"]);
 }
 
 /// Photos without sketches: what `neighbours` says of them is what `eval` says of its photo anchors.

@@ -60,7 +60,7 @@ fn a_gallery_is_copied_and_listed() {
     let gallery = filled(&path, 0..3);
     let photo =
         Photo::new("caf\u{e9}, \"new\"").with_labels(["in, stock", "boots"]).with_source("shop/a b.jpg");
-    gallery.add(vec![photo.with_content([0xab; 32])], row(9)).unwrap();
+    gallery.add(vec![photo.with_content([0xab; 32]).with_product("a, b")], row(9)).unwrap();
     // It is open for writing here, and copied all the same.
     let copying = |extra: &[&str]| {
         let mut command = sketchfind(&["index", "copy"]);
@@ -75,8 +75,8 @@ fn a_gallery_is_copied_and_listed() {
     fail(sketchfind(&["index", "copy"]).arg(&path).arg(path.join("copy")), 3, &["cannot lie in the gallery"]);
 
     let expected = format!(
-        "id,labels,source,sha256\n\"caf\u{e9}, \"\"new\"\"\",\"[\"\"boots\"\",\"\"in, stock\"\"]\",shop/a b.jpg,{}\n\
-         {},[],,\n{},[],,\n",
+        "id,labels,product,source,sha256\n\"caf\u{e9}, \"\"new\"\"\",\"[\"\"boots\"\",\"\"in, stock\"\"]\",\"a, b\",shop/a b.jpg,{}\n\
+         {},[],,,\n{},[],,,\n",
         "ab".repeat(32),
         id(1),
         id(2)
@@ -92,7 +92,7 @@ fn a_gallery_is_copied_and_listed() {
     drop(gallery);
     let empty = folder.path().join("empty");
     drop(filled(&empty, 0..0));
-    assert_eq!(succeed(&mut index("list", &empty)), "id,labels,source,sha256\n");
+    assert_eq!(succeed(&mut index("list", &empty)), "id,labels,product,source,sha256\n");
     assert_eq!(succeed(index("list", &empty).args(["--format", "json"])), "[]\n");
     fail(&mut index("list", folder.path()), 3, &["it is no gallery"]);
 }
@@ -185,7 +185,7 @@ fn embeddings_go_out_come_in_and_are_asked_without_a_model() {
         let mut query = sketchfind(&["query", "--format", "csv", "-k", "1", "--gallery"]);
         let found = succeed(query.arg(&shop).arg("--embeddings").arg(&out));
         let lines: Vec<&str> = found.lines().collect();
-        assert_eq!((lines[0], lines.len()), ("sketch,rank,id,distance,path", 41));
+        assert_eq!((lines[0], lines.len()), ("sketch,rank,id,distance,path,labels,product", 41));
         for (number, line) in lines.iter().skip(1).enumerate() {
             assert!(line.starts_with(&format!("{0},1,{0},", id(number))), "{line}");
         }

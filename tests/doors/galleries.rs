@@ -605,6 +605,88 @@ fn further_columns_of_a_manifest_are_labels_of_a_gallery() {
     assert!(answer.contains(",photo/001,") && answer.contains(",photo/002,"), "{answer}");
 }
 
+/// From the manifest and from a file of labels into the gallery; found once each, kept where nothing is said, taken away where
+/// that is said.
+#[test]
+fn photos_of_one_product_are_found_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (photos, gallery) = (folder.path().join("photos"), folder.path().join("shop"));
+    for value in [10, 20, 30, 40, 50] {
+        grey(&photos.join(format!("{value}.png")), value);
+    }
+    let mut manifest = String::from("id,modality,instance,split,path,product,colour\n");
+    for (value, product) in [(10, "dark"), (20, "dark"), (30, ""), (40, "light, new"), (50, "light, new")] {
+        manifest.push_str(&format!("{value}.png,photo,{value},test,{value}.png,\"{product}\",grey\n"));
+    }
+    std::fs::write(photos.join("manifest.csv"), manifest).unwrap();
+    let mut build = sketchfind(&["index", "build", "--index", "exact", "--photos"]);
+    build.arg(photos.join("manifest.csv")).arg("--model").arg(mean8()).arg("--out").arg(&gallery);
+    succeed(&mut build);
+    let query = |extra: &[&str]| -> Vec<String> {
+        let mut query = sketchfind(&["query", "--format", "csv", "--frame", "off", "--gallery"]);
+        let text = succeed(query.arg(&gallery).args(extra).arg(photos.join("20.png")));
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let rows = reader.records().map(|row| row.unwrap());
+        rows.map(|row| format!("{} {} {} {}", &row[1], &row[2], &row[5], &row[6])).collect()
+    };
+    let grey = r#"["colour=grey"]"#;
+    let dark = format!("1 20.png {grey} dark");
+    assert_eq!(
+        query(&["--by-product"]),
+        [dark.clone(), format!("2 30.png {grey} "), format!("3 40.png {grey} light, new")]
+    );
+    assert_eq!(query(&["--by-product", "-k", "1"]), [dark.as_str()]);
+    assert_eq!(query(&[]).len(), 5);
+    assert_eq!(query(&["--only-product", "light, new", "-k", "1"]), [format!("1 40.png {grey} light, new")]);
+    assert_eq!(query(&["--without-product", "dark", "--by-product"]).len(), 2);
+    let mut table = sketchfind(&["query", "--by-product", "--gallery"]);
+    let table = succeed(table.arg(&gallery).arg(photos.join("20.png")));
+    assert!(
+        table.lines().nth(1).unwrap().contains("distance  product") && table.contains(" dark "),
+        "{table}"
+    );
+    let mut json = sketchfind(&["query", "--format", "json", "-k", "1", "--frame", "off", "--gallery"]);
+    let json = succeed(json.arg(&gallery).arg(photos.join("20.png")));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json[0]["product"], &json[0]["labels"][0]), (&"dark".into(), &"colour=grey".into()));
+    let nothing = run(sketchfind(&["query", "--only-product", "red", "--gallery"])
+        .arg(&gallery)
+        .arg(photos.join("20.png")));
+    assert!(
+        nothing.code == Some(0) && nothing.err.contains("no photo shows the product 'red'"),
+        "{}",
+        nothing.err
+    );
+
+    // A file of labels: of a photo's rows one names the product.
+    let labels = folder.path().join("labels.csv");
+    std::fs::write(&labels, "id,label,product\n10.png,new,\n10.png,old,first\n30.png,,middle\n50.png,,\n")
+        .unwrap();
+    let mut add = sketchfind(&["index", "add", "--gallery"]);
+    add.arg(&gallery).arg("--photos").arg(&photos).arg("--labels").arg(&labels);
+    succeed(add.args(["--exclude", "manifest.csv"]));
+    let products = || -> Vec<String> {
+        let snapshot = Gallery::open(&gallery).unwrap().snapshot();
+        snapshot.photos().map(|(photo, _)| photo.product().unwrap_or("-").to_owned()).collect()
+    };
+    assert_eq!(products(), ["first", "dark", "middle", "light, new", "-"]);
+    // Embedded anew they stay.
+    succeed(sketchfind(&["index", "reembed", "--gallery"]).arg(&gallery).arg("--model").arg(conv16()));
+    assert_eq!(products(), ["first", "dark", "middle", "light, new", "-"]);
+    for (text, reason) in [
+        ("id,product\n10.png,a\n10.png,b\n", "it has two products for '10.png', 'a' and 'b'"),
+        ("id,colour\n10.png,a\n", "neither a column label nor product nor left"),
+    ] {
+        std::fs::write(&labels, text).unwrap();
+        let mut add = sketchfind(&["index", "add", "--gallery"]);
+        fail(
+            add.arg(&gallery).arg("--photos").arg(&photos).arg("--labels").arg(&labels),
+            3,
+            &["labels.csv", reason],
+        );
+    }
+}
+
 /// The runtime's other small model, whose embedding differs.
 fn conv16() -> std::path::PathBuf {
     surroundings::checkout().join("runtime/tests/fixtures/conv16")

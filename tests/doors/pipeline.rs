@@ -58,7 +58,10 @@ fn from_a_data_set_to_a_comparison_of_reports() {
         assert!(Path::new(rows[0]["path"].as_str().unwrap()).is_file());
         answers.push(answer);
         let csv = succeed(sketchfind(&["query", "--format", "csv", "--gallery"]).arg(&gallery).arg(&sketch));
-        assert!(csv.starts_with("sketch,rank,id,distance,path\n") && csv.lines().count() == 11, "{csv}");
+        assert!(
+            csv.starts_with("sketch,rank,id,distance,path,labels,product\n") && csv.lines().count() == 11,
+            "{csv}"
+        );
         let table = succeed(sketchfind(&["query", "--gallery"]).arg(&gallery).arg(&sketch));
         assert_eq!(table.lines().count(), 12, "{table}");
     }

@@ -138,6 +138,51 @@ fn an_image_and_a_drawing_are_ranked_as_by_the_command_line() {
 }
 
 #[test]
+fn photos_of_one_product_are_found_once() {
+    let scene = Scene::new();
+    let server = Server::start(&mut with_token(scene.command()));
+    let right = format!("Authorization: Bearer {TOKEN}");
+    let image = png(20, 10, [250, 40, 30]);
+    let put = |parameters: &str, colour: [u8; 3]| {
+        let target = format!("/api/v1/photos/{parameters}");
+        let answer = server.ask("PUT", &target, &[PNG, &right], &png(4, 4, colour));
+        assert!([200, 201].contains(&answer.status), "{}", answer.text());
+        json(&answer)["product"].as_str().map(str::to_owned)
+    };
+    let paint = Some("red%20paint".replace("%20", " "));
+    assert_eq!(put("red.png?product=red%20paint&label=new", [255, 0, 0]), paint);
+    assert_eq!(put("dark?product=red%20paint", [200, 30, 20]), paint);
+    // Not given it is kept; given empty it goes.
+    assert_eq!(put("dark", [200, 30, 20]), paint);
+    let query = |parameters: &str| {
+        let answer = server.ask("POST", &format!("/api/v1/query?{parameters}"), &[PNG], &image);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        json(&answer)
+    };
+    let answer = query("by_product=true&k=2");
+    let hits = answer["hits"].as_array().unwrap();
+    assert_eq!(
+        (hits.len(), &hits[0]["product"], &hits[1]["product"]),
+        (2, &"red paint".into(), &serde_json::Value::Null)
+    );
+    assert_eq!(query("product=red%20paint")["hits"].as_array().unwrap().len(), 2);
+    let others = query("not_product=red%20paint");
+    assert!(others["hits"].as_array().unwrap().iter().all(|hit| hit["product"].is_null()));
+    assert_eq!(query("product=blue")["nothing"]["code"], "no_such_product");
+    assert_eq!(put("dark?product=", [200, 30, 20]), None);
+    assert_eq!(query("product=red%20paint")["hits"].as_array().unwrap().len(), 1);
+    for wrong in ["by_product=1x", "product=", "not_product="] {
+        assert_eq!(
+            server.ask("POST", &format!("/api/v1/query?{wrong}"), &[PNG], &image).status,
+            400,
+            "{wrong}"
+        );
+    }
+    let twice = server.ask("PUT", "/api/v1/photos/a?product=b&product=c", &[PNG, &right], &image);
+    assert_eq!(twice.status, 400);
+}
+
+#[test]
 fn requests_that_are_wrong_are_refused_in_words() {
     let scene = Scene::new();
     let server = Server::start(scene.command().args(["--max-body", "100000", "--max-pixels", "10000"]));

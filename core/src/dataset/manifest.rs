@@ -13,6 +13,9 @@ const COLUMNS: [&str; 5] = ["id", "modality", "instance", "split", "path"];
 /// The further column whose values are labels as they stand.
 const LABEL: &str = "label";
 
+/// The further column that says which product an image shows.
+const PRODUCT: &str = "product";
+
 /// One row of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,13 +36,20 @@ pub struct ManifestRow {
 }
 
 impl ManifestRow {
-    /// What the further columns say, as labels: `column=value`, or the value alone of a column called `label`.
+    /// What the further columns say, as labels: `column=value`, or the value alone of a column called `label`; without the
+    /// column `product`.
     pub fn labels(&self) -> Vec<String> {
         let label = |(column, value): &(String, String)| match column.as_str() {
-            LABEL => value.clone(),
-            column => format!("{column}={value}"),
+            PRODUCT => None,
+            LABEL => Some(value.clone()),
+            column => Some(format!("{column}={value}")),
         };
-        self.further.iter().map(label).collect()
+        self.further.iter().filter_map(label).collect()
+    }
+
+    /// What the column `product` says, which several images may share.
+    pub fn product(&self) -> Option<&str> {
+        self.further.iter().find(|(column, _)| column == PRODUCT).map(|(_, value)| value.as_str())
     }
 }
 

@@ -23,7 +23,7 @@ use crate::gallery::WIDEST;
 use crate::{Cancel, Error, Photo, Progress, Result, Snapshot};
 
 /// The columns of the schema.
-const COLUMNS: [&str; 7] = ["id", "embedding", "labels", "source", "sha256", "error", "model"];
+const COLUMNS: [&str; 8] = ["id", "embedding", "labels", "source", "sha256", "error", "model", "product"];
 /// The name of what lists hold, as the format says.
 const ELEMENT: &str = "element";
 
@@ -128,8 +128,9 @@ fn piece(batch: &RecordBatch, first: usize) -> std::result::Result<Piece, String
     };
     let (ids, embeddings) = (text("id")?, list("embedding", "float32")?);
     let labels = list("labels", "string")?;
-    let [sources, contents, errors, models] = ["source", "sha256", "error", "model"].map(text);
-    let (sources, contents, errors, models) = (sources?, contents?, errors?, models?);
+    let [sources, contents, errors, models, products] =
+        ["source", "sha256", "error", "model", "product"].map(text);
+    let (sources, contents, errors, models, products) = (sources?, contents?, errors?, models?, products?);
     let mut piece = Piece::default();
     for row in 0..batch.num_rows() {
         let number = first + row;
@@ -179,6 +180,9 @@ fn piece(batch: &RecordBatch, first: usize) -> std::result::Result<Piece, String
             let texts = Texts::of(&own).ok_or_else(|| wrong_type("labels", &own, "string"))?;
             let texts: Option<Vec<&str>> = (0..own.len()).map(|label| texts.get(label)).collect();
             photo = photo.with_labels(texts.ok_or_else(|| wrong("one of its labels is null".into()))?);
+        }
+        if let Some(product) = products.get(row) {
+            photo = photo.with_product(product);
         }
         if let Some(source) = sources.get(row) {
             photo = photo.with_source(source);
@@ -269,6 +273,7 @@ fn schema(width: i32) -> SchemaRef {
         text("sha256"),
         text("error"),
         text("model"),
+        text("product"),
     ]))
 }
 
@@ -324,7 +329,7 @@ fn batch(
     without_source: &mut Vec<String>,
 ) -> std::result::Result<RecordBatch, arrow_schema::ArrowError> {
     let field = |of: DataType| Field::new(ELEMENT, of, false);
-    let [mut ids, mut sources, mut contents, mut errors, mut models] =
+    let [mut ids, mut sources, mut contents, mut errors, mut models, mut products] =
         std::array::from_fn(|_| StringBuilder::new());
     let mut embeddings =
         FixedSizeListBuilder::new(Float32Builder::new(), width).with_field(field(DataType::Float32));
@@ -343,6 +348,7 @@ fn batch(
         contents.append_option(photo.content().map(|bytes| fingerprint::hex(bytes)));
         errors.append_null();
         models.append_option(model_sha256);
+        products.append_option(photo.product());
     }
     let columns: Vec<ArrayRef> = vec![
         Arc::new(ids.finish()),
@@ -352,6 +358,7 @@ fn batch(
         Arc::new(contents.finish()),
         Arc::new(errors.finish()),
         Arc::new(models.finish()),
+        Arc::new(products.finish()),
     ];
     RecordBatch::try_new(Arc::clone(schema), columns)
 }

@@ -7,6 +7,11 @@ use crate::Photo;
 /// What is wrong with bytes, in words.
 pub(super) type Result<T> = std::result::Result<T, String>;
 
+/// A photo's content is known.
+const HAS_CONTENT: u8 = 1;
+/// A photo has a product; in galleries of format [`FIRST_WITH_PRODUCTS`](super::manifest::FIRST_WITH_PRODUCTS) and later.
+const HAS_PRODUCT: u8 = 2;
+
 /// Writes a text: its length in 32 bits, its bytes.
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     // Texts are at most 4096 bytes long: `Photo::check`.
@@ -14,7 +19,8 @@ pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Writes a photo: id, labels, path and content, each with a byte that says whether it is there where it may not be.
+/// Writes a photo: id, labels, path, content and product. A byte says whether there is a path, another which of the last two
+/// are there.
 pub(super) fn put_photo(out: &mut Vec<u8>, photo: &Photo) {
     put_text(out, photo.id());
     out.extend_from_slice(&(photo.labels().len() as u32).to_le_bytes());
@@ -27,9 +33,13 @@ pub(super) fn put_photo(out: &mut Vec<u8>, photo: &Photo) {
         out.extend_from_slice(&(source.len() as u32).to_le_bytes());
         out.extend_from_slice(source);
     }
-    out.push(u8::from(photo.content().is_some()));
+    let has = |is_there: bool, bit: u8| if is_there { bit } else { 0 };
+    out.push(has(photo.content().is_some(), HAS_CONTENT) | has(photo.product().is_some(), HAS_PRODUCT));
     if let Some(content) = photo.content() {
         out.extend_from_slice(content);
+    }
+    if let Some(product) = photo.product() {
+        put_text(out, product);
     }
 }
 
@@ -100,11 +110,19 @@ impl<'a> Reader<'a> {
         for _ in 0..n_labels {
             photo = photo.with_labels([self.text()?]);
         }
-        if self.flag()? {
+        if self.bits(1)? != 0 {
             photo = photo.with_source(self.path()?);
         }
-        if self.flag()? {
+        let there = self.bits(HAS_CONTENT | HAS_PRODUCT)?;
+        if there & HAS_CONTENT != 0 {
             photo = photo.with_content(self.array()?);
+        }
+        if there & HAS_PRODUCT != 0 {
+            let product = self.text()?;
+            if product.is_empty() {
+                return Err("a photo's product is empty".into());
+            }
+            photo = photo.with_product(product);
         }
         photo.check().map_err(|e| e.to_string())?;
         Ok(photo)
@@ -122,11 +140,11 @@ impl<'a> Reader<'a> {
         self.text().map(PathBuf::from)
     }
 
-    fn flag(&mut self) -> Result<bool> {
+    /// A byte that has none but the bits of `known`.
+    fn bits(&mut self, known: u8) -> Result<u8> {
         match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            other => Err(format!("a byte is {other}, expected 0 or 1")),
+            bits if bits & !known == 0 => Ok(bits),
+            other => Err(format!("a byte is {other}, expected 0 to {known}")),
         }
     }
 

@@ -17,12 +17,14 @@ pub const MANIFEST: &str = "gallery.json";
 /// The word that says that a folder is a gallery of ours.
 pub const MAGIC: &str = "sketchfind-gallery";
 /// The version of the format that this code writes, and the newest that it reads.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 /// The oldest that it reads. The third differs from the second in what it may say of the index, the fourth in what it may
-/// say of photos, the fifth in that there need be no model.
+/// say of photos, the fifth in that there need be no model, the sixth in that photos may have products.
 const OLDEST: u32 = 2;
 /// The first whose galleries need no model.
 const FIRST_WITHOUT_MODEL: u32 = 5;
+/// The first whose photos may have products.
+pub(super) const FIRST_WITH_PRODUCTS: u32 = 6;
 
 /// What a gallery is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

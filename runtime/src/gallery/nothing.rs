@@ -14,6 +14,8 @@ pub enum Nothing {
     EmptyGallery,
     /// No photo has these labels, each of which, or one of which, was asked for.
     NoSuchLabel(Vec<String>),
+    /// No photo shows any of these products, which were asked for.
+    NoSuchProduct(Vec<String>),
     /// The gallery has none of the photos that were asked for.
     NoSuchId(Vec<String>),
     /// Each condition is met by some photos, and all of them by none.
@@ -31,11 +33,12 @@ pub enum Nothing {
 }
 
 impl Nothing {
-    /// A word for programs: `empty_gallery`, `no_such_label`, `no_such_id`, `filter` or `no_fit`.
+    /// A word for programs: `empty_gallery`, `no_such_label`, `no_such_product`, `no_such_id`, `filter` or `no_fit`.
     pub fn code(&self) -> &'static str {
         match self {
             Nothing::EmptyGallery => "empty_gallery",
             Nothing::NoSuchLabel(_) => "no_such_label",
+            Nothing::NoSuchProduct(_) => "no_such_product",
             Nothing::NoSuchId(_) => "no_such_id",
             Nothing::Filter { .. } => "filter",
             Nothing::NoFit { .. } => "no_fit",
@@ -48,6 +51,7 @@ impl fmt::Display for Nothing {
         match self {
             Nothing::EmptyGallery => write!(f, "the gallery has no photos"),
             Nothing::NoSuchLabel(labels) => write!(f, "no photo has the label {}", listed(labels)),
+            Nothing::NoSuchProduct(products) => write!(f, "no photo shows the product {}", listed(products)),
             Nothing::NoSuchId(ids) => write!(f, "the gallery has no photo {}", listed(ids)),
             Nothing::Filter { n_photos } => write!(f, "the filter leaves none of the {n_photos} photos"),
             Nothing::NoFit { score, min_score } => {
@@ -103,6 +107,12 @@ impl Snapshot {
         let is_absent = |any: &&BTreeSet<String>| !any.is_empty() && unknown(any).len() == any.len();
         if let Some(any) = filter.any_of().iter().find(is_absent) {
             return Some(Nothing::NoSuchLabel(any.iter().cloned().collect()));
+        }
+        let is_shown = |product: &String| self.parts().iter().any(|part| part.has_product(product));
+        if let Some(products) =
+            filter.products().filter(|products| !products.is_empty() && !products.iter().any(is_shown))
+        {
+            return Some(Nothing::NoSuchProduct(products.iter().cloned().collect()));
         }
         let ids =
             filter.ids().filter(|ids| !ids.is_empty() && !ids.iter().any(|id| self.photo(id).is_some()));

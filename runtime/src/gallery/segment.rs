@@ -19,6 +19,8 @@ pub(crate) struct Segment {
     photos: Vec<Photo>,
     /// The rows that have a label, ascending.
     rows_of_label: BTreeMap<String, Vec<u32>>,
+    /// The rows that show a product, ascending.
+    rows_of_product: BTreeMap<String, Vec<u32>>,
     /// The rows whose ids are not in normalisation form C, by that form.
     rows_of_form: BTreeMap<String, Vec<u32>>,
     /// The number of its file and a fingerprint of the matrix in it, where it has one.
@@ -33,19 +35,29 @@ impl Segment {
     /// A segment of `photos`, whose embeddings are the rows of `matrix`; both sorted by id already.
     pub(super) fn sorted(photos: Vec<Photo>, matrix: Matrix, file: Option<(u64, String)>) -> Segment {
         let mut rows_of_label: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        let mut rows_of_product: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         let mut rows_of_form: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        let add = |rows_of: &mut BTreeMap<String, Vec<u32>>, name: &str, row| match rows_of.get_mut(name) {
+            Some(rows) => rows.push(row),
+            None => drop(rows_of.insert(name.to_owned(), vec![row])),
+        };
         for (row, photo) in (0_u32..).zip(&photos) {
             if let Cow::Owned(form) = nfc(photo.id()) {
                 rows_of_form.entry(form).or_default().push(row);
             }
-            for label in photo.labels() {
-                match rows_of_label.get_mut(label) {
-                    Some(rows) => rows.push(row),
-                    None => drop(rows_of_label.insert(label.clone(), vec![row])),
-                }
-            }
+            photo.labels().iter().for_each(|label| add(&mut rows_of_label, label, row));
+            photo.product().into_iter().for_each(|product| add(&mut rows_of_product, product, row));
         }
-        Segment { matrix, photos, rows_of_label, rows_of_form, file, identity: None, graph: OnceLock::new() }
+        Segment {
+            matrix,
+            photos,
+            rows_of_label,
+            rows_of_product,
+            rows_of_form,
+            file,
+            identity: None,
+            graph: OnceLock::new(),
+        }
     }
 
     /// The same segment, read from the file that `identity` names.
@@ -117,6 +129,7 @@ impl Segment {
     fn rows_that_pass(&self, filter: &Filter) -> Vec<u32> {
         let passes = |row: &u32| self.photos.get(*row as usize).is_some_and(|photo| filter.passes(photo));
         let none: &[u32] = &[];
+        let rows_of_product = |product| self.rows_of_product.get(product).map_or(none, Vec::as_slice);
         let rows_of = |label: &String| self.rows_of_label.get(label).map_or(none, Vec::as_slice);
         // Each of these lists holds every row that passes; the filter itself decides.
         if let Some(ids) = filter.ids() {
@@ -127,6 +140,12 @@ impl Segment {
             }
             let others = ids.iter().filter_map(|id| self.rows_of_form.get(id)).flatten().copied();
             let mut rows: Vec<u32> = rows.chain(others).filter(passes).collect();
+            rows.sort_unstable();
+            return rows;
+        }
+        if let Some(products) = filter.products() {
+            let mut rows: Vec<u32> =
+                products.iter().flat_map(rows_of_product).copied().filter(passes).collect();
             rows.sort_unstable();
             return rows;
         }
@@ -219,6 +238,12 @@ impl LiveSegment {
     /// Whether a photo that is not removed has `label`.
     pub(super) fn has_label(&self, label: &str) -> bool {
         let rows = self.segment.rows_of_label.get(label);
+        rows.is_some_and(|rows| rows.iter().any(|&row| self.is_live(row as usize)))
+    }
+
+    /// Whether a photo that is not removed shows `product`.
+    pub(super) fn has_product(&self, product: &str) -> bool {
+        let rows = self.segment.rows_of_product.get(product);
         rows.is_some_and(|rows| rows.iter().any(|&row| self.is_live(row as usize)))
     }
 

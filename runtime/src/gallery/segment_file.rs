@@ -5,7 +5,7 @@
 //!         SHA-256 of the model, CRC-32C of all before it; zeros up to 4096
 //! 4096    the matrix, n x width float32
 //! then    CRC-32C u32 of each block of the matrix
-//! then    the photos: id, labels, path, SHA-256 of the file
+//! then    the photos: id, labels, path, SHA-256 of the file, product
 //! last    CRC-32C u32 of the checksums and the photos
 //! ```
 //!

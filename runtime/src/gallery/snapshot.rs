@@ -1,6 +1,6 @@
 //! A snapshot: all photos of a gallery at one moment. Readers hold one as long as they like; a writer makes the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use sketchfind_core::distance::Distance;
@@ -19,7 +19,7 @@ pub struct Match {
     pub id: String,
     /// Its distance to the query by the model's distance; smaller is more alike.
     pub distance: f64,
-    /// The probability that it is the one that was drawn, where a [`Calibration`](crate::Calibration) says so; it does of the
+    /// The probability that it is the one that was drawn, or in a search by product that its product is, where a [`Calibration`](crate::Calibration) says so; it does of the
     /// first [`N_SCORED`](sketchfind_core::calibration::N_SCORED) of an answer.
     pub score: Option<f64>,
     /// Its place, from 1.
@@ -28,6 +28,15 @@ pub struct Match {
     pub path: Option<PathBuf>,
     /// The photo's labels, sorted.
     pub labels: BTreeSet<String>,
+    /// The product that the photo shows, where the gallery was told.
+    pub product: Option<String>,
+}
+
+impl Match {
+    /// What a search by product finds once: the product, or the photo that has none.
+    pub(crate) fn product_or_photo(&self) -> (bool, &str) {
+        self.product.as_deref().map_or((false, self.id.as_str()), |product| (true, product))
+    }
 }
 
 /// All photos of a gallery at one moment. It never changes, whatever a writer does meanwhile.
@@ -189,7 +198,7 @@ impl Snapshot {
     }
 
     /// [`Snapshot::search_batch_with`] for queries that were checked.
-    pub(super) fn search_each(
+    pub(crate) fn search_each(
         &self,
         queries: &[Query<'_>],
         k: usize,
@@ -199,6 +208,39 @@ impl Snapshot {
         self.process.check(|| "a snapshot of a gallery".to_owned())?;
         options.check()?;
         let filter = (!filter.is_everything()).then_some(filter);
+        if !options.by_product {
+            return self.nearest_photos(queries, k, filter, options);
+        }
+        let mut answers = vec![Vec::new(); queries.len()];
+        let mut unanswered: Vec<usize> = (0..queries.len()).collect();
+        // The nearest photos hold the nearest products; how many photos that takes is seen when they are found.
+        let mut n = k;
+        while !unanswered.is_empty() {
+            let some: Vec<Query<'_>> = unanswered.iter().map(|&query| queries[query]).collect();
+            let found = self.nearest_photos(&some, n, filter, options)?;
+            let mut too_few = Vec::new();
+            for (query, photos) in unanswered.into_iter().zip(found) {
+                // A graph may find fewer than there are; what passes a filter is found exactly.
+                let are_all = n >= self.n_live || filter.is_some() && photos.len() < n;
+                answers[query] = nearest_of_products(photos, k);
+                if answers[query].len() < k && !are_all {
+                    too_few.push(query);
+                }
+            }
+            unanswered = too_few;
+            n = n.saturating_mul(4);
+        }
+        Ok(answers)
+    }
+
+    /// The `k` photos nearest to each of `queries`.
+    fn nearest_photos(
+        &self,
+        queries: &[Query<'_>],
+        k: usize,
+        filter: Option<&Filter>,
+        options: SearchOptions,
+    ) -> Result<Vec<Vec<Match>>> {
         let mut found: Vec<Vec<(f64, &Photo)>> = vec![Vec::new(); queries.len()];
         for part in &self.parts {
             let photos = part.segment.photos();
@@ -219,6 +261,7 @@ impl Snapshot {
                 rank,
                 path: photo.source().map(Path::to_owned),
                 labels: photo.labels().clone(),
+                product: photo.product().map(str::to_owned),
             });
             matches.collect()
         });
@@ -312,6 +355,18 @@ impl Snapshot {
         }
         Ok(Snapshot::new(self.distance, self.width, parts))
     }
+}
+
+/// Of photos, best first, the best of each product, of the first `k` products.
+fn nearest_of_products(photos: Vec<Match>, k: usize) -> Vec<Match> {
+    let mut seen: HashSet<(bool, String)> = HashSet::new();
+    let mut is_first = |photo: &Match| {
+        let (is_product, name) = photo.product_or_photo();
+        seen.insert((is_product, name.to_owned()))
+    };
+    let mut best: Vec<Match> = photos.into_iter().filter(|photo| is_first(photo)).take(k).collect();
+    best.iter_mut().zip(1..).for_each(|(photo, rank)| photo.rank = rank);
+    best
 }
 
 /// Joins the newest segments in memory until each is more than twice as long as the next, so that their number grows as

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::known::{HeldFiles, Known};
 use super::lock::Lock;
 use super::log::{self, Log};
-use super::manifest::{self, FORMAT, MANIFEST, Manifest};
+use super::manifest::{self, FIRST_WITH_PRODUCTS, FORMAT, MANIFEST, Manifest};
 use super::segment::LiveSegment;
 use super::segment_file::{self, Expected};
 use super::snapshot::{Batch, Snapshot, photo_and_row, sorted_rows};
@@ -297,6 +297,11 @@ impl Writer {
 
     fn append(&mut self, batch: &Batch) -> Result<()> {
         self.refuse_if_broken()?;
+        let is_new = batch.photos.iter().any(|photo| photo.product().is_some());
+        if is_new && self.manifest.format < FIRST_WITH_PRODUCTS {
+            // A program that does not know products shall say that the gallery is newer, and not that it is damaged.
+            self.replace_manifest(self.manifest.clone())?;
+        }
         self.log.append(batch)
     }
 

@@ -28,6 +28,10 @@ pub(super) struct Texts {
 pub(super) const LABELS: Texts = Texts { most: 64, longest: 256 };
 /// Ids of photos.
 pub(super) const IDS: Texts = Texts { most: 1000, longest: 1024 };
+/// Products of photos.
+pub(super) const PRODUCTS: Texts = IDS;
+/// The product of one photo.
+pub(super) const PRODUCT: Texts = Texts { most: 1, ..IDS };
 
 impl Texts {
     /// Checks how often `parameter` stands.

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::address::address;
 use super::bodies::{ImageFile, decoded, is_image, media_type, other_type, read};
-use super::parameters::{IDS, LABELS, parameters};
+use super::parameters::{IDS, LABELS, PRODUCT, parameters};
 use super::refusals::Refusals;
 use crate::Token;
 use crate::gate::on_thread;
@@ -38,7 +38,7 @@ fn size_schema() -> utoipa::openapi::schema::Object {
         .build()
 }
 
-/// A photo's labels.
+/// A photo's labels and its product.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -48,6 +48,16 @@ pub(super) struct AddParameters {
     #[serde(default)]
     #[param(schema_with = given_labels_schema)]
     label: Vec<String>,
+    /// The product that the photo shows, which others may show too. Without it, a photo that is replaced keeps its product;
+    /// an empty one takes it away.
+    #[serde(default)]
+    #[param(schema_with = given_product_schema)]
+    product: Vec<String>,
+}
+
+/// One at most, which may be empty.
+fn given_product_schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+    PRODUCT.schema(0).into()
 }
 
 /// As of a query's labels, but for empty ones.
@@ -60,6 +70,8 @@ fn given_labels_schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
 pub(super) struct Described {
     id: String,
     labels: Vec<String>,
+    /// The product that it shows, if the gallery was told of one.
+    product: Option<String>,
     /// Where its file is, relative to the server's root, if the gallery was told of one.
     photo: Option<String>,
 }
@@ -69,6 +81,7 @@ impl Described {
         Described {
             id: photo.id().to_owned(),
             labels: photo.labels().iter().cloned().collect(),
+            product: photo.product().map(str::to_owned),
             photo: photo.source().is_some().then(|| address(photo.id())),
         }
     }
@@ -168,12 +181,17 @@ pub(super) async fn add(
 ) -> Result<Response, Problem> {
     check_token(app.token.as_ref(), &headers)?;
     let id = named(id)?;
-    let AddParameters { label } = parameters(&uri)?;
+    let AddParameters { label, product } = parameters(&uri)?;
     LABELS.check_count("label", label.len())?;
     // Not given is not empty.
     let labels: Option<Vec<String>> =
         (!label.is_empty()).then(|| label.into_iter().filter(|label| !label.is_empty()).collect());
     LABELS.check("label", labels.as_deref().unwrap_or_default())?;
+    PRODUCT.check_count("product", product.len())?;
+    let product = product.into_iter().next();
+    if let Some(given) = product.as_ref().filter(|given| !given.is_empty()) {
+        PRODUCT.check("product", std::slice::from_ref(given))?;
+    }
     IDS.check("id", std::slice::from_ref(&id))?;
     let media_type = media_type(&headers);
     if !is_image(&media_type) {
@@ -187,7 +205,7 @@ pub(super) async fn add(
     let described = on_thread(pass, move |abandoned| {
         let image = decoded(&body, most_pixels)?;
         abandoned.check()?;
-        let is_new = retrieval.put(&id, labels.as_deref(), &image, &body)?;
+        let is_new = retrieval.put(&id, labels.as_deref(), product.as_deref(), &image, &body)?;
         let photo = retrieval.photo(&id).ok_or_else(unknown)?;
         Ok((is_new, Described::of(&photo)))
     });

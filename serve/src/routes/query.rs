@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::address::address;
 use super::bodies::{ImageFile, is_image, media_type, other_type, read};
-use super::parameters::{IDS, LABELS, parameters};
+use super::parameters::{IDS, LABELS, PRODUCTS, parameters};
 use super::refusals::Refusals;
 use crate::gate::on_thread;
 use crate::problem::Problem;
@@ -32,7 +32,7 @@ const DEFAULT_K: u32 = 12;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
-    /// How many photos, 12 by default. The server's limit is 100 unless it was started with another.
+    /// How many photos, or products, 12 by default. The server's limit is 100 unless it was started with another.
     #[param(minimum = 1, maximum = 100, example = 12)]
     k: Option<u32>,
     /// Only photos with every one of these labels.
@@ -55,6 +55,18 @@ pub(super) struct Parameters {
     #[serde(default)]
     #[param(schema_with = ids_schema)]
     not_id: Vec<String>,
+    /// Only photos of these products.
+    #[serde(default)]
+    #[param(schema_with = products_schema)]
+    product: Vec<String>,
+    /// No photos of these products.
+    #[serde(default)]
+    #[param(schema_with = products_schema)]
+    not_product: Vec<String>,
+    /// Find products in the place of photos, each by the nearest of its photos that pass. A photo without a product is one of
+    /// its own.
+    #[serde(default)]
+    by_product: bool,
 }
 
 impl Parameters {
@@ -64,16 +76,22 @@ impl Parameters {
         LABELS.check("not_label", &self.not_label)?;
         IDS.check("id", &self.id)?;
         IDS.check("not_id", &self.not_id)?;
+        PRODUCTS.check("product", &self.product)?;
+        PRODUCTS.check("not_product", &self.not_product)?;
         let mut filter = Filter::everything()
             .every_label(self.label)
             .without_label(self.not_label)
-            .without_ids(self.not_id);
+            .without_ids(self.not_id)
+            .without_products(self.not_product);
         // Without the parameter, all; an empty list would pass none.
         if !self.any_label.is_empty() {
             filter = filter.any_label(self.any_label);
         }
         if !self.id.is_empty() {
             filter = filter.only_ids(self.id);
+        }
+        if !self.product.is_empty() {
+            filter = filter.only_products(self.product);
         }
         Ok(filter)
     }
@@ -85,6 +103,10 @@ fn labels_schema() -> RefOr<Schema> {
 
 fn ids_schema() -> RefOr<Schema> {
     IDS.schema(1).into()
+}
+
+fn products_schema() -> RefOr<Schema> {
+    PRODUCTS.schema(1).into()
 }
 
 /// A sketch as pen movements. The server draws it as evaluation draws vector sketches: black on white, 256 x 256 pixels,
@@ -143,7 +165,7 @@ pub(super) struct Answer {
 /// Why no photo was found.
 #[derive(Serialize, ToSchema)]
 struct NoHits {
-    /// For programs: `empty_gallery`, `no_such_label`, `no_such_id` or `filter`.
+    /// For programs: `empty_gallery`, `no_such_label`, `no_such_product`, `no_such_id` or `filter`.
     #[schema(example = "no_such_label")]
     code: &'static str,
     /// For people.
@@ -163,6 +185,9 @@ struct Hit {
     /// Where its file is, relative to the server's root; `?size=` makes it small.
     #[schema(example = "photos/shoe-17.jpg")]
     photo: String,
+    labels: Vec<String>,
+    /// The product that it shows, if the gallery was told of one.
+    product: Option<String>,
 }
 
 /// Where the time went, in milliseconds.
@@ -209,6 +234,7 @@ pub(super) async fn query(
     if !(1..=app.limits.k).contains(&k) {
         return Err(Problem::malformed(format!("the parameter 'k' is {k}, expected 1 to {}", app.limits.k)));
     }
+    let by_product = parameters.by_product;
     let filter = parameters.filter()?;
     let sketch = Sketch::of(&media_type(&headers), read(&app, &headers, body)?)?;
     // Nobody waits in line for a gallery that is not open yet.
@@ -222,7 +248,7 @@ pub(super) async fn query(
         let begun = Instant::now();
         let image = sketch.image(&raster, retrieval.sketch_share(), limits.points, limits.pixels)?;
         let reading = begun.elapsed();
-        let found = retrieval.find(&image, k as usize, &filter, abandoned)?;
+        let found = retrieval.find(&image, k as usize, &filter, by_product, abandoned)?;
         metrics.stage("read", reading);
         metrics.stage("embed", found.embedding);
         metrics.stage("search", found.searching);
@@ -232,6 +258,8 @@ pub(super) async fn query(
             photo: address(&hit.id),
             id: hit.id,
             distance: hit.distance,
+            labels: hit.labels.into_iter().collect(),
+            product: hit.product,
         });
         Ok(Answer {
             hits: hits.collect(),
