@@ -31,7 +31,7 @@
 typedef enum skf_status {
   // Done.
   SKF_OK = 0,
-  // An argument is null, not UTF-8 or out of range.
+  // An argument is null, not UTF-8, out of range or not finite.
   SKF_BAD_ARGUMENT = 1,
   // A file cannot be read or written: missing, no permission, disk full.
   SKF_IO = 2,
@@ -143,7 +143,7 @@ typedef struct skf_space {
   size_t width;
   // By what they are compared: a value of skf_distance.
   uint32_t distance;
-  // The model that makes them, a text of 64 hexadecimal digits (`fingerprint` of `sketchfind info`): files of embeddings by
+  // The model that makes them, a text of 64 hexadecimal digits (`sha256` of `sketchfind info`): files of embeddings by
   // another are refused then. Null where it is not named.
   const char *model_sha256;
   // For members to come: 0.
@@ -151,7 +151,7 @@ typedef struct skf_space {
 } skf_space;
 
 // What a gallery knows of a photo. In what the library gives out, texts live as long as it says there, labels are never null,
-// and a null path is none.
+// and a null path or product is none.
 typedef struct skf_photo {
   // Its id, a text.
   const char *id;
@@ -162,8 +162,11 @@ typedef struct skf_photo {
   size_t n_labels;
   // The path of its file as it shall be found, a text. Null is not given: a photo that replaces another keeps its path.
   const char *path;
+  // The product that it shows, a text, which several photos may share (`skf_search_options.by_product`). Null is not given: a
+  // photo that replaces another keeps its product. An empty text is to have none.
+  const char *product;
   // For members to come: 0.
-  uint64_t reserved[4];
+  uint64_t reserved[3];
 } skf_photo;
 
 // An image: a file's bytes, or pixels in sRGB, rows from the top. All zeros besides the bytes is a file.
@@ -214,7 +217,7 @@ typedef struct skf_ingest_options {
 typedef struct skf_counts {
   // Photos that were not there.
   size_t n_added;
-  // Photos that were there with another content, labels or path.
+  // Photos that were there with another content, product, labels or path.
   size_t n_replaced;
   // Photos that were there as they are.
   size_t n_unchanged;
@@ -290,6 +293,9 @@ typedef struct skf_search_options {
   uint32_t ef;
   // Whether graphs are left alone, and every photo is looked at.
   bool exact;
+  // Whether products are found in the place of photos, each by the nearest of its photos that pass the filter, so that `k` counts
+  // products. A photo without a product is one of its own.
+  bool by_product;
   // How likely, up to 1, it has to be that what was drawn is among the first ten; where it is not, nothing fits, and the answer
   // is empty. Below 0 for what the calibration proposes, 0 for no such limit. Another value than 0 needs
   // `skf_options.calibration`.
@@ -315,6 +321,9 @@ typedef struct skf_match {
   // The probability, 0 to 1, that it is the photo that was drawn, by `skf_options.calibration`: of the first ten of an answer.
   // NaN of the others, and where there is no calibration.
   double score;
+  // The product that it shows, or null where the gallery knows of none. In a search by product the others of its photos are left
+  // out, and the score is that of all of them.
+  const char *product;
 } skf_match;
 
 // What a copy of a gallery is made of.
@@ -436,8 +445,8 @@ enum skf_status skf_create_without_model(const char *path,
                                          const struct skf_space *space,
                                          uint32_t index);
 
-// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id, and keeps its labels and
-// path where they are not given. When this returns SKF_OK the photo is on the disk.
+// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id, and keeps its labels,
+// path and product where they are not given. When this returns SKF_OK the photo is on the disk.
 //
 // # Safety
 // `retriever` is a live handle, `photo` points to a photo whose members are as it says, `bytes` points to `n_bytes`
@@ -470,8 +479,8 @@ enum skf_status skf_add_batch(const struct skf_retriever *retriever,
 
 // Adds `n` photos whose embeddings are ready, `n` times `width` numbers in `embeddings`, one photo's after another's, all or none.
 // `width` is what skf_width says. Where the gallery has a model it has made them, of photos as the gallery frames them; nobody
-// can check that. With `replace` they take the places of those that have their ids, and keep labels and paths that are not
-// given. When this returns SKF_OK they are on the disk.
+// can check that. With `replace` they take the places of those that have their ids, and keep labels, paths and products that
+// are not given. When this returns SKF_OK they are on the disk.
 //
 // # Safety
 // `retriever` is a live handle, `photos` points to `n` photos whose members are as they say, `embeddings` to `n` times `width`
@@ -492,7 +501,7 @@ enum skf_status skf_remove(const struct skf_retriever *retriever,
                            size_t n_ids,
                            size_t *n_removed);
 
-// Brings `n_files` files into the gallery: those that are not in it, and those whose content, labels or path have changed.
+// Brings `n_files` files into the gallery: those that are not in it, and those whose content, product, labels or path have changed.
 // Files are read a few at a time, on all threads. Every few hundred photos the gallery keeps what was done, and also when this
 // ends with an error or is cancelled, so that the same call goes on where it was. `options` may be null, and so may `out`;
 // what it is given skf_ingested_free frees.
@@ -559,7 +568,7 @@ const char *skf_ingested_unread_columns_at(const struct skf_ingested *ingested,
 void skf_ingested_free(struct skf_ingested *ingested);
 
 // Brings the embeddings of a file, or of all such files in a folder, into the gallery: `X.npy`, whose ids are in `X.csv` beside
-// it, and `X.parquet`, which have labels and paths too (docs/embedding-files.md). Those that are there already stay. `work` is
+// it, and `X.parquet`, which have labels, paths and products too (docs/embedding-files.md). Those that are there already stay. `work` is
 // told of photos. `options`, `work` and `out` may be null; what `out` is given skf_ingested_free frees. A row that says why it
 // has no embedding is told there as left out.
 //
@@ -577,7 +586,7 @@ enum skf_status skf_import(const struct skf_retriever *retriever,
                            struct skf_ingested **out);
 
 // Writes the gallery's embeddings to a file, whole or not at all: `X.npy` with the ids in `X.csv` beside it, or `X.parquet` with
-// labels, paths and the model too, which needs a library that was built with it, see SKF_NO_PARQUET. `work` is told of photos.
+// labels, paths, products and the model too, which needs a library that was built with it, see SKF_NO_PARQUET. `work` is told of photos.
 // `work` and `out` may be null; what `out` is given skf_exported_free frees.
 //
 // # Safety
@@ -664,6 +673,22 @@ enum skf_status skf_filter_only_ids(struct skf_filter *filter, const char *const
 // # Safety
 // `filter` is a live handle that nobody else uses, `ids` points to `n` texts.
 enum skf_status skf_filter_without_ids(struct skf_filter *filter, const char *const *ids, size_t n);
+
+// Lets only photos of these products pass.
+//
+// # Safety
+// `filter` is a live handle that nobody else uses, `products` points to `n` texts.
+enum skf_status skf_filter_only_products(struct skf_filter *filter,
+                                         const char *const *products,
+                                         size_t n);
+
+// Lets no photo of these products pass.
+//
+// # Safety
+// `filter` is a live handle that nobody else uses, `products` points to `n` texts.
+enum skf_status skf_filter_without_products(struct skf_filter *filter,
+                                            const char *const *products,
+                                            size_t n);
 
 // Lets only photos with at least one of these labels pass. A second call is a second condition.
 //
@@ -817,8 +842,8 @@ double skf_matches_score(const struct skf_matches *matches);
 // `matches` is null or a live answer.
 const char *skf_matches_nothing(const struct skf_matches *matches);
 
-// Why there are no matches, in a word for programs: `empty_gallery`, `no_such_label`, `no_such_id`, `filter` or `no_fit`, which is that
-// the score is below `skf_search_options.min_score`. Otherwise as skf_matches_nothing.
+// Why there are no matches, in a word for programs: `empty_gallery`, `no_such_label`, `no_such_product`, `no_such_id`, `filter`,
+// or `no_fit`, which is that the score is below `skf_search_options.min_score`. Otherwise as skf_matches_nothing.
 //
 // # Safety
 // `matches` is null or a live answer.
@@ -877,9 +902,9 @@ enum skf_status skf_copy(const char *from,
 // `retriever` is a live handle.
 enum skf_status skf_compact(const struct skf_retriever *retriever);
 
-// As skf_compact, and `work`, which may be null, is told of photos that are in the graph, where one is built, and may stop that:
-// the space is given back all the same, and searches are exact until the graph is built, here or where the gallery is next
-// opened.
+// As skf_compact; `work`, which may be null, is told of photos that are in the graph, where one is built. Once it has begun, the
+// space is given back also where it is cancelled; searches are exact then until the graph is built, here or where the gallery
+// is next opened.
 //
 // # Safety
 // `retriever` is a live handle, `work` is null or points to work whose functions may be called with its `user`.

@@ -193,6 +193,8 @@ struct Photo {
   std::optional<std::vector<std::string>> labels;
   /// The path of its file as it shall be found.
   std::optional<std::string> path;
+  /// The product that it shows, which several photos may share; an empty text is to have none.
+  std::optional<std::string> product;
 };
 
 /// A photo that matches a query.
@@ -206,6 +208,8 @@ struct Match {
   std::uint32_t rank;
   /// The probability that it is the photo that was drawn: of the first ten, where there is a calibration.
   std::optional<double> score;
+  /// The product that it shows. In a search by product the score is that of all of its photos.
+  std::optional<std::string> product;
 };
 
 /// The answer to a query: matches, the best first, and where there are none, why.
@@ -213,7 +217,7 @@ struct Answer {
   std::vector<Match> matches;
   /// In words.
   std::optional<std::string> nothing;
-  /// For programs: `empty_gallery`, `no_such_label`, `no_such_id`, `filter` or `no_fit`.
+  /// For programs: `empty_gallery`, `no_such_label`, `no_such_product`, `no_such_id`, `filter` or `no_fit`.
   std::optional<std::string> nothing_code;
   /// The probability that what was drawn is among the first ten, where there is a calibration; also where nothing fits.
   std::optional<double> score;
@@ -232,6 +236,10 @@ class Filter {
   }
   Filter &only_ids(const std::vector<std::string> &ids) { return narrow(skf_filter_only_ids, ids); }
   Filter &without_ids(const std::vector<std::string> &ids) { return narrow(skf_filter_without_ids, ids); }
+  Filter &only_products(const std::vector<std::string> &products) { return narrow(skf_filter_only_products, products); }
+  Filter &without_products(const std::vector<std::string> &products) {
+    return narrow(skf_filter_without_products, products);
+  }
   Filter &any_label(const std::vector<std::string> &labels) { return narrow(skf_filter_any_label, labels); }
   Filter &every_label(const std::vector<std::string> &labels) { return narrow(skf_filter_every_label, labels); }
   Filter &without_label(const std::vector<std::string> &labels) { return narrow(skf_filter_without_label, labels); }
@@ -252,6 +260,8 @@ struct SearchOptions {
   std::uint32_t ef = 0;
   /// Whether graphs are left alone, and every photo is looked at.
   bool exact = false;
+  /// Whether products are found in the place of photos, each by the nearest of its photos.
+  bool by_product = false;
   /// How likely, up to 1, it has to be that what was drawn is among the first ten; otherwise nothing fits. Below 0 for what the
   /// calibration proposes, 0 for no such limit.
   double min_score = 0;
@@ -260,6 +270,7 @@ struct SearchOptions {
     skf_search_options options{};
     options.ef = ef;
     options.exact = exact;
+    options.by_product = by_product;
     options.min_score = min_score;
     return options;
   }
@@ -597,7 +608,8 @@ class Retriever {
     for (std::size_t place = 0; place < skf_matches_len(found); place++) {
       const skf_match &match = *skf_matches_at(found, place);
       answer.matches.push_back({match.id, detail::copied(match.path), detail::copied(match.labels, match.n_labels),
-                                match.distance, match.rank, detail::number(match.score)});
+                                match.distance, match.rank, detail::number(match.score),
+                                detail::copied(match.product)});
     }
     answer.score = detail::number(skf_matches_score(found));
     answer.nothing = detail::copied(skf_matches_nothing(found));
@@ -663,7 +675,8 @@ class Retriever {
       given.labels = labels.back().data();
       given.n_labels = labels.back().size();
     }
-    given.path = photo.path ? photo.path->c_str() : nullptr;
+    given.path = detail::address(photo.path);
+    given.product = detail::address(photo.product);
     return given;
   }
 
@@ -777,6 +790,7 @@ class Retriever {
     while (const skf_photo *next = skf_list_next(list)) {
       Photo photo(next->id, detail::copied(next->labels, next->n_labels));
       photo.path = detail::copied(next->path);
+      photo.product = detail::copied(next->product);
       visit(photo, View<float>(skf_list_embedding(list), width()));
     }
     if (*skf_last_error() != '\0') throw Error(SKF_INTERNAL, skf_last_error());

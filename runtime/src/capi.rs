@@ -44,7 +44,8 @@ pub use exchange::{
 };
 pub use filter::{
     skf_filter, skf_filter_any_label, skf_filter_every_label, skf_filter_free, skf_filter_new,
-    skf_filter_only_ids, skf_filter_without_ids, skf_filter_without_label,
+    skf_filter_only_ids, skf_filter_only_products, skf_filter_without_ids, skf_filter_without_label,
+    skf_filter_without_products,
 };
 pub use ingest::{
     skf_counts, skf_ingest, skf_ingest_folder, skf_ingest_options, skf_ingested, skf_ingested_counts,

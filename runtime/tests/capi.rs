@@ -152,7 +152,7 @@ fn all_is_well(program: &Path, has: &str, valgrind: bool) {
 /// `calibration.json` of the model mean8, and `other.json` of another.
 #[cfg(target_os = "linux")]
 fn calibrations(folder: &Path) {
-    let card = Card::load(fixture("mean8")).unwrap();
+    let card = Card::load(&fixture("mean8")).unwrap();
     let mut calibration = Calibration {
         tool: "test".into(),
         model: card.name.clone(),
@@ -190,12 +190,12 @@ fn models(folder: &Path) {
         copy_folder(&fixture("mean8"), model);
     }
     let with = |change: fn(f32) -> f32| {
-        let probe = Embeddings::load(fixture("mean8").join(PROBE_EMBEDDINGS)).unwrap();
+        let probe = Embeddings::load(&fixture("mean8").join(PROBE_EMBEDDINGS)).unwrap();
         let values = probe.values().iter().copied().map(change).collect();
         Embeddings::new(probe.ids().to_vec(), probe.width(), values).unwrap()
     };
-    with(|value| value + 1.0).save(changed.join(PROBE_EMBEDDINGS)).unwrap();
-    with(|value| value * 2.0).save(two.join(SKETCH_PROBE_EMBEDDINGS)).unwrap();
+    with(|value| value + 1.0).save(&changed.join(PROBE_EMBEDDINGS)).unwrap();
+    with(|value| value * 2.0).save(&two.join(SKETCH_PROBE_EMBEDDINGS)).unwrap();
     std::fs::copy(two.join(MODEL), two.join(SKETCH_MODEL)).unwrap();
     let mut card = Card::load(&two).unwrap();
     let preprocess = Preprocess { std: [0.5; 3], ..card.preprocess.clone() };

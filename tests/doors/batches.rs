@@ -35,7 +35,10 @@ fn given(command: &mut Command, input: &[u8]) -> Said {
 /// What stands in CSV: `sketch` and `id` of each row.
 fn rows(csv: &str) -> Vec<(String, String)> {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    assert_eq!(reader.headers().unwrap(), vec!["sketch", "rank", "id", "distance", "path", "labels", "product"]);
+    assert_eq!(
+        reader.headers().unwrap(),
+        vec!["sketch", "rank", "id", "distance", "path", "labels", "product"]
+    );
     reader.records().map(|row| row.unwrap()).map(|row| (row[0].to_owned(), row[2].to_owned())).collect()
 }
 

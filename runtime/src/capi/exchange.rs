@@ -27,7 +27,7 @@ impl Default for skf_import_options {
 }
 
 /// Brings the embeddings of a file, or of all such files in a folder, into the gallery: `X.npy`, whose ids are in `X.csv` beside
-/// it, and `X.parquet`, which have labels and paths too (docs/embedding-files.md). Those that are there already stay. `work` is
+/// it, and `X.parquet`, which have labels, paths and products too (docs/embedding-files.md). Those that are there already stay. `work` is
 /// told of photos. `options`, `work` and `out` may be null; what `out` is given skf_ingested_free frees. A row that says why it
 /// has no embedding is told there as left out.
 ///
@@ -82,7 +82,7 @@ impl skf_exported {
 }
 
 /// Writes the gallery's embeddings to a file, whole or not at all: `X.npy` with the ids in `X.csv` beside it, or `X.parquet` with
-/// labels, paths and the model too, which needs a library that was built with it, see SKF_NO_PARQUET. `work` is told of photos.
+/// labels, paths, products and the model too, which needs a library that was built with it, see SKF_NO_PARQUET. `work` is told of photos.
 /// `work` and `out` may be null; what `out` is given skf_exported_free frees.
 ///
 /// # Safety

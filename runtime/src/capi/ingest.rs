@@ -73,7 +73,7 @@ pub struct skf_ingested {
 pub struct skf_counts {
     /// Photos that were not there.
     pub n_added: usize,
-    /// Photos that were there with another content, labels or path.
+    /// Photos that were there with another content, product, labels or path.
     pub n_replaced: usize,
     /// Photos that were there as they are.
     pub n_unchanged: usize,
@@ -145,7 +145,7 @@ impl Callbacks<'_> {
     }
 }
 
-/// Brings `n_files` files into the gallery: those that are not in it, and those whose content, labels or path have changed.
+/// Brings `n_files` files into the gallery: those that are not in it, and those whose content, product, labels or path have changed.
 /// Files are read a few at a time, on all threads. Every few hundred photos the gallery keeps what was done, and also when this
 /// ends with an error or is cancelled, so that the same call goes on where it was. `options` may be null, and so may `out`;
 /// what it is given skf_ingested_free frees.

@@ -34,6 +34,9 @@ pub struct skf_match {
     /// The probability, 0 to 1, that it is the photo that was drawn, by `skf_options.calibration`: of the first ten of an answer.
     /// NaN of the others, and where there is no calibration.
     pub score: f64,
+    /// The product that it shows, or null where the gallery knows of none. In a search by product the others of its photos are left
+    /// out, and the score is that of all of them.
+    pub product: *const c_char,
 }
 
 impl skf_matches {
@@ -50,6 +53,7 @@ impl skf_matches {
                 n_labels,
                 labels,
                 score: found.score.unwrap_or(f64::NAN),
+                product: texts.keep_if_any(found.product.as_deref())?,
             });
         }
         let text = |text: &str| CString::new(text.replace('\0', "?")).unwrap_or_default();
@@ -102,8 +106,8 @@ pub unsafe extern "C" fn skf_matches_nothing(matches: *const skf_matches) -> *co
     nothing.map_or(std::ptr::null(), |(_, words)| words.as_ptr())
 }
 
-/// Why there are no matches, in a word for programs: `empty_gallery`, `no_such_label`, `no_such_id`, `filter` or `no_fit`, which is that
-/// the score is below `skf_search_options.min_score`. Otherwise as skf_matches_nothing.
+/// Why there are no matches, in a word for programs: `empty_gallery`, `no_such_label`, `no_such_product`, `no_such_id`, `filter`,
+/// or `no_fit`, which is that the score is below `skf_search_options.min_score`. Otherwise as skf_matches_nothing.
 ///
 /// # Safety
 /// `matches` is null or a live answer.

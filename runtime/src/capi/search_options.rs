@@ -14,6 +14,9 @@ pub struct skf_search_options {
     pub ef: u32,
     /// Whether graphs are left alone, and every photo is looked at.
     pub exact: bool,
+    /// Whether products are found in the place of photos, each by the nearest of its photos that pass the filter, so that `k` counts
+    /// products. A photo without a product is one of its own.
+    pub by_product: bool,
     /// How likely, up to 1, it has to be that what was drawn is among the first ten; where it is not, nothing fits, and the answer
     /// is empty. Below 0 for what the calibration proposes, 0 for no such limit. Another value than 0 needs
     /// `skf_options.calibration`.
@@ -25,7 +28,7 @@ pub struct skf_search_options {
 /// The ordinary options.
 impl Default for skf_search_options {
     fn default() -> skf_search_options {
-        skf_search_options { ef: 0, exact: false, min_score: 0.0, reserved: [0; 6] }
+        skf_search_options { ef: 0, exact: false, by_product: false, min_score: 0.0, reserved: [0; 6] }
     }
 }
 
@@ -36,7 +39,7 @@ impl skf_search_options {
         let options = SearchOptions {
             ef: (self.ef > 0).then_some(self.ef as usize),
             exact: self.exact,
-            ..SearchOptions::default()
+            by_product: self.by_product,
         };
         options.check()?;
         if self.min_score >= 0.0 || self.min_score.is_nan() {

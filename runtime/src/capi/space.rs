@@ -25,7 +25,7 @@ pub struct skf_space {
     pub width: usize,
     /// By what they are compared: a value of skf_distance.
     pub distance: u32,
-    /// The model that makes them, a text of 64 hexadecimal digits (`fingerprint` of `sketchfind info`): files of embeddings by
+    /// The model that makes them, a text of 64 hexadecimal digits (`sha256` of `sketchfind info`): files of embeddings by
     /// another are refused then. Null where it is not named.
     pub model_sha256: *const c_char,
     /// For members to come: 0.

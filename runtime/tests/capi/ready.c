@@ -360,6 +360,72 @@ static void a_graph_and_what_it_finds(const char *folder) {
   skf_close(shop);
 }
 
+static const char *product_of(skf_retriever *shop, const char *id) {
+  static char product[64];
+  skf_list *list = NULL;
+  EXPECT(skf_get(shop, id, &list) == SKF_OK);
+  const char *found = skf_list_next(list)->product;
+  if (found != NULL) snprintf(product, sizeof product, "%s", found);
+  skf_list_free(list);
+  return found == NULL ? NULL : product;
+}
+
+static void products(const char *folder) {
+  char path[4096];
+  skf_retriever *shop = made(path_in(path, folder, "products"), SKF_EXACT);
+  // Seven photos in a row: the first four are of two products, by turns, the others of none.
+  const char *ids[] = {"a", "b", "c", "d", "e", "f", "g"}, *shown[] = {"boot", "shoe", "boot", "shoe", NULL, NULL, ""};
+  skf_photo photos[7] = {0};
+  float rows[7 * WIDTH] = {0};
+  for (int i = 0; i < 7; i++) {
+    photos[i].id = ids[i];
+    photos[i].product = shown[i];
+    rows[i * WIDTH] = (float)i;
+  }
+  EXPECT(skf_add_embeddings(shop, photos, rows, 7, WIDTH, false) == SKF_OK);
+  EXPECT(strcmp(product_of(shop, "c"), "boot") == 0 && product_of(shop, "e") == NULL && product_of(shop, "g") == NULL);
+
+  skf_matches *found = NULL;
+  EXPECT(skf_query_embeddings(shop, rows, 1, WIDTH, 4, NULL, NULL, &found) == SKF_OK);
+  for (size_t i = 0; i < 4; i++) EXPECT(strcmp(skf_matches_at(found, i)->product, shown[i]) == 0);
+  skf_matches_free(found);
+  const skf_search_options by_product = {.by_product = true};
+  EXPECT(skf_query_embeddings(shop, rows, 1, WIDTH, 4, NULL, &by_product, &found) == SKF_OK && skf_matches_len(found) == 4);
+  const char *best[] = {"a", "b", "e", "f"};
+  for (size_t i = 0; i < 4; i++) {
+    const skf_match *match = skf_matches_at(found, i);
+    EXPECT(strcmp(match->id, best[i]) == 0 && match->rank == i + 1 && (match->product == NULL) == (i > 1));
+  }
+  skf_matches_free(found);
+
+  for (int without = 0; without < 2; without++) {
+    skf_filter *filter = skf_filter_new();
+    EXPECT((without ? skf_filter_without_products : skf_filter_only_products)(filter, shown, 1) == SKF_OK);
+    EXPECT(skf_query_embeddings(shop, rows, 1, WIDTH, 9, filter, NULL, &found) == SKF_OK);
+    EXPECT(skf_matches_len(found) == (without ? 5u : 2u));
+    EXPECT(strcmp(skf_matches_at(found, 1)->id, without ? "d" : "c") == 0);
+    skf_matches_free(found);
+    FAILS(skf_filter_only_products(filter, NULL, 1), SKF_BAD_ARGUMENT, "null");
+    skf_filter_free(filter);
+  }
+  skf_filter *filter = skf_filter_new();
+  const char *hat = "hat";
+  EXPECT(skf_filter_only_products(filter, &hat, 1) == SKF_OK);
+  EXPECT(skf_query_embeddings(shop, rows, 1, WIDTH, 9, filter, NULL, &found) == SKF_OK);
+  EXPECT(strcmp(skf_matches_nothing_code(found), "no_such_product") == 0);
+  skf_matches_free(found);
+  skf_filter_free(filter);
+
+  // What is not given stays, and what is given as empty goes.
+  photos[0].product = NULL;
+  EXPECT(skf_add_embeddings(shop, photos, rows, 1, WIDTH, true) == SKF_OK && strcmp(product_of(shop, "a"), "boot") == 0);
+  photos[0].product = "";
+  EXPECT(skf_add_embeddings(shop, photos, rows, 1, WIDTH, true) == SKF_OK && product_of(shop, "a") == NULL);
+  photos[0].product = "\xff";
+  FAILS(skf_add_embeddings(shop, photos, rows, 1, WIDTH, true), SKF_BAD_ARGUMENT, "product is not UTF-8");
+  skf_close(shop);
+}
+
 static void writing_by_turns(const char *folder) {
   char path[4096];
   skf_retriever *writer = made(path_in(path, folder, "turns"), SKF_EXACT), *turns[2] = {NULL, NULL};
@@ -382,6 +448,7 @@ int main(int argc, char **argv) {
   a_gallery_without_a_model(argv[1], argv[2]);
   files_of_embeddings(argv[1], argv[2]);
   a_graph_and_what_it_finds(argv[2]);
+  products(argv[2]);
   writing_by_turns(argv[2]);
   puts("all is well");
   return 0;

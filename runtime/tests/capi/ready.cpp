@@ -152,6 +152,39 @@ static void ready(const std::string &fixtures, const std::string &folder) {
   EXPECT(!shop.measure_recall());
 }
 
+static void products(const std::string &folder) {
+  const std::string path = folder + "/products";
+  sf::Retriever::create_without_model(path, sf::Space(1));
+  sf::Options options;
+  options.writable = true;
+  sf::Retriever shop(path, options);
+  std::vector<sf::Photo> photos;
+  const float rows[] = {0, 1, 2, 3};
+  for (const char *id : {"a", "b", "c", "d"}) photos.emplace_back(id);
+  photos[0].product = photos[1].product = "boot";
+  photos[2].product = "shoe";
+  shop.add_embeddings(photos, rows);
+  EXPECT(shop.photo("b")->product == "boot" && !shop.photo("d")->product);
+  sf::SearchOptions by_product;
+  by_product.by_product = true;
+  const sf::View<float> first(rows, 1);
+  const sf::Answer answer = shop.query_embedding(first, 3, by_product);
+  EXPECT(answer.size() == 3 && answer[0].id == "a" && answer[1].id == "c" && answer[2].id == "d" && answer[1].rank == 2);
+  EXPECT(answer[0].product == "boot" && !answer[2].product && shop.query_embedding(first, 3)[1].id == "b");
+  sf::Filter only, without, none;
+  only.only_products({"boot", "hat"});
+  without.without_products({"boot"});
+  none.only_products({"hat"});
+  EXPECT(shop.query_embedding(first, 9, only).size() == 2 && shop.query_embedding(first, 9, without)[0].id == "c");
+  EXPECT(shop.query_embedding(first, 9, none).nothing_code == "no_such_product");
+  shop.replace_embeddings({sf::Photo("a")}, first);
+  EXPECT(shop.photo("a")->product == "boot");
+  sf::Photo a("a");
+  a.product = "";
+  shop.replace_embeddings({a}, first);
+  EXPECT(!shop.photo("a")->product);
+}
+
 static void sure(const std::string &fixtures, const std::string &folder) {
   const std::string path = folder + "/gallery";
   sf::Retriever::create(path, fixtures + "/mean8", SKF_EXACT);
@@ -190,6 +223,7 @@ static void sure(const std::string &fixtures, const std::string &folder) {
 int main(int argc, char **argv) {
   EXPECT(argc == 3);
   ready(argv[1], argv[2]);
+  products(argv[2]);
   sure(argv[1], argv[2]);
   std::cout << "all is well\n";
   return 0;
