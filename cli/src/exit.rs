@@ -94,6 +94,7 @@ fn of_runtime(error: &sketchfind::Error) -> Exit {
         | Error::OtherSource { .. }
         | Error::OtherModel { .. }
         | Error::NoModel { .. }
+        | Error::NoParquet { .. }
         | Error::Gallery { .. } => Exit::BadInput,
         _ => Exit::Failure,
     }

@@ -6,7 +6,8 @@
 // A program that was built with this header runs with every later library of the same SKF_ABI: functions and members stay as
 // they are. A struct that you make ends with members in reserve, which are 0, as all of it is in `skf_options options = {0}`;
 // a member that is added takes their place, and 0 is what was before there was one. An older library sees that one of them is
-// not 0, and refuses it. A struct that the library makes is given out by its address, and may grow at its end.
+// not 0, and refuses it. A struct that you make for the library to fill has the same reserve, where it writes 0. A struct that the
+// library makes is given out by its address, and may grow at its end.
 //
 // ONNX Runtime reports to its maker and leaves files in the user's cache unless ORT_DISABLE_TELEMETRY is 1 in the
 // environment when it starts. A program that is linked with this library has that set before its main. A process that loads
@@ -30,7 +31,7 @@
 typedef enum skf_status {
   // Done.
   SKF_OK = 0,
-  // An argument is null, not UTF-8 or out of range.
+  // An argument is null, not UTF-8, out of range or not finite.
   SKF_BAD_ARGUMENT = 1,
   // A file cannot be read or written: missing, no permission, disk full.
   SKF_IO = 2,
@@ -50,6 +51,10 @@ typedef enum skf_status {
   SKF_CANCELLED = 9,
   // What is used was opened by the process that this one was forked from: open it in this one.
   SKF_FORKED = 10,
+  // A picture was given to a gallery that has no model: it takes embeddings that are ready, and is asked with such.
+  SKF_NO_MODEL = 11,
+  // A Parquet file is to be read or written, and this library was built without Parquet: X.npy is what it reads and writes.
+  SKF_NO_PARQUET = 12,
   // A defect of this library.
   SKF_INTERNAL = 99,
 } skf_status;
@@ -76,10 +81,21 @@ typedef enum skf_format {
   SKF_RGBA8 = 3,
 } skf_format;
 
+// By what embeddings are compared.
+typedef enum skf_distance {
+  // The mean of the squared differences.
+  SKF_MSE = 0,
+  // One minus the cosine of the angle between them.
+  SKF_COSINE = 1,
+} skf_distance;
+
+// What came of writing a gallery's embeddings to a file.
+typedef struct skf_exported skf_exported;
+
 // Which photos a query may find: those that meet every condition.
 typedef struct skf_filter skf_filter;
 
-// What came of bringing files into a gallery.
+// What came of bringing files into a gallery, or the embeddings of files.
 typedef struct skf_ingested skf_ingested;
 
 // Photos of a gallery as they were when it was made, sorted by id, from which one after another is taken.
@@ -88,7 +104,7 @@ typedef struct skf_list skf_list;
 // The answer to a query.
 typedef struct skf_matches skf_matches;
 
-// A gallery with its model.
+// A gallery, with its model where it has one.
 typedef struct skf_retriever skf_retriever;
 
 // How a gallery is opened. All zeros, as in `skf_options options = {0}`, are the ordinary options.
@@ -112,12 +128,30 @@ typedef struct skf_options {
   // How often to look for what other processes have written to the gallery, in milliseconds, 10 to a day; 0 to look only where
   // skf_refresh is called.
   uint64_t follow_ms;
+  // The file of a calibration (`sketchfind calibrate`), a text, by which hits and answers have scores. Null for none.
+  const char *calibration;
+  // Whether it is opened for writing by turns, in the place of `writable`: the lock is held while a change is made, which begins
+  // with what others have written. SKF_LOCKED where somebody else is writing right then.
+  bool by_turns;
   // For members to come: 0.
-  uint64_t reserved[7];
+  uint64_t reserved[5];
 } skf_options;
 
+// The space of a gallery's embeddings, where it has no model to say so.
+typedef struct skf_space {
+  // How many numbers an embedding has, 1 to 1048576.
+  size_t width;
+  // By what they are compared: a value of skf_distance.
+  uint32_t distance;
+  // The model that makes them, a text of 64 hexadecimal digits (`sha256` of `sketchfind info`): files of embeddings by
+  // another are refused then. Null where it is not named.
+  const char *model_sha256;
+  // For members to come: 0.
+  uint64_t reserved[4];
+} skf_space;
+
 // What a gallery knows of a photo. In what the library gives out, texts live as long as it says there, labels are never null,
-// and a null path is none.
+// and a null path or product is none.
 typedef struct skf_photo {
   // Its id, a text.
   const char *id;
@@ -128,8 +162,11 @@ typedef struct skf_photo {
   size_t n_labels;
   // The path of its file as it shall be found, a text. Null is not given: a photo that replaces another keeps its path.
   const char *path;
+  // The product that it shows, a text, which several photos may share (`skf_search_options.by_product`). Null is not given: a
+  // photo that replaces another keeps its product. An empty text is to have none.
+  const char *product;
   // For members to come: 0.
-  uint64_t reserved[4];
+  uint64_t reserved[3];
 } skf_photo;
 
 // An image: a file's bytes, or pixels in sRGB, rows from the top. All zeros besides the bytes is a file.
@@ -176,27 +213,50 @@ typedef struct skf_ingest_options {
   uint64_t reserved[8];
 } skf_ingest_options;
 
-// How many files became what.
+// How many files, or rows of files of embeddings, became what.
 typedef struct skf_counts {
   // Photos that were not there.
   size_t n_added;
-  // Photos that were there with another content, labels or path.
+  // Photos that were there with another content, product, labels or path.
   size_t n_replaced;
   // Photos that were there as they are.
   size_t n_unchanged;
-  // Of those added and replaced, how many needed no embedding because the same content was there.
+  // Of those added and replaced, how many needed no embedding because the same content was there; 0 of an import.
   size_t n_known;
 } skf_counts;
 
-// A file that was left out. Its texts live as long as what it is in.
+// A file that was left out, or a row of a file of embeddings. Its texts live as long as what it is in.
 typedef struct skf_left_out {
   // The id that it would have had.
   const char *id;
-  // The file, or null where its path is no text.
+  // The file, or null where its path is no text, and of a row.
   const char *file;
-  // What is wrong with it; names the file.
+  // What is wrong with it; names the file. Of a row, what its file says.
   const char *reason;
 } skf_left_out;
+
+// How files of embeddings are brought into a gallery. All zeros are the ordinary options, and so is a null pointer to it.
+typedef struct skf_import_options {
+  // Whether a photo that is there already with another embedding is replaced; otherwise that is an error.
+  bool replace;
+  // For members to come: 0.
+  uint64_t reserved[6];
+} skf_import_options;
+
+// Who is told how far long work is, and who may stop it. All zeros is nobody, and so is a null pointer to it.
+//
+// The functions are called on the thread that called for the work, one at a time, some twenty times a second, and once at its
+// beginning and end. They may not unwind, nor change the gallery.
+typedef struct skf_work {
+  // Called with how much is done, and of how much; of what, the function says that does the work. Null for nobody.
+  void (*progress)(void *user, size_t n_done, size_t n_all);
+  // Asked whether the work is to stop; it ends then with SKF_CANCELLED. Null for nobody.
+  bool (*is_cancelled)(void *user);
+  // What the two functions are given.
+  void *user;
+  // For members to come: 0.
+  uint64_t reserved[4];
+} skf_work;
 
 // A drawing as pen movements. It is drawn in black on white, as evaluation and the server draw strokes.
 typedef struct skf_strokes {
@@ -226,6 +286,24 @@ typedef struct skf_sketch {
   uint64_t reserved[4];
 } skf_sketch;
 
+// How a query is answered. All zeros are the ordinary options, and so is a null pointer to it.
+typedef struct skf_search_options {
+  // The candidates that a graph is searched with, 1 to 100000: more find more of the nearest and take longer. 0 for those of
+  // the gallery. Where there is no graph, or a filter, a search is exact with any number.
+  uint32_t ef;
+  // Whether graphs are left alone, and every photo is looked at.
+  bool exact;
+  // Whether products are found in the place of photos, each by the nearest of its photos that pass the filter, so that `k` counts
+  // products. A photo without a product is one of its own.
+  bool by_product;
+  // How likely, up to 1, it has to be that what was drawn is among the first ten; where it is not, nothing fits, and the answer
+  // is empty. Below 0 for what the calibration proposes, 0 for no such limit. Another value than 0 needs
+  // `skf_options.calibration`.
+  double min_score;
+  // For members to come: 0.
+  uint64_t reserved[6];
+} skf_search_options;
+
 // A photo that matches a query. Its texts live as long as the answer that it is in.
 typedef struct skf_match {
   // The photo's id.
@@ -240,7 +318,63 @@ typedef struct skf_match {
   size_t n_labels;
   // Its labels, sorted.
   const char *const *labels;
+  // The probability, 0 to 1, that it is the photo that was drawn, by `skf_options.calibration`: of the first ten of an answer.
+  // NaN of the others, and where there is no calibration.
+  double score;
+  // The product that it shows, or null where the gallery knows of none. In a search by product the others of its photos are left
+  // out, and the score is that of all of them.
+  const char *product;
 } skf_match;
+
+// What a copy of a gallery is made of.
+typedef struct skf_copied {
+  // The number of photos in it.
+  size_t n_photos;
+  // The number of files that it shares with the original.
+  size_t n_shared;
+  // The number of files that are its own.
+  size_t n_own;
+  // For members to come: 0.
+  uint64_t reserved[4];
+} skf_copied;
+
+// How many of the nearest the gallery's graphs find, on a sample of its own photos.
+typedef struct skf_recall {
+  // Whether there is a graph. Without one search is exact: nothing was measured, and all else is 0.
+  bool is_measured;
+  // How many of the nearest were asked for.
+  uint64_t k;
+  // Photos in the sample.
+  uint64_t n_queries;
+  // Photos in the gallery.
+  uint64_t n_photos;
+  // The nearest of all queries together, by exact search.
+  uint64_t n_nearest;
+  // How many of them the graphs found.
+  uint64_t n_found;
+  // The share that was found, 0 to 1.
+  double value;
+  // For members to come: 0.
+  uint64_t reserved[4];
+} skf_recall;
+
+// What came of embedding a model's probe anew.
+typedef struct skf_verification {
+  // Whether the embeddings are those that the model gave where it was made, `relative` being at most `tolerance`.
+  bool passed;
+  // The number of images in the probe.
+  size_t n_images;
+  // The largest absolute difference of a component.
+  double largest_difference;
+  // The largest absolute component of the probe's embeddings.
+  double largest_component;
+  // The difference as a share of the component.
+  double relative;
+  // The largest share that passes.
+  double tolerance;
+  // For members to come: 0.
+  uint64_t reserved[4];
+} skf_verification;
 
 #ifdef __cplusplus
 extern "C" {
@@ -265,7 +399,8 @@ enum skf_status skf_create(const char *path,
                            const char *model,
                            uint32_t index);
 
-// Opens the gallery at `path` and gives it out; skf_close frees it. `options` may be null.
+// Opens the gallery at `path` and gives it out; skf_close frees it. `options` may be null. Of a gallery without a model the
+// options of a model's matters count for nothing; a calibration, which is of a model, is SKF_NO_MODEL.
 //
 // # Safety
 // `path` is a text, `options` is null or points to options, `out` may be written.
@@ -300,14 +435,18 @@ size_t skf_width(const struct skf_retriever *retriever);
 enum skf_status skf_refresh(const struct skf_retriever *retriever,
                             bool *is_new);
 
-// Gives back the space of removed photos and brings the index up to date.
+// Makes an empty gallery at `path` that has no model, with an index of skf_index: its photos are embeddings that are ready
+// (skf_add_embeddings, skf_import), and it is asked with such (skf_query_embeddings). A gallery that is there is replaced.
+// skf_open opens it as any other; what takes a picture is SKF_NO_MODEL there.
 //
 // # Safety
-// `retriever` is a live handle.
-enum skf_status skf_compact(const struct skf_retriever *retriever);
+// `path` is a text, `space` points to a space whose text is null or a text.
+enum skf_status skf_create_without_model(const char *path,
+                                         const struct skf_space *space,
+                                         uint32_t index);
 
-// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id, and keeps its labels and
-// path where they are not given. When this returns SKF_OK the photo is on the disk.
+// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id, and keeps its labels,
+// path and product where they are not given. When this returns SKF_OK the photo is on the disk.
 //
 // # Safety
 // `retriever` is a live handle, `photo` points to a photo whose members are as it says, `bytes` points to `n_bytes`
@@ -338,6 +477,21 @@ enum skf_status skf_add_batch(const struct skf_retriever *retriever,
                               size_t n,
                               bool replace);
 
+// Adds `n` photos whose embeddings are ready, `n` times `width` numbers in `embeddings`, one photo's after another's, all or none.
+// `width` is what skf_width says. Where the gallery has a model it has made them, of photos as the gallery frames them; nobody
+// can check that. With `replace` they take the places of those that have their ids, and keep labels, paths and products that
+// are not given. When this returns SKF_OK they are on the disk.
+//
+// # Safety
+// `retriever` is a live handle, `photos` points to `n` photos whose members are as they say, `embeddings` to `n` times `width`
+// numbers.
+enum skf_status skf_add_embeddings(const struct skf_retriever *retriever,
+                                   const struct skf_photo *photos,
+                                   const float *embeddings,
+                                   size_t n,
+                                   size_t width,
+                                   bool replace);
+
 // Removes the photos of `n_ids` ids in one step and writes how many were there to `n_removed`, which may be null.
 //
 // # Safety
@@ -347,7 +501,7 @@ enum skf_status skf_remove(const struct skf_retriever *retriever,
                            size_t n_ids,
                            size_t *n_removed);
 
-// Brings `n_files` files into the gallery: those that are not in it, and those whose content, labels or path have changed.
+// Brings `n_files` files into the gallery: those that are not in it, and those whose content, product, labels or path have changed.
 // Files are read a few at a time, on all threads. Every few hundred photos the gallery keeps what was done, and also when this
 // ends with an error or is cancelled, so that the same call goes on where it was. `options` may be null, and so may `out`;
 // what it is given skf_ingested_free frees.
@@ -381,24 +535,92 @@ enum skf_status skf_ingest_folder(const struct skf_retriever *retriever,
 // `ingested` is null or a live handle.
 const struct skf_counts *skf_ingested_counts(const struct skf_ingested *ingested);
 
-// The number of files that were left out; 0 for null.
+// The number of files, or rows, that were left out; 0 for null.
 //
 // # Safety
 // `ingested` is null or a live handle.
 size_t skf_ingested_left_out_len(const struct skf_ingested *ingested);
 
-// The file that was left out at a place from 0, or null beyond the last. It lives as long as what it is of.
+// The file, or row, that was left out at a place from 0, or null beyond the last. It lives as long as what it is of.
 //
 // # Safety
 // `ingested` is null or a live handle.
 const struct skf_left_out *skf_ingested_left_out_at(const struct skf_ingested *ingested,
                                                     size_t place);
 
-// Frees what came of bringing files into a gallery. Null is nothing to free.
+// The number of columns of imported Parquet files that the schema does not know, and that were not read; 0 for null.
 //
 // # Safety
-// `ingested` is null or was given out by skf_ingest or skf_ingest_folder, and nobody uses it or its texts any more.
+// `ingested` is null or a live handle.
+size_t skf_ingested_unread_columns_len(const struct skf_ingested *ingested);
+
+// The name of such a column, at a place from 0, or null beyond the last. It lives as long as what it is of.
+//
+// # Safety
+// `ingested` is null or a live handle.
+const char *skf_ingested_unread_columns_at(const struct skf_ingested *ingested,
+                                           size_t place);
+
+// Frees what came of bringing files, or embeddings, into a gallery. Null is nothing to free.
+//
+// # Safety
+// `ingested` is null or was given out by skf_ingest, skf_ingest_folder or skf_import, and nobody uses it or its texts any more.
 void skf_ingested_free(struct skf_ingested *ingested);
+
+// Brings the embeddings of a file, or of all such files in a folder, into the gallery: `X.npy`, whose ids are in `X.csv` beside
+// it, and `X.parquet`, which have labels, paths and products too (docs/embedding-files.md). Those that are there already stay. `work` is
+// told of photos. `options`, `work` and `out` may be null; what `out` is given skf_ingested_free frees. A row that says why it
+// has no embedding is told there as left out.
+//
+// All is read and checked before anything is changed. Then every few thousand photos are kept, and also when this ends with an
+// error or is cancelled, so that the same call goes on where it was. Parquet needs a library that was built with it, see
+// SKF_NO_PARQUET.
+//
+// # Safety
+// `retriever` is a live handle, `path` is a text, `options` is null or points to options, `work` is null or points to work
+// whose functions may be called with its `user`, `out` is null or may be written.
+enum skf_status skf_import(const struct skf_retriever *retriever,
+                           const char *path,
+                           const struct skf_import_options *options,
+                           const struct skf_work *work,
+                           struct skf_ingested **out);
+
+// Writes the gallery's embeddings to a file, whole or not at all: `X.npy` with the ids in `X.csv` beside it, or `X.parquet` with
+// labels, paths, products and the model too, which needs a library that was built with it, see SKF_NO_PARQUET. `work` is told of photos.
+// `work` and `out` may be null; what `out` is given skf_exported_free frees.
+//
+// # Safety
+// `retriever` is a live handle, `path` is a text, `work` is null or points to work whose functions may be called with its
+// `user`, `out` is null or may be written.
+enum skf_status skf_export(const struct skf_retriever *retriever,
+                           const char *path,
+                           const struct skf_work *work,
+                           struct skf_exported **out);
+
+// The number of photos that were written; 0 for null.
+//
+// # Safety
+// `exported` is null or a live handle.
+size_t skf_exported_len(const struct skf_exported *exported);
+
+// The number of photos that were written to a Parquet file without their path, because it is no text; 0 for null.
+//
+// # Safety
+// `exported` is null or a live handle.
+size_t skf_exported_without_path_len(const struct skf_exported *exported);
+
+// The id of such a photo, at a place from 0, or null beyond the last. It lives as long as what it is of.
+//
+// # Safety
+// `exported` is null or a live handle.
+const char *skf_exported_without_path_at(const struct skf_exported *exported,
+                                         size_t place);
+
+// Frees what came of an export. Null is nothing to free.
+//
+// # Safety
+// `exported` is null or was given out by skf_export, and nobody uses it or its texts any more.
+void skf_exported_free(struct skf_exported *exported);
 
 // Begins a list of all photos that pass `filter`, which may be null, and gives it out; skf_list_free frees it. It holds what
 // the gallery was at that moment, whatever changes meanwhile.
@@ -451,6 +673,22 @@ enum skf_status skf_filter_only_ids(struct skf_filter *filter, const char *const
 // # Safety
 // `filter` is a live handle that nobody else uses, `ids` points to `n` texts.
 enum skf_status skf_filter_without_ids(struct skf_filter *filter, const char *const *ids, size_t n);
+
+// Lets only photos of these products pass.
+//
+// # Safety
+// `filter` is a live handle that nobody else uses, `products` points to `n` texts.
+enum skf_status skf_filter_only_products(struct skf_filter *filter,
+                                         const char *const *products,
+                                         size_t n);
+
+// Lets no photo of these products pass.
+//
+// # Safety
+// `filter` is a live handle that nobody else uses, `products` points to `n` texts.
+enum skf_status skf_filter_without_products(struct skf_filter *filter,
+                                            const char *const *products,
+                                            size_t n);
 
 // Lets only photos with at least one of these labels pass. A second call is a second condition.
 //
@@ -529,6 +767,29 @@ enum skf_status skf_query_many(const struct skf_retriever *retriever,
                                const struct skf_filter *filter,
                                struct skf_matches **out);
 
+// Finds the `k` photos that match a drawing, an image or strokes, as `options` say, which may be null; otherwise as skf_query.
+//
+// # Safety
+// As of skf_query, with `sketch` pointing to a sketch whose pointers are as it says, and `options` null or pointing to options.
+enum skf_status skf_query_with(const struct skf_retriever *retriever,
+                               const struct skf_sketch *sketch,
+                               size_t k,
+                               const struct skf_filter *filter,
+                               const struct skf_search_options *options,
+                               struct skf_matches **out);
+
+// Answers as `options` say, which may be null; otherwise as skf_query_many.
+//
+// # Safety
+// As of skf_query_many, with `options` null or pointing to options.
+enum skf_status skf_query_many_with(const struct skf_retriever *retriever,
+                                    const struct skf_sketch *sketches,
+                                    size_t n_sketches,
+                                    size_t k,
+                                    const struct skf_filter *filter,
+                                    const struct skf_search_options *options,
+                                    struct skf_matches **out);
+
 // Finds the `k` photos nearest to an embedding of `n_values` numbers; otherwise as skf_query.
 //
 // # Safety
@@ -539,6 +800,22 @@ enum skf_status skf_query_embedding(const struct skf_retriever *retriever,
                                     size_t k,
                                     const struct skf_filter *filter,
                                     struct skf_matches **out);
+
+// Finds for each of `n` embeddings, `n` times `width` numbers, the `k` photos nearest to it, all of one state of the gallery, as
+// `options` say, which may be null. `width` is what skf_width says. `out` has room for `n` answers, each of which
+// skf_matches_free frees; all are answered or none. Otherwise as skf_query.
+//
+// # Safety
+// As of skf_query, with `embeddings` pointing to `n` times `width` numbers, `options` null or pointing to options, and `out` to
+// room for `n` answers.
+enum skf_status skf_query_embeddings(const struct skf_retriever *retriever,
+                                     const float *embeddings,
+                                     size_t n,
+                                     size_t width,
+                                     size_t k,
+                                     const struct skf_filter *filter,
+                                     const struct skf_search_options *options,
+                                     struct skf_matches **out);
 
 // The number of matches; 0 for null.
 //
@@ -552,14 +829,21 @@ size_t skf_matches_len(const struct skf_matches *matches);
 // `matches` is null or a live answer.
 const struct skf_match *skf_matches_at(const struct skf_matches *matches, size_t place);
 
+// The probability, 0 to 1, that what was drawn is among the first ten matches, by `skf_options.calibration`; also where nothing
+// fits, and there are therefore no matches. NaN for null, where nothing was found, and where there is no calibration.
+//
+// # Safety
+// `matches` is null or a live answer.
+double skf_matches_score(const struct skf_matches *matches);
+
 // Why there are no matches, in words, or null where there are some, or none were asked for. It lives as long as the answer.
 //
 // # Safety
 // `matches` is null or a live answer.
 const char *skf_matches_nothing(const struct skf_matches *matches);
 
-// Why there are no matches, in a word for programs: `empty_gallery`, `no_such_label`, `no_such_id` or `filter`; otherwise as
-// skf_matches_nothing.
+// Why there are no matches, in a word for programs: `empty_gallery`, `no_such_label`, `no_such_product`, `no_such_id`, `filter`,
+// or `no_fit`, which is that the score is below `skf_search_options.min_score`. Otherwise as skf_matches_nothing.
 //
 // # Safety
 // `matches` is null or a live answer.
@@ -600,6 +884,59 @@ enum skf_status skf_embed_sketch(const struct skf_retriever *retriever,
                                  const struct skf_sketch *sketch,
                                  float *out,
                                  size_t n_out);
+
+// Writes a copy of the gallery at `from` to `to`, whole or not at all, as it was acknowledged at one moment, whoever writes it
+// meanwhile. Files that never change are hard links where the file system can. A gallery that is at `to` is SKF_BAD_FILE, or
+// with `replace` replaced. `copied` may be null.
+//
+// # Safety
+// `from` and `to` are texts, `copied` is null or may be written.
+enum skf_status skf_copy(const char *from,
+                         const char *to,
+                         bool replace,
+                         struct skf_copied *copied);
+
+// Gives back the space of removed photos and brings the index up to date.
+//
+// # Safety
+// `retriever` is a live handle.
+enum skf_status skf_compact(const struct skf_retriever *retriever);
+
+// As skf_compact; `work`, which may be null, is told of photos that are in the graph, where one is built. Once it has begun, the
+// space is given back also where it is cancelled; searches are exact then until the graph is built, here or where the gallery
+// is next opened.
+//
+// # Safety
+// `retriever` is a live handle, `work` is null or points to work whose functions may be called with its `user`.
+enum skf_status skf_compact_with(const struct skf_retriever *retriever,
+                                 const struct skf_work *work);
+
+// Chooses another index for the gallery, a value of skf_index. It is built when the gallery is next compacted, or opened.
+//
+// # Safety
+// `retriever` is a live handle.
+enum skf_status skf_set_index(const struct skf_retriever *retriever,
+                              uint32_t index);
+
+// Measures how many of the ten nearest the gallery's graphs find. A gallery that is open for writing keeps it. `work`, which may
+// be null, is told of photos of the sample, of which there are at most 200.
+//
+// # Safety
+// `retriever` is a live handle, `work` is null or points to work whose functions may be called with its `user`, `out` may be
+// written.
+enum skf_status skf_measure_recall(const struct skf_retriever *retriever,
+                                   const struct skf_work *work,
+                                   struct skf_recall *out);
+
+// Embeds the images that come along with the model in the folder `model` (of a gallery, its folder `model`), and compares with the
+// embeddings that it gave where it was made. A difference is no error, but said in `out`, which may be null. Of `options`,
+// which may be null, `device` and `onnxruntime` count.
+//
+// # Safety
+// `model` is a text, `options` is null or points to options, `out` is null or may be written.
+enum skf_status skf_verify(const char *model,
+                           const struct skf_options *options,
+                           struct skf_verification *out);
 
 #ifdef __cplusplus
 }  // extern "C"

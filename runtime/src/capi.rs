@@ -19,6 +19,7 @@
 
 mod border;
 mod embed;
+mod exchange;
 mod filter;
 mod ingest;
 mod list;
@@ -27,30 +28,50 @@ mod photos;
 mod picture;
 mod query;
 mod retriever;
+mod search_options;
+mod space;
 mod status;
+mod upkeep;
+mod verify;
 mod version;
+mod work;
 
 pub use border::skf_last_error;
 pub use embed::{skf_embed, skf_embed_image, skf_embed_sketch};
+pub use exchange::{
+    skf_export, skf_exported, skf_exported_free, skf_exported_len, skf_exported_without_path_at,
+    skf_exported_without_path_len, skf_import, skf_import_options,
+};
 pub use filter::{
     skf_filter, skf_filter_any_label, skf_filter_every_label, skf_filter_free, skf_filter_new,
-    skf_filter_only_ids, skf_filter_without_ids, skf_filter_without_label,
+    skf_filter_only_ids, skf_filter_only_products, skf_filter_without_ids, skf_filter_without_label,
+    skf_filter_without_products,
 };
 pub use ingest::{
     skf_counts, skf_ingest, skf_ingest_folder, skf_ingest_options, skf_ingested, skf_ingested_counts,
-    skf_ingested_free, skf_ingested_left_out_at, skf_ingested_left_out_len, skf_left_out, skf_photo_file,
+    skf_ingested_free, skf_ingested_left_out_at, skf_ingested_left_out_len, skf_ingested_unread_columns_at,
+    skf_ingested_unread_columns_len, skf_left_out, skf_photo_file,
 };
 pub use list::{skf_get, skf_list, skf_list_all, skf_list_embedding, skf_list_free, skf_list_next};
 pub use matches::{
     skf_match, skf_matches, skf_matches_at, skf_matches_free, skf_matches_len, skf_matches_nothing,
-    skf_matches_nothing_code,
+    skf_matches_nothing_code, skf_matches_score,
 };
-pub use photos::{skf_add, skf_add_batch, skf_add_image, skf_photo, skf_remove};
+pub use photos::{skf_add, skf_add_batch, skf_add_embeddings, skf_add_image, skf_photo, skf_remove};
 pub use picture::{skf_format, skf_image, skf_sketch, skf_strokes};
-pub use query::{skf_query, skf_query_embedding, skf_query_image, skf_query_many, skf_query_strokes};
-pub use retriever::{
-    skf_close, skf_compact, skf_create, skf_index, skf_len, skf_open, skf_options, skf_refresh,
-    skf_retriever, skf_width,
+pub use query::{
+    skf_query, skf_query_embedding, skf_query_embeddings, skf_query_image, skf_query_many,
+    skf_query_many_with, skf_query_strokes, skf_query_with,
 };
+pub use retriever::{
+    skf_close, skf_create, skf_index, skf_len, skf_open, skf_options, skf_refresh, skf_retriever, skf_width,
+};
+pub use search_options::skf_search_options;
+pub use space::{skf_create_without_model, skf_distance, skf_space};
 pub use status::skf_status;
+pub use upkeep::{
+    skf_compact, skf_compact_with, skf_copied, skf_copy, skf_measure_recall, skf_recall, skf_set_index,
+};
+pub use verify::{skf_verification, skf_verify};
 pub use version::{SKF_ABI, skf_abi, skf_version};
+pub use work::skf_work;

@@ -200,6 +200,15 @@ pub enum Error {
         /// The gallery's folder.
         path: PathBuf,
     },
+    /// A Parquet file is to be read or written by a program that was built without the feature `parquet`.
+    #[error(
+        "'{}': this program was built without the feature 'parquet', expected a name that ends in .npy",
+        path.display()
+    )]
+    NoParquet {
+        /// The file.
+        path: PathBuf,
+    },
     /// A change was asked of a gallery that is open for reading only.
     #[error("gallery '{}': it is open for reading only; open it for writing", path.display())]
     ReadOnly {

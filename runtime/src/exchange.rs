@@ -96,15 +96,9 @@ fn read(path: &Path, visit: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()> {
         #[cfg(feature = "parquet")]
         Some(Format::Parquet) => parquet::read(path, visit),
         #[cfg(not(feature = "parquet"))]
-        Some(Format::Parquet) => Err(no_parquet(path)),
+        Some(Format::Parquet) => Err(Error::NoParquet { path: path.to_owned() }),
         None => Err(CoreError::malformed(path, ENDINGS).into()),
     }
-}
-
-#[cfg(not(feature = "parquet"))]
-fn no_parquet(path: &Path) -> Error {
-    let reason = "this program was built without the feature 'parquet', expected a name that ends in .npy";
-    CoreError::malformed(path, reason).into()
 }
 
 /// Files of embeddings that were read and found to be right: every embedding is finite and as wide as the others, every id
@@ -124,7 +118,8 @@ impl EmbeddingFiles {
     /// is asked between pieces.
     ///
     /// # Errors
-    /// [`Error::Core`] with the file and what is wrong in it; [`Error::RepeatedId`]; [`Error::Cancelled`].
+    /// [`Error::Core`] with the file and what is wrong in it; [`Error::RepeatedId`]; [`Error::NoParquet`];
+    /// [`Error::Cancelled`].
     pub fn open(path: impl AsRef<Path>, cancel: Cancel<'_>) -> Result<EmbeddingFiles> {
         let files = files_at(path.as_ref())?;
         let mut found = EmbeddingFiles {
@@ -434,7 +429,8 @@ impl Gallery {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Core`] where the name ends otherwise or the file cannot be written; [`Error::Cancelled`].
+    /// [`Error::Core`] where the name ends otherwise or the file cannot be written; [`Error::NoParquet`];
+    /// [`Error::Cancelled`].
     pub fn export(
         &self,
         path: impl AsRef<Path>,
@@ -455,7 +451,7 @@ impl Gallery {
             #[cfg(not(feature = "parquet"))]
             Some(Format::Parquet) => {
                 let _ = cancel;
-                Err(no_parquet(path))
+                Err(Error::NoParquet { path: path.to_owned() })
             }
             None => Err(CoreError::malformed(path, ENDINGS).into()),
         }

@@ -625,7 +625,6 @@ impl Gallery {
     /// Those of [`Snapshot::search`], and of [`Gallery::set_index`] where it cannot be written down; [`Error::Cancelled`].
     pub fn measure_recall(&self, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<Option<Recall>> {
         const K: usize = 10;
-        const N_SAMPLE: usize = 200;
         const AT_ONCE: usize = 16;
         self.check_process()?;
         let snapshot = self.snapshot();
@@ -635,7 +634,7 @@ impl Gallery {
         let mut photos: Vec<(&str, &[f32])> =
             snapshot.photos().map(|(photo, row)| (photo.id(), row)).collect();
         Stream::new(0, "sample of recall", &[]).shuffle(&mut photos);
-        photos.truncate(N_SAMPLE);
+        photos.truncate(MOST_IN_SAMPLE);
         let queries = photos.iter().map(|(_, row)| Query::new(row, snapshot.width()));
         let queries = queries.collect::<std::result::Result<Vec<_>, _>>()?;
         let (mut expected, mut found) = (Vec::new(), Vec::new());
@@ -669,6 +668,9 @@ impl Gallery {
         Ok(Some(recall))
     }
 }
+
+/// The most photos of the sample on which recall is measured.
+pub(crate) const MOST_IN_SAMPLE: usize = 200;
 
 /// Rows below which a graph gains nothing: looking at all of them is as fast.
 const LEAST_FOR_GRAPH: usize = 1024;

@@ -260,6 +260,12 @@ impl Retriever {
         self.model.as_ref().ok_or_else(|| no_model(&self.gallery))
     }
 
+    /// Refuses what needs a model where there is none, before there is any work.
+    #[cfg(feature = "capi")]
+    pub(crate) fn check_model(&self) -> Result<()> {
+        self.model().map(drop)
+    }
+
     /// All photos as they are now, for several questions about one state.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.gallery.snapshot()

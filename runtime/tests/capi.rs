@@ -3,8 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
-use crate::fixture;
+use sketchfind::{Calibration, Card, Embeddings};
+use sketchfind_core::calibration::{Learned, ScoreMap};
+use sketchfind_core::card::{MODEL, PROBE_EMBEDDINGS, SKETCH_MODEL, SKETCH_PROBE_EMBEDDINGS, SketchSide};
+use sketchfind_core::image::Preprocess;
+
+use crate::{copy_folder, fixture};
 
 fn manifest_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,14 +25,20 @@ fn the_header_is_what_cbindgen_makes() {
         "status",
         "border",
         "retriever",
+        "space",
+        "work",
         "picture",
         "photos",
         "ingest",
+        "exchange",
         "list",
         "filter",
+        "search_options",
         "query",
         "matches",
         "embed",
+        "upkeep",
+        "verify",
     ];
     let folder = manifest_dir().join("src/capi");
     let mut there: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -50,14 +62,35 @@ fn the_header_is_what_cbindgen_makes() {
     );
 }
 
+/// The shared library as it is shipped, and the one that reads Parquet too.
+struct Libraries {
+    plain: PathBuf,
+    with_parquet: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// Builds them with this profile, once: both come out under the same name.
+fn libraries() -> &'static Libraries {
+    static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
+    LIBRARIES.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let [with_parquet, plain] = ["capi,parquet", "capi"].map(|features| {
+            let library = folder.path().join(features);
+            std::fs::copy(built(features), &library).unwrap();
+            library
+        });
+        Libraries { plain, with_parquet, _folder: folder }
+    })
+}
+
 /// Builds the shared library beside the programs of this profile.
-fn library() -> PathBuf {
+fn built(features: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let deps = std::env::current_exe().unwrap();
     let profile = deps.parent().unwrap().parent().unwrap();
     let target = profile.parent().unwrap();
     let mut build = Command::new(cargo);
-    build.args(["rustc", "--package", "sketchfind", "--features", "capi", "--crate-type", "cdylib"]);
+    build.args(["rustc", "--package", "sketchfind", "--features", features, "--crate-type", "cdylib"]);
     // It is there for the times of tests alone; cargo would compile everything anew for it.
     build.env_remove("RUSTC_BOOTSTRAP");
     let output = build.arg("--target-dir").arg(target).current_dir(manifest_dir()).output().unwrap();
@@ -67,10 +100,14 @@ fn library() -> PathBuf {
     library
 }
 
-/// The name that a program looks for when it starts, as a link in `folder`.
+/// The name that a program looks for when it starts.
+#[cfg(target_os = "linux")]
+const SONAME: &str = "libsketchfind.so.0";
+
+/// The library under that name, as a link in `folder`.
 #[cfg(target_os = "linux")]
 fn under_its_soname(library: &Path, folder: &Path) {
-    std::os::unix::fs::symlink(library, folder.join("libsketchfind.so.0")).unwrap();
+    std::os::unix::fs::symlink(library, folder.join(SONAME)).unwrap();
 }
 
 /// Compiles a program of `tests/capi` against the library, which it finds in `folder`.
@@ -86,29 +123,84 @@ fn compiled(compiler: &str, standard: &str, source: &str, library: &Path, folder
     program
 }
 
-/// Runs a program with the fixtures and a fresh folder, as a person has it and then under valgrind.
+/// Runs a program with the fixtures and a fresh folder in which is what the programs ask for; with `valgrind` under it.
 #[cfg(target_os = "linux")]
-fn all_is_well(program: &Path) {
+fn all_is_well(program: &Path, has: &str, valgrind: bool) {
     let library_of_onnx_runtime = &sketchfind::native::init(None).unwrap().path;
-    let run = |command: &mut Command| {
-        let gallery = tempfile::tempdir().unwrap();
-        // What a developer or a CI machine has set stays out.
-        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        command.env("ORT_DYLIB_PATH", library_of_onnx_runtime).arg(fixture("")).arg(gallery.path());
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success() && said == "all is well\n", "{said}{errors}");
-    };
-    run(&mut Command::new(program));
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        skip("valgrind is not installed: the program ran without it");
-        return;
+    let mut command = Command::new(program);
+    if valgrind {
+        command = Command::new("valgrind");
+        command.args([
+            "--error-exitcode=9",
+            "--leak-check=full",
+            "--errors-for-leak-kinds=definite,indirect",
+        ]);
+        command.arg("--suppressions=tests/capi/valgrind.supp").current_dir(manifest_dir()).arg(program);
     }
-    let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect"]);
-    valgrind.arg("--suppressions=tests/capi/valgrind.supp").current_dir(manifest_dir());
-    run(valgrind.arg(program));
+    let folder = tempfile::tempdir().unwrap();
+    calibrations(folder.path());
+    models(folder.path());
+    // What a developer or a CI machine has set stays out.
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command.env("ORT_DYLIB_PATH", library_of_onnx_runtime).env("LIBRARY_HAS", has);
+    let output = command.arg(fixture("")).arg(folder.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said == "all is well\n", "{}: {said}{errors}", program.display());
+}
+
+/// `calibration.json` of the model mean8, and `other.json` of another.
+#[cfg(target_os = "linux")]
+fn calibrations(folder: &Path) {
+    let card = Card::load(&fixture("mean8")).unwrap();
+    let mut calibration = Calibration {
+        tool: "test".into(),
+        model: card.name.clone(),
+        model_sha256: card.fingerprint(),
+        distance: card.distance,
+        sketch_share: None,
+        photo_frame: None,
+        map: ScoreMap { scale: 0.001, nearness: 1.0, ground: 0.0, none: -2.0 },
+        min_score: 0.5,
+        false_answers: 0.1,
+        learned: Learned {
+            dataset_sha256: "0".repeat(64),
+            split: "test".into(),
+            n_photos: 20,
+            n_sketches: 20,
+            n_without: 10,
+            without: 0.5,
+            n_folds: 2,
+            seed: 1,
+            confidence: 0.95,
+        },
+        measured: Vec::new(),
+    };
+    calibration.save(folder.join("calibration.json")).unwrap();
+    calibration.model_sha256 = "1".repeat(64);
+    calibration.save(folder.join("other.json")).unwrap();
+}
+
+/// `two-networks`, of which sketches have twice the embedding that photos have, and `changed`, which does not give what its probe
+/// says.
+#[cfg(target_os = "linux")]
+fn models(folder: &Path) {
+    let [two, changed] = ["two-networks", "changed"].map(|name| folder.join(name));
+    for model in [&two, &changed] {
+        copy_folder(&fixture("mean8"), model);
+    }
+    let with = |change: fn(f32) -> f32| {
+        let probe = Embeddings::load(&fixture("mean8").join(PROBE_EMBEDDINGS)).unwrap();
+        let values = probe.values().iter().copied().map(change).collect();
+        Embeddings::new(probe.ids().to_vec(), probe.width(), values).unwrap()
+    };
+    with(|value| value + 1.0).save(&changed.join(PROBE_EMBEDDINGS)).unwrap();
+    with(|value| value * 2.0).save(&two.join(SKETCH_PROBE_EMBEDDINGS)).unwrap();
+    std::fs::copy(two.join(MODEL), two.join(SKETCH_MODEL)).unwrap();
+    let mut card = Card::load(&two).unwrap();
+    let preprocess = Preprocess { std: [0.5; 3], ..card.preprocess.clone() };
+    card.sketch = Some(SketchSide { preprocess, onnx: card.onnx.clone() });
+    card.save(&two).unwrap();
 }
 
 #[cfg(target_os = "linux")]
@@ -132,16 +224,33 @@ fn c_and_cpp_programs_go_the_whole_way_and_leak_nothing() {
     if !is_slow_asked_for() {
         return;
     }
-    let library = library();
+    let Libraries { plain, with_parquet, .. } = libraries();
+    let has_valgrind = Command::new("valgrind").arg("--version").output().is_ok();
+    if !has_valgrind {
+        skip("valgrind is not installed: the programs run without it");
+    }
     for (compiler, standard, source) in [
         ("gcc", "-std=c11", "main.c"),
         ("gcc", "-std=c11", "pictures.c"),
         ("gcc", "-std=c11", "many.c"),
+        ("gcc", "-std=c11", "answers.c"),
+        ("gcc", "-std=c11", "ready.c"),
         ("g++", "-std=c++17", "wrapper.cpp"),
+        ("g++", "-std=c++17", "ready.cpp"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        under_its_soname(&library, folder.path());
-        all_is_well(&compiled(compiler, standard, source, &library, folder.path()));
+        under_its_soname(with_parquet, folder.path());
+        let program = compiled(compiler, standard, source, with_parquet, folder.path());
+        all_is_well(&program, "parquet", false);
+        if has_valgrind {
+            all_is_well(&program, "parquet", true);
+        }
+        if source.starts_with("ready") {
+            // The same program, and a library that reads no Parquet.
+            std::fs::remove_file(folder.path().join(SONAME)).unwrap();
+            under_its_soname(plain, folder.path());
+            all_is_well(&program, "nothing more", false);
+        }
     }
 }
 
@@ -160,8 +269,8 @@ fn the_library_exports_what_is_in_the_header_and_nothing_else() {
     if !is_slow_asked_for() {
         return;
     }
-    let library = library();
-    let symbols = said_of("nm", "-D", &library);
+    let library = &libraries().plain;
+    let symbols = said_of("nm", "-D", library);
     let defined =
         symbols.lines().filter(|line| !matches!(line.split_whitespace().rev().nth(1), Some("U" | "w")));
     let exported: BTreeSet<&str> = defined.filter_map(|line| line.split_whitespace().last()).collect();
@@ -175,7 +284,7 @@ fn the_library_exports_what_is_in_the_header_and_nothing_else() {
     assert!(declared.len() > 30 && declared.contains("skf_query"), "{declared:?}");
     assert_eq!(exported, declared);
 
-    let dynamic = said_of("readelf", "-d", &library);
+    let dynamic = said_of("readelf", "-d", library);
     let name = format!("Library soname: [libsketchfind.so.{}]", abi_of(&header));
     for part in [name.as_str(), "[$ORIGIN]"] {
         assert!(dynamic.contains(part), "{part} is not in {dynamic}");

@@ -38,7 +38,8 @@ cc examples/c/find.c -o find $(pkg-config --cflags --libs sketchfind) -Wl,-rpath
 cmake -S examples/cpp -B build -DCMAKE_PREFIX_PATH=$here && cmake --build build
 ```
 
-A program that is shipped with the library beside itself is linked with `-Wl,-rpath,'$ORIGIN'`. Programs run with later
+Embeddings come and go as `.npy` files; a library that reads and writes Parquet too is made with `--parquet`, and this one says
+`SKF_NO_PARQUET` where it cannot. A program that is shipped with the library beside itself is linked with `-Wl,-rpath,'$ORIGIN'`. Programs run with later
 libraries of the same number, the one behind `.so`.
 ";
 
@@ -83,8 +84,8 @@ else()
 endif()
 ";
 
-/// Makes the folder `out`, which is not there yet. Without `release` the library is built as tests are.
-pub(crate) fn library(out: &Path, release: bool) -> Result<()> {
+/// Makes the folder `out`, which is not there yet, with a library of these features. Without `release` it is built as tests are.
+pub(crate) fn library(out: &Path, release: bool, features: &str) -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!(
             "the library's folder is made on Linux alone so far: elsewhere libraries have other names and other paths"
@@ -95,7 +96,7 @@ pub(crate) fn library(out: &Path, release: bool) -> Result<()> {
         bail!("'{}' is there already; remove it first, or name another folder", out.display());
     }
     provision::onnxruntime()?;
-    let built = build(release)?;
+    let built = build(release, features)?;
     let parent = out.parent().context("the folder has a parent")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create '{}'", parent.display()))?;
     // Whole or not at all.
@@ -104,14 +105,14 @@ pub(crate) fn library(out: &Path, release: bool) -> Result<()> {
         .tempdir_in(parent)
         .with_context(|| format!("cannot write to '{}'", parent.display()))?;
     let folder = partial.path().join("new");
-    fill(&folder, &built)?;
+    fill(&folder, &built, features)?;
     fs::rename(&folder, &out).with_context(|| format!("cannot write '{}'", out.display()))?;
     say::result(&out.display().to_string());
     Ok(())
 }
 
 /// Builds the shared library and returns its file.
-fn build(release: bool) -> Result<PathBuf> {
+fn build(release: bool, features: &str) -> Result<PathBuf> {
     let mut cargo = checkout::cargo();
     cargo.args([
         "rustc",
@@ -119,7 +120,7 @@ fn build(release: bool) -> Result<PathBuf> {
         "--package",
         "sketchfind",
         "--features",
-        "capi",
+        features,
         "--crate-type",
         "cdylib",
     ]);
@@ -134,7 +135,7 @@ fn build(release: bool) -> Result<PathBuf> {
     Ok(built)
 }
 
-fn fill(folder: &Path, built: &Path) -> Result<()> {
+fn fill(folder: &Path, built: &Path, features: &str) -> Result<()> {
     let root = checkout::root();
     let version = env!("CARGO_PKG_VERSION");
     let header = fs::read_to_string(root.join("runtime/include/sketchfind.h"))?;
@@ -163,7 +164,7 @@ fn fill(folder: &Path, built: &Path) -> Result<()> {
     write(&lib.join("pkgconfig/sketchfind.pc"), &of_version(PKG_CONFIG))?;
     write(&lib.join("cmake/sketchfind/sketchfind-config.cmake"), &of_version(CMAKE))?;
     write(&lib.join("cmake/sketchfind/sketchfind-config-version.cmake"), &of_version(CMAKE_VERSION))?;
-    licences(&folder.join("licences"))
+    licences(&folder.join("licences"), features)
 }
 
 /// ONNX Runtime's file, with links resolved.
@@ -174,7 +175,7 @@ fn onnx_runtime() -> Result<PathBuf> {
 }
 
 /// The licences of all that is in the folder: ours, ONNX Runtime's, and those of the crates that are linked into the library.
-fn licences(folder: &Path) -> Result<()> {
+fn licences(folder: &Path, features: &str) -> Result<()> {
     for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
         copy(&checkout::root().join(name), &folder.join(name))?;
     }
@@ -189,7 +190,7 @@ fn licences(folder: &Path) -> Result<()> {
     let metadata =
         checkout::output(checkout::cargo().args(["metadata", "--quiet", "--format-version", "1"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata")?;
-    let linked = linked()?;
+    let linked = linked(features)?;
     let mut n_found = 0;
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let text = |key: &str| package[key].as_str().unwrap_or_default();
@@ -215,9 +216,9 @@ fn licences(folder: &Path) -> Result<()> {
 }
 
 /// The crates that are linked into the library, as `name vVERSION`.
-fn linked() -> Result<BTreeSet<String>> {
+fn linked(features: &str) -> Result<BTreeSet<String>> {
     let mut tree = checkout::cargo();
-    tree.args(["tree", "--quiet", "--package", "sketchfind", "--features", "capi", "--edges", "normal"]);
+    tree.args(["tree", "--quiet", "--package", "sketchfind", "--features", features, "--edges", "normal"]);
     let tree = checkout::output(tree.args(["--prefix", "none", "--format", "{p}"]))?;
     let first_two = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
     Ok(tree.lines().map(first_two).collect())
@@ -284,7 +285,7 @@ mod tests {
     fn a_folder_that_is_there_stays_as_it_is() {
         let there = tempfile::tempdir().unwrap();
         fs::write(there.path().join("mine"), "kept").unwrap();
-        let message = library(there.path(), false).unwrap_err().to_string();
+        let message = library(there.path(), false, "capi").unwrap_err().to_string();
         assert!(message.contains("is there already"), "{message}");
         assert_eq!(fs::read_to_string(there.path().join("mine")).unwrap(), "kept");
     }

@@ -101,6 +101,9 @@ enum Command {
         /// Build without optimisation, as tests are built.
         #[arg(long)]
         dev: bool,
+        /// Let the library read and write Parquet too, which makes it larger.
+        #[arg(long)]
+        parquet: bool,
     },
     /// Check the rules of the house: dependency edges, headers, forbidden words.
     Tidy,
@@ -187,7 +190,9 @@ fn run(command: Command) -> Result<()> {
             say::result(&wheel::build(true)?.display().to_string());
             Ok(())
         }
-        Command::Dist { what: Dist::Library, out, dev } => dist::library(&out, !dev),
+        Command::Dist { what: Dist::Library, out, dev, parquet } => {
+            dist::library(&out, !dev, if parquet { "capi,parquet" } else { "capi" })
+        }
         Command::Tidy => tidy::run(),
     }
 }

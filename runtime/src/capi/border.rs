@@ -199,8 +199,13 @@ impl Texts {
         Ok((start, n))
     }
 
+    /// The address of a copy of `text`; null where there is none.
+    pub(super) fn keep_if_any(&mut self, text: Option<&str>) -> Outcome<*const c_char> {
+        text.map_or(Ok(std::ptr::null()), |text| self.keep(text))
+    }
+
     /// The address of a copy of a path; null where there is none, or it is no text.
     pub(super) fn keep_path(&mut self, path: Option<&std::path::Path>) -> Outcome<*const c_char> {
-        path.and_then(std::path::Path::to_str).map_or(Ok(std::ptr::null()), |path| self.keep(path))
+        self.keep_if_any(path.and_then(std::path::Path::to_str))
     }
 }

@@ -2,10 +2,10 @@
 
 use sketchfind_core::image::Image;
 
-use super::border::{guarded, handle, room};
+use super::border::{array, guarded, handle, room};
 use super::picture::{drawing, picture, skf_image, skf_sketch};
 use super::retriever::skf_retriever;
-use super::status::{Outcome, skf_status};
+use super::status::{Outcome, bad, skf_status};
 use crate::Modality;
 
 /// Writes the embedding of the image whose file's bytes are given to `out`, which has room for `n_out` numbers, as many
@@ -64,6 +64,25 @@ pub unsafe extern "C" fn skf_embed_sketch(
     };
     // SAFETY: by this function's contract.
     unsafe { embed(retriever, Modality::Sketch, read, out, n_out) }
+}
+
+/// `n` embeddings of `width` numbers, one after another.
+///
+/// # Safety
+/// `embeddings` is null or points to `n` times `width` numbers that live for `'a`.
+pub(super) unsafe fn matrix<'a>(
+    embeddings: *const f32,
+    n: usize,
+    width: usize,
+    retriever: &skf_retriever,
+) -> Outcome<&'a [f32]> {
+    let own = retriever.retriever.width();
+    if n > 0 && width != own {
+        return Err(bad(format!("the width of embeddings is {width}, expected {own}")));
+    }
+    let n_numbers = n.checked_mul(width).ok_or_else(|| bad(format!("{n} embeddings are too many")))?;
+    // SAFETY: by this function's contract.
+    unsafe { array(embeddings, n_numbers, "embeddings") }
 }
 
 /// # Safety

@@ -46,6 +46,36 @@ pub unsafe extern "C" fn skf_filter_without_ids(
     unsafe { narrow(filter, ids, n, |filter, ids| filter.without_ids(ids.iter().copied())) }
 }
 
+/// Lets only photos of these products pass.
+///
+/// # Safety
+/// `filter` is a live handle that nobody else uses, `products` points to `n` texts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_filter_only_products(
+    filter: *mut skf_filter,
+    products: *const *const c_char,
+    n: usize,
+) -> skf_status {
+    // SAFETY: by this function's contract.
+    unsafe { narrow(filter, products, n, |filter, products| filter.only_products(products.iter().copied())) }
+}
+
+/// Lets no photo of these products pass.
+///
+/// # Safety
+/// `filter` is a live handle that nobody else uses, `products` points to `n` texts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_filter_without_products(
+    filter: *mut skf_filter,
+    products: *const *const c_char,
+    n: usize,
+) -> skf_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        narrow(filter, products, n, |filter, products| filter.without_products(products.iter().copied()))
+    }
+}
+
 /// Lets only photos with at least one of these labels pass. A second call is a second condition.
 ///
 /// # Safety

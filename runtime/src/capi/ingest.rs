@@ -10,7 +10,8 @@ use super::photos::{photo_of, skf_photo};
 use super::retriever::skf_retriever;
 use super::status::{Outcome, bad, skf_status};
 use crate::{
-    BrokenImage, Cancel, IngestOptions, Ingested, OnBroken, OnOtherSource, Photo, PhotoFile, Progress,
+    BrokenImage, Cancel, EmbeddingFiles, FailedRow, Imported, IngestOptions, Ingested, OnBroken,
+    OnOtherSource, Photo, PhotoFile, Progress,
 };
 
 /// A photo that is to be in a gallery, and the file to read it from.
@@ -57,37 +58,38 @@ impl Default for skf_ingest_options {
     }
 }
 
-/// What came of bringing files into a gallery.
+/// What came of bringing files into a gallery, or the embeddings of files.
 pub struct skf_ingested {
     counts: skf_counts,
-    // What `left_out` points to.
+    // What the others point to.
     _texts: Texts,
     left_out: Vec<skf_left_out>,
+    unread: Vec<*const c_char>,
 }
 
-/// How many files became what.
+/// How many files, or rows of files of embeddings, became what.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct skf_counts {
     /// Photos that were not there.
     pub n_added: usize,
-    /// Photos that were there with another content, labels or path.
+    /// Photos that were there with another content, product, labels or path.
     pub n_replaced: usize,
     /// Photos that were there as they are.
     pub n_unchanged: usize,
-    /// Of those added and replaced, how many needed no embedding because the same content was there.
+    /// Of those added and replaced, how many needed no embedding because the same content was there; 0 of an import.
     pub n_known: usize,
 }
 
-/// A file that was left out. Its texts live as long as what it is in.
+/// A file that was left out, or a row of a file of embeddings. Its texts live as long as what it is in.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct skf_left_out {
     /// The id that it would have had.
     pub id: *const c_char,
-    /// The file, or null where its path is no text.
+    /// The file, or null where its path is no text, and of a row.
     pub file: *const c_char,
-    /// What is wrong with it; names the file.
+    /// What is wrong with it; names the file. Of a row, what its file says.
     pub reason: *const c_char,
 }
 
@@ -101,7 +103,21 @@ impl skf_ingested {
             left_out.push(skf_left_out { id, file: texts.keep_path(Some(path))?, reason });
         }
         let counts = skf_counts { n_added, n_replaced, n_unchanged, n_known };
-        Ok(skf_ingested { counts, _texts: texts, left_out })
+        Ok(skf_ingested { counts, _texts: texts, left_out, unread: Vec::new() })
+    }
+
+    pub(super) fn of_import(done: Imported, files: &EmbeddingFiles) -> Outcome<skf_ingested> {
+        let mut texts = Texts::default();
+        let left_out = files.failed().iter().map(|FailedRow { id, error }| {
+            let (id, reason) = (texts.keep(id)?, texts.keep(&error.replace('\0', "?"))?);
+            Ok(skf_left_out { id, file: std::ptr::null(), reason })
+        });
+        let left_out = left_out.collect::<Outcome<_>>()?;
+        let unread = files.unread_columns().iter().map(|name| texts.keep(&name.replace('\0', "?")));
+        let unread = unread.collect::<Outcome<_>>()?;
+        let Imported { n_added, n_replaced, n_unchanged } = done;
+        let counts = skf_counts { n_added, n_replaced, n_unchanged, n_known: 0 };
+        Ok(skf_ingested { counts, _texts: texts, left_out, unread })
     }
 }
 
@@ -129,7 +145,7 @@ impl Callbacks<'_> {
     }
 }
 
-/// Brings `n_files` files into the gallery: those that are not in it, and those whose content, labels or path have changed.
+/// Brings `n_files` files into the gallery: those that are not in it, and those whose content, product, labels or path have changed.
 /// Files are read a few at a time, on all threads. Every few hundred photos the gallery keeps what was done, and also when this
 /// ends with an error or is cancelled, so that the same call goes on where it was. `options` may be null, and so may `out`;
 /// what it is given skf_ingested_free frees.
@@ -157,7 +173,7 @@ pub unsafe extern "C" fn skf_ingest(
         let files = files.iter().map(|file| unsafe { file_of(file) }).collect::<Outcome<Vec<_>>>()?;
         let done = ingest(retriever, &files, &options.unwrap_or_default())?;
         // SAFETY: by this function's contract.
-        unsafe { give_out(out, &done) }
+        unsafe { give_out(out, || skf_ingested::new(&done)) }
     })
 }
 
@@ -197,7 +213,7 @@ pub unsafe extern "C" fn skf_ingest_folder(
             id: left_out.id,
         }));
         // SAFETY: by this function's contract.
-        unsafe { give_out(out, &done) }
+        unsafe { give_out(out, || skf_ingested::new(&done)) }
     })
 }
 
@@ -232,9 +248,12 @@ fn ingest(retriever: &skf_retriever, files: &[PhotoFile], options: &skf_ingest_o
 
 /// # Safety
 /// `out` is null or may be written.
-unsafe fn give_out(out: *mut *mut skf_ingested, done: &Ingested) -> Outcome<()> {
+pub(super) unsafe fn give_out(
+    out: *mut *mut skf_ingested,
+    done: impl FnOnce() -> Outcome<skf_ingested>,
+) -> Outcome<()> {
     // SAFETY: by this function's contract.
-    if out.is_null() { Ok(()) } else { unsafe { give_handle(out, skf_ingested::new(done)?) } }
+    if out.is_null() { Ok(()) } else { unsafe { give_handle(out, done()?) } }
 }
 
 /// How many files became what, or null for null. It lives as long as what it is of.
@@ -247,7 +266,7 @@ pub unsafe extern "C" fn skf_ingested_counts(ingested: *const skf_ingested) -> *
     unsafe { ingested.as_ref() }.map_or(std::ptr::null(), |ingested| &raw const ingested.counts)
 }
 
-/// The number of files that were left out; 0 for null.
+/// The number of files, or rows, that were left out; 0 for null.
 ///
 /// # Safety
 /// `ingested` is null or a live handle.
@@ -257,7 +276,7 @@ pub unsafe extern "C" fn skf_ingested_left_out_len(ingested: *const skf_ingested
     unsafe { ingested.as_ref() }.map_or(0, |ingested| ingested.left_out.len())
 }
 
-/// The file that was left out at a place from 0, or null beyond the last. It lives as long as what it is of.
+/// The file, or row, that was left out at a place from 0, or null beyond the last. It lives as long as what it is of.
 ///
 /// # Safety
 /// `ingested` is null or a live handle.
@@ -271,10 +290,34 @@ pub unsafe extern "C" fn skf_ingested_left_out_at(
     ingested.and_then(|ingested| ingested.left_out.get(place)).map_or(std::ptr::null(), std::ptr::from_ref)
 }
 
-/// Frees what came of bringing files into a gallery. Null is nothing to free.
+/// The number of columns of imported Parquet files that the schema does not know, and that were not read; 0 for null.
 ///
 /// # Safety
-/// `ingested` is null or was given out by skf_ingest or skf_ingest_folder, and nobody uses it or its texts any more.
+/// `ingested` is null or a live handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_ingested_unread_columns_len(ingested: *const skf_ingested) -> usize {
+    // SAFETY: by this function's contract.
+    unsafe { ingested.as_ref() }.map_or(0, |ingested| ingested.unread.len())
+}
+
+/// The name of such a column, at a place from 0, or null beyond the last. It lives as long as what it is of.
+///
+/// # Safety
+/// `ingested` is null or a live handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_ingested_unread_columns_at(
+    ingested: *const skf_ingested,
+    place: usize,
+) -> *const c_char {
+    // SAFETY: by this function's contract.
+    let ingested = unsafe { ingested.as_ref() };
+    ingested.and_then(|ingested| ingested.unread.get(place)).map_or(std::ptr::null(), |name| *name)
+}
+
+/// Frees what came of bringing files, or embeddings, into a gallery. Null is nothing to free.
+///
+/// # Safety
+/// `ingested` is null or was given out by skf_ingest, skf_ingest_folder or skf_import, and nobody uses it or its texts any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn skf_ingested_free(ingested: *mut skf_ingested) {
     // SAFETY: by this function's contract.

@@ -30,7 +30,8 @@ impl Current {
         let mut texts = Texts::default();
         let (labels, n_labels) = texts.keep_all(photo.labels())?;
         let (id, path) = (texts.keep(photo.id())?, texts.keep_path(photo.source())?);
-        let photo = skf_photo { id, labels, n_labels, path, ..skf_photo::default() };
+        let product = texts.keep_if_any(photo.product())?;
+        let photo = skf_photo { id, labels, n_labels, path, product, ..skf_photo::default() };
         Ok(Current { _texts: texts, photo, embedding: embedding.as_ptr() })
     }
 }

@@ -4,13 +4,14 @@ use std::ffi::{CString, c_char};
 
 use super::border::{Texts, free};
 use super::status::Outcome;
-use crate::{Match, Nothing};
+use crate::Answer;
 
 /// The answer to a query.
 pub struct skf_matches {
     // What `matches` points to.
     _texts: Texts,
     matches: Vec<skf_match>,
+    score: Option<f64>,
     nothing: Option<(CString, CString)>,
 }
 
@@ -30,13 +31,19 @@ pub struct skf_match {
     pub n_labels: usize,
     /// Its labels, sorted.
     pub labels: *const *const c_char,
+    /// The probability, 0 to 1, that it is the photo that was drawn, by `skf_options.calibration`: of the first ten of an answer.
+    /// NaN of the others, and where there is no calibration.
+    pub score: f64,
+    /// The product that it shows, or null where the gallery knows of none. In a search by product the others of its photos are left
+    /// out, and the score is that of all of them.
+    pub product: *const c_char,
 }
 
 impl skf_matches {
-    pub(super) fn new(found: &[Match], nothing: Option<&Nothing>) -> Outcome<skf_matches> {
+    pub(super) fn new(answer: &Answer) -> Outcome<skf_matches> {
         let mut texts = Texts::default();
-        let mut matches = Vec::with_capacity(found.len());
-        for found in found {
+        let mut matches = Vec::with_capacity(answer.matches.len());
+        for found in &answer.matches {
             let (labels, n_labels) = texts.keep_all(&found.labels)?;
             matches.push(skf_match {
                 id: texts.keep(&found.id)?,
@@ -45,11 +52,14 @@ impl skf_matches {
                 rank: u32::try_from(found.rank).unwrap_or(u32::MAX),
                 n_labels,
                 labels,
+                score: found.score.unwrap_or(f64::NAN),
+                product: texts.keep_if_any(found.product.as_deref())?,
             });
         }
         let text = |text: &str| CString::new(text.replace('\0', "?")).unwrap_or_default();
+        let nothing = answer.nothing.as_ref();
         let nothing = nothing.map(|nothing| (text(nothing.code()), text(&nothing.to_string())));
-        Ok(skf_matches { _texts: texts, matches, nothing })
+        Ok(skf_matches { _texts: texts, matches, score: answer.score, nothing })
     }
 }
 
@@ -74,6 +84,17 @@ pub unsafe extern "C" fn skf_matches_at(matches: *const skf_matches, place: usiz
     matches.and_then(|matches| matches.matches.get(place)).map_or(std::ptr::null(), std::ptr::from_ref)
 }
 
+/// The probability, 0 to 1, that what was drawn is among the first ten matches, by `skf_options.calibration`; also where nothing
+/// fits, and there are therefore no matches. NaN for null, where nothing was found, and where there is no calibration.
+///
+/// # Safety
+/// `matches` is null or a live answer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_matches_score(matches: *const skf_matches) -> f64 {
+    // SAFETY: by this function's contract.
+    unsafe { matches.as_ref() }.and_then(|matches| matches.score).unwrap_or(f64::NAN)
+}
+
 /// Why there are no matches, in words, or null where there are some, or none were asked for. It lives as long as the answer.
 ///
 /// # Safety
@@ -85,8 +106,8 @@ pub unsafe extern "C" fn skf_matches_nothing(matches: *const skf_matches) -> *co
     nothing.map_or(std::ptr::null(), |(_, words)| words.as_ptr())
 }
 
-/// Why there are no matches, in a word for programs: `empty_gallery`, `no_such_label`, `no_such_id` or `filter`; otherwise as
-/// skf_matches_nothing.
+/// Why there are no matches, in a word for programs: `empty_gallery`, `no_such_label`, `no_such_product`, `no_such_id`, `filter`,
+/// or `no_fit`, which is that the score is below `skf_search_options.min_score`. Otherwise as skf_matches_nothing.
 ///
 /// # Safety
 /// `matches` is null or a live answer.

@@ -3,13 +3,14 @@
 use std::ffi::c_char;
 
 use super::border::{array, check_reserve, give_if_asked, guarded, handle, text, text_or_none, texts};
+use super::embed::matrix;
 use super::picture::{picture, skf_image};
 use super::retriever::skf_retriever;
 use super::status::{Failure, Outcome, skf_status};
 use crate::Photo;
 
 /// What a gallery knows of a photo. In what the library gives out, texts live as long as it says there, labels are never null,
-/// and a null path is none.
+/// and a null path or product is none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct skf_photo {
@@ -22,8 +23,11 @@ pub struct skf_photo {
     pub n_labels: usize,
     /// The path of its file as it shall be found, a text. Null is not given: a photo that replaces another keeps its path.
     pub path: *const c_char,
+    /// The product that it shows, a text, which several photos may share (`skf_search_options.by_product`). Null is not given: a
+    /// photo that replaces another keeps its product. An empty text is to have none.
+    pub product: *const c_char,
     /// For members to come: 0.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 3],
 }
 
 /// Nothing is given.
@@ -34,7 +38,8 @@ impl Default for skf_photo {
             labels: std::ptr::null(),
             n_labels: 0,
             path: std::ptr::null(),
-            reserved: [0; 4],
+            product: std::ptr::null(),
+            reserved: [0; 3],
         }
     }
 }
@@ -44,21 +49,26 @@ impl Default for skf_photo {
 pub(super) unsafe fn photo_of(given: &skf_photo) -> Outcome<Photo> {
     check_reserve(&given.reserved, "a photo")?;
     // SAFETY: by this function's contract.
-    let (id, path) = unsafe { (text(given.id, "id")?, text_or_none(given.path, "path")?) };
+    let (id, path, product) = unsafe {
+        (text(given.id, "id")?, text_or_none(given.path, "path")?, text_or_none(given.product, "product")?)
+    };
     // SAFETY: by this function's contract.
     let labels = unsafe { texts(given.labels, given.n_labels, "labels") }?;
     let mut photo = Photo::new(id);
     if !given.labels.is_null() {
         photo = photo.with_labels(labels);
     }
-    Ok(match path {
-        Some(path) => photo.with_source(path),
-        None => photo,
-    })
+    if let Some(path) = path {
+        photo = photo.with_source(path);
+    }
+    if let Some(product) = product {
+        photo = photo.with_product(product);
+    }
+    Ok(photo)
 }
 
-/// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id, and keeps its labels and
-/// path where they are not given. When this returns SKF_OK the photo is on the disk.
+/// Adds a photo and its file's bytes. With `replace` it takes the place of the photo that has its id, and keeps its labels,
+/// path and product where they are not given. When this returns SKF_OK the photo is on the disk.
 ///
 /// # Safety
 /// `retriever` is a live handle, `photo` points to a photo whose members are as it says, `bytes` points to `n_bytes`
@@ -138,6 +148,36 @@ pub unsafe extern "C" fn skf_add_batch(
         } else {
             retriever.retriever.add_batch(photos, &pictures)
         }?)
+    })
+}
+
+/// Adds `n` photos whose embeddings are ready, `n` times `width` numbers in `embeddings`, one photo's after another's, all or none.
+/// `width` is what skf_width says. Where the gallery has a model it has made them, of photos as the gallery frames them; nobody
+/// can check that. With `replace` they take the places of those that have their ids, and keep labels, paths and products that
+/// are not given. When this returns SKF_OK they are on the disk.
+///
+/// # Safety
+/// `retriever` is a live handle, `photos` points to `n` photos whose members are as they say, `embeddings` to `n` times `width`
+/// numbers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_add_embeddings(
+    retriever: *const skf_retriever,
+    photos: *const skf_photo,
+    embeddings: *const f32,
+    n: usize,
+    width: usize,
+    replace: bool,
+) -> skf_status {
+    guarded(|| {
+        // SAFETY: by this function's contract.
+        let (retriever, photos) = unsafe { (handle(retriever, "retriever")?, array(photos, n, "photos")?) };
+        // SAFETY: by this function's contract.
+        let embeddings = unsafe { matrix(embeddings, n, width, retriever) }?.to_vec();
+        // SAFETY: by this function's contract.
+        let photos: Vec<Photo> =
+            photos.iter().map(|photo| unsafe { photo_of(photo) }).collect::<Outcome<_>>()?;
+        let gallery = retriever.retriever.gallery();
+        Ok(if replace { gallery.replace(photos, embeddings) } else { gallery.add(photos, embeddings) }?)
     })
 }
 

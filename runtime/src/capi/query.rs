@@ -1,10 +1,12 @@
 //! Queries: a drawing, several of them, or an embedding.
 
 use super::border::{array, give, guarded, handle};
+use super::embed::matrix;
 use super::filter::skf_filter;
 use super::matches::skf_matches;
 use super::picture::{drawing, skf_image, skf_sketch, skf_strokes};
 use super::retriever::skf_retriever;
+use super::search_options::skf_search_options;
 use super::status::{Failure, Outcome, bad, skf_status};
 use crate::{Filter, Modality};
 
@@ -42,7 +44,7 @@ pub unsafe extern "C" fn skf_query_image(
 ) -> skf_status {
     let sketch = skf_sketch { image, ..skf_sketch::default() };
     // SAFETY: by this function's contract.
-    guarded(|| unsafe { find(retriever, &[sketch], k, filter, out, |failure, _| failure) })
+    guarded(|| unsafe { find(retriever, &[sketch], Question::new(k, filter), out, |failure, _| failure) })
 }
 
 /// Finds the `k` photos that match a drawing that is strokes; otherwise as skf_query.
@@ -59,7 +61,7 @@ pub unsafe extern "C" fn skf_query_strokes(
 ) -> skf_status {
     let sketch = skf_sketch { strokes, ..skf_sketch::default() };
     // SAFETY: by this function's contract.
-    guarded(|| unsafe { find(retriever, &[sketch], k, filter, out, |failure, _| failure) })
+    guarded(|| unsafe { find(retriever, &[sketch], Question::new(k, filter), out, |failure, _| failure) })
 }
 
 /// Finds for each of `n_sketches` sketches the `k` photos that match it, all of one state of the gallery, faster than one
@@ -78,12 +80,52 @@ pub unsafe extern "C" fn skf_query_many(
     filter: *const skf_filter,
     out: *mut *mut skf_matches,
 ) -> skf_status {
+    // SAFETY: by this function's contract.
+    unsafe { skf_query_many_with(retriever, sketches, n_sketches, k, filter, std::ptr::null(), out) }
+}
+
+/// Finds the `k` photos that match a drawing, an image or strokes, as `options` say, which may be null; otherwise as skf_query.
+///
+/// # Safety
+/// As of skf_query, with `sketch` pointing to a sketch whose pointers are as it says, and `options` null or pointing to options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_query_with(
+    retriever: *const skf_retriever,
+    sketch: *const skf_sketch,
+    k: usize,
+    filter: *const skf_filter,
+    options: *const skf_search_options,
+    out: *mut *mut skf_matches,
+) -> skf_status {
+    guarded(|| {
+        // SAFETY: by this function's contract.
+        let sketch = unsafe { handle(sketch, "sketch") }?;
+        let question = Question { k, filter, options };
+        // SAFETY: by this function's contract.
+        unsafe { find(retriever, std::slice::from_ref(sketch), question, out, |failure, _| failure) }
+    })
+}
+
+/// Answers as `options` say, which may be null; otherwise as skf_query_many.
+///
+/// # Safety
+/// As of skf_query_many, with `options` null or pointing to options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_query_many_with(
+    retriever: *const skf_retriever,
+    sketches: *const skf_sketch,
+    n_sketches: usize,
+    k: usize,
+    filter: *const skf_filter,
+    options: *const skf_search_options,
+    out: *mut *mut skf_matches,
+) -> skf_status {
     guarded(|| {
         // SAFETY: by this function's contract.
         let sketches = unsafe { array(sketches, n_sketches, "sketches") }?;
         let at = |Failure(status, words): Failure, place| Failure(status, format!("sketch {place}: {words}"));
         // SAFETY: by this function's contract.
-        unsafe { find(retriever, sketches, k, filter, out, at) }
+        unsafe { find(retriever, sketches, Question { k, filter, options }, out, at) }
     })
 }
 
@@ -100,18 +142,53 @@ pub unsafe extern "C" fn skf_query_embedding(
     filter: *const skf_filter,
     out: *mut *mut skf_matches,
 ) -> skf_status {
+    // Several of them at once would be taken for as many queries.
+    // SAFETY: by this function's contract.
+    unsafe { skf_query_embeddings(retriever, values, 1, n_values, k, filter, std::ptr::null(), out) }
+}
+
+/// Finds for each of `n` embeddings, `n` times `width` numbers, the `k` photos nearest to it, all of one state of the gallery, as
+/// `options` say, which may be null. `width` is what skf_width says. `out` has room for `n` answers, each of which
+/// skf_matches_free frees; all are answered or none. Otherwise as skf_query.
+///
+/// # Safety
+/// As of skf_query, with `embeddings` pointing to `n` times `width` numbers, `options` null or pointing to options, and `out` to
+/// room for `n` answers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn skf_query_embeddings(
+    retriever: *const skf_retriever,
+    embeddings: *const f32,
+    n: usize,
+    width: usize,
+    k: usize,
+    filter: *const skf_filter,
+    options: *const skf_search_options,
+    out: *mut *mut skf_matches,
+) -> skf_status {
     guarded(|| {
         // SAFETY: by this function's contract.
-        let (retriever, values) =
-            unsafe { (handle(retriever, "retriever")?, array(values, n_values, "values")?) };
-        // Several of them at once would be taken for as many queries.
-        let width = retriever.retriever.width();
-        if values.len() != width {
-            return Err(bad(format!("an embedding has the width {}, expected {width}", values.len())));
-        }
+        let retriever = unsafe { handle(retriever, "retriever") }?;
         // SAFETY: by this function's contract.
-        unsafe { answer(retriever, values, 1, k, filter, out) }
+        let embeddings = unsafe { matrix(embeddings, n, width, retriever) }?;
+        // SAFETY: by this function's contract.
+        unsafe { answer(retriever, embeddings, n, Question { k, filter, options }, out) }
     })
+}
+
+/// What is asked besides what is looked for, as the caller has given it.
+#[derive(Clone, Copy)]
+struct Question {
+    k: usize,
+    /// Null or a live handle.
+    filter: *const skf_filter,
+    /// Null or options.
+    options: *const skf_search_options,
+}
+
+impl Question {
+    fn new(k: usize, filter: *const skf_filter) -> Question {
+        Question { k, filter, options: std::ptr::null() }
+    }
 }
 
 /// Searches with sketches and gives the answers out. What goes wrong with one is told by `at`, with its place from 1.
@@ -121,13 +198,13 @@ pub unsafe extern "C" fn skf_query_embedding(
 unsafe fn find(
     retriever: *const skf_retriever,
     sketches: &[skf_sketch],
-    k: usize,
-    filter: *const skf_filter,
+    question: Question,
     out: *mut *mut skf_matches,
     at: impl Fn(Failure, usize) -> Failure,
 ) -> Outcome<()> {
     // SAFETY: by this function's contract.
     let retriever = unsafe { handle(retriever, "retriever") }?;
+    retriever.retriever.check_model()?;
     let mut embeddings = Vec::with_capacity(sketches.len() * retriever.retriever.width());
     // A few at a time, for each is a picture that may be large.
     for (first, some) in (0..).step_by(SKETCHES_AT_ONCE).zip(sketches.chunks(SKETCHES_AT_ONCE)) {
@@ -141,7 +218,7 @@ unsafe fn find(
         embeddings.extend(retriever.retriever.embed_as(Modality::Sketch, &pictures)?);
     }
     // SAFETY: by this function's contract.
-    unsafe { answer(retriever, &embeddings, sketches.len(), k, filter, out) }
+    unsafe { answer(retriever, &embeddings, sketches.len(), question, out) }
 }
 
 const SKETCHES_AT_ONCE: usize = 32;
@@ -149,13 +226,12 @@ const SKETCHES_AT_ONCE: usize = 32;
 /// Searches with `n` embeddings and gives the answers out.
 ///
 /// # Safety
-/// `filter` is null or a live handle, `out` is null or room for `n` answers.
+/// The question's pointers are as it says, `out` is null or room for `n` answers.
 unsafe fn answer(
     retriever: &skf_retriever,
     embeddings: &[f32],
     n: usize,
-    k: usize,
-    filter: *const skf_filter,
+    question: Question,
     out: *mut *mut skf_matches,
 ) -> Outcome<()> {
     if n > 0 && out.is_null() {
@@ -163,14 +239,17 @@ unsafe fn answer(
     }
     let everything = skf_filter(Filter::everything());
     // SAFETY: by this function's contract.
-    let filter = unsafe { filter.as_ref() }.unwrap_or(&everything);
-    let snapshot = retriever.retriever.snapshot();
-    let found = snapshot.search_batch(embeddings, k, &filter.0)?;
-    let is_any_empty = k > 0 && found.iter().any(Vec::is_empty);
-    // The same for all of them: it is the filter's affair.
-    let nothing = if is_any_empty { snapshot.why_nothing(&filter.0) } else { None };
-    let answers =
-        found.iter().map(|found| skf_matches::new(found, nothing.as_ref().filter(|_| found.is_empty())));
+    let (filter, options) = unsafe { (question.filter.as_ref(), question.options.as_ref()) };
+    let (options, min_score) = options.copied().unwrap_or_default().checked(retriever)?;
+    let (k, filter) = (question.k, &filter.unwrap_or(&everything).0);
+    let answers = retriever.retriever.answer_embeddings(embeddings, k, filter, options, min_score)?;
+    let answers = answers.into_iter().map(|mut answer| {
+        if k == 0 {
+            // Who asks for none is told of none.
+            answer.nothing = None;
+        }
+        skf_matches::new(&answer)
+    });
     // All before the first is given out.
     let answers = answers.collect::<Outcome<Vec<_>>>()?;
     for (place, answer) in answers.into_iter().enumerate() {

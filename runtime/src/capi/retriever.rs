@@ -1,4 +1,4 @@
-//! A gallery with its model: made, opened, followed, closed.
+//! A gallery, with its model where it has one: made, opened, followed, closed.
 
 use std::ffi::c_char;
 use std::path::Path;
@@ -10,8 +10,8 @@ use sketchfind_core::image::DecodeLimits;
 use super::border::{check_reserve, free, give_handle, give_if_asked, guarded, handle, text, text_or_none};
 use super::status::{Outcome, bad, skf_status};
 use crate::{
-    Cancel, Device, EmbedderOptions, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Progress,
-    Retriever, RetrieverOptions, native,
+    Calibration, Device, EmbedderOptions, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Retriever,
+    RetrieverOptions, native,
 };
 
 /// The index of a gallery.
@@ -49,8 +49,13 @@ pub struct skf_options {
     /// How often to look for what other processes have written to the gallery, in milliseconds, 10 to a day; 0 to look only where
     /// skf_refresh is called.
     pub follow_ms: u64,
+    /// The file of a calibration (`sketchfind calibrate`), a text, by which hits and answers have scores. Null for none.
+    pub calibration: *const c_char,
+    /// Whether it is opened for writing by turns, in the place of `writable`: the lock is held while a change is made, which begins
+    /// with what others have written. SKF_LOCKED where somebody else is writing right then.
+    pub by_turns: bool,
     /// For members to come: 0.
-    pub reserved: [u64; 7],
+    pub reserved: [u64; 5],
 }
 
 /// The ordinary options.
@@ -65,12 +70,14 @@ impl Default for skf_options {
             onnxruntime: std::ptr::null(),
             device: std::ptr::null(),
             follow_ms: 0,
-            reserved: [0; 7],
+            calibration: std::ptr::null(),
+            by_turns: false,
+            reserved: [0; 5],
         }
     }
 }
 
-/// A gallery with its model.
+/// A gallery, with its model where it has one.
 pub struct skf_retriever {
     pub(super) retriever: Retriever,
     pub(super) limits: DecodeLimits,
@@ -86,23 +93,31 @@ pub unsafe extern "C" fn skf_create(path: *const c_char, model: *const c_char, i
     guarded(|| {
         // SAFETY: by this function's contract.
         let (path, model) = unsafe { (text(path, "path")?, text(model, "model")?) };
-        const EXACT: u32 = skf_index::SKF_EXACT as u32;
-        const HNSW: u32 = skf_index::SKF_HNSW as u32;
-        const AUTO: u32 = skf_index::SKF_AUTO as u32;
-        let index = match index {
-            EXACT => IndexSpec::Exact,
-            HNSW => IndexSpec::from(IndexKind::Hnsw),
-            AUTO => IndexSpec::Auto,
-            other => return Err(bad(format!("index is {other}, expected a value of skf_index"))),
-        };
-        let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
+        let index = index_of(index)?;
         let photo_frame = Framing::Card.of_photos(Card::load(Path::new(model))?.frame)?;
-        let options = GalleryOptions::with_index(index, tool).with_photo_frame(photo_frame);
+        let options = GalleryOptions::with_index(index, TOOL).with_photo_frame(photo_frame);
         Ok(Gallery::create_empty(Path::new(path), Path::new(model), &options)?)
     })
 }
 
-/// Opens the gallery at `path` and gives it out; skf_close frees it. `options` may be null.
+/// What a gallery says that made it.
+pub(super) const TOOL: &str = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
+
+/// The index that a value of skf_index is.
+pub(super) fn index_of(index: u32) -> Outcome<IndexSpec> {
+    const EXACT: u32 = skf_index::SKF_EXACT as u32;
+    const HNSW: u32 = skf_index::SKF_HNSW as u32;
+    const AUTO: u32 = skf_index::SKF_AUTO as u32;
+    match index {
+        EXACT => Ok(IndexSpec::Exact),
+        HNSW => Ok(IndexSpec::from(IndexKind::Hnsw)),
+        AUTO => Ok(IndexSpec::Auto),
+        other => Err(bad(format!("index is {other}, expected a value of skf_index"))),
+    }
+}
+
+/// Opens the gallery at `path` and gives it out; skf_close frees it. `options` may be null. Of a gallery without a model the
+/// options of a model's matters count for nothing; a calibration, which is of a model, is SKF_NO_MODEL.
 ///
 /// # Safety
 /// `path` is a text, `options` is null or points to options, `out` may be written.
@@ -124,21 +139,20 @@ pub unsafe extern "C" fn skf_open(
     })
 }
 
-/// Checks options, and loads ONNX Runtime where they say which.
+/// Checks options, reads the calibration, and loads ONNX Runtime where they say which.
 ///
 /// # Safety
 /// Its texts are null or texts.
 unsafe fn options_of(given: &skf_options) -> Outcome<RetrieverOptions> {
-    check_reserve(&given.reserved, "skf_options")?;
     // SAFETY: by this function's contract.
-    let device = match unsafe { text_or_none(given.device, "device") }? {
-        Some(device) => device.parse()?,
-        None => Device::Cpu,
-    };
+    let device = unsafe { device_of(given) }?;
     let mut options =
         RetrieverOptions::new(EmbedderOptions::on(device)).with_sessions(given.sessions.max(1) as usize);
-    if given.writable {
-        options = options.writable();
+    match (given.writable, given.by_turns) {
+        (true, true) => return Err(bad("writable and by_turns are set, expected one of them")),
+        (true, false) => options = options.writable(),
+        (false, true) => options = options.by_turns(),
+        (false, false) => {}
     }
     if given.threads > 0 {
         options.embedder.n_threads = Some(given.threads as usize);
@@ -153,10 +167,26 @@ unsafe fn options_of(given: &skf_options) -> Outcome<RetrieverOptions> {
         options.framing = if given.frame < 0.0 { Framing::Off } else { Framing::Share(given.frame) };
     }
     // SAFETY: by this function's contract.
-    if let Some(library) = unsafe { text_or_none(given.onnxruntime, "onnxruntime") }? {
-        native::init(Some(Path::new(library)))?;
+    if let Some(path) = unsafe { text_or_none(given.calibration, "calibration") }? {
+        options = options.with_calibration(Calibration::load(path)?);
     }
     Ok(options)
+}
+
+/// Where options say that models run, in ONNX Runtime, which is loaded where they say which.
+///
+/// # Safety
+/// Their texts are null or texts.
+pub(super) unsafe fn device_of(given: &skf_options) -> Outcome<Device> {
+    check_reserve(&given.reserved, "skf_options")?;
+    // SAFETY: by this function's contract.
+    let (device, library) =
+        unsafe { (text_or_none(given.device, "device")?, text_or_none(given.onnxruntime, "onnxruntime")?) };
+    let device = device.map_or(Ok(Device::Cpu), str::parse)?;
+    if let Some(library) = library {
+        native::init(Some(Path::new(library)))?;
+    }
+    Ok(device)
 }
 
 /// Closes a gallery. Null is nothing to close.
@@ -202,19 +232,5 @@ pub unsafe extern "C" fn skf_refresh(retriever: *const skf_retriever, is_new: *m
         let found = unsafe { handle(retriever, "retriever") }?.retriever.refresh()?;
         // SAFETY: by this function's contract.
         unsafe { give_if_asked(is_new, found) }
-    })
-}
-
-/// Gives back the space of removed photos and brings the index up to date.
-///
-/// # Safety
-/// `retriever` is a live handle.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn skf_compact(retriever: *const skf_retriever) -> skf_status {
-    // SAFETY: by this function's contract.
-    guarded(|| {
-        Ok(unsafe { handle(retriever, "retriever") }?
-            .retriever
-            .compact(Progress::default(), Cancel::default())?)
     })
 }

@@ -10,7 +10,7 @@ use crate::Error;
 pub enum skf_status {
     /// Done.
     SKF_OK = 0,
-    /// An argument is null, not UTF-8 or out of range.
+    /// An argument is null, not UTF-8, out of range or not finite.
     SKF_BAD_ARGUMENT = 1,
     /// A file cannot be read or written: missing, no permission, disk full.
     SKF_IO = 2,
@@ -30,6 +30,10 @@ pub enum skf_status {
     SKF_CANCELLED = 9,
     /// What is used was opened by the process that this one was forked from: open it in this one.
     SKF_FORKED = 10,
+    /// A picture was given to a gallery that has no model: it takes embeddings that are ready, and is asked with such.
+    SKF_NO_MODEL = 11,
+    /// A Parquet file is to be read or written, and this library was built without Parquet: X.npy is what it reads and writes.
+    SKF_NO_PARQUET = 12,
     /// A defect of this library.
     SKF_INTERNAL = 99,
 }
@@ -49,7 +53,9 @@ impl From<Error> for Failure {
             Error::Core(CoreError::Image { .. } | CoreError::Blank { .. })
             | Error::BrokenImage { .. }
             | Error::BrokenPicture { .. } => SKF_BAD_IMAGE,
-            Error::Core(CoreError::OutOfRange { .. } | CoreError::Mismatch { .. }) => SKF_BAD_ARGUMENT,
+            Error::Core(
+                CoreError::OutOfRange { .. } | CoreError::Mismatch { .. } | CoreError::NotFinite { .. },
+            ) => SKF_BAD_ARGUMENT,
             Error::Core(_) | Error::Gallery { .. } | Error::OtherModel { .. } | Error::Graph { .. } => {
                 SKF_BAD_FILE
             }
@@ -58,6 +64,8 @@ impl From<Error> for Failure {
             Error::PhotoExists { .. } | Error::RepeatedId { .. } | Error::OtherSource { .. } => SKF_EXISTS,
             Error::Cancelled => SKF_CANCELLED,
             Error::Forked { .. } => SKF_FORKED,
+            Error::NoModel { .. } => SKF_NO_MODEL,
+            Error::NoParquet { .. } => SKF_NO_PARQUET,
             _ => SKF_NATIVE,
         };
         Failure(status, error.to_string())

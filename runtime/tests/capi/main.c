@@ -133,9 +133,9 @@ int main(int argc, char **argv) {
   skf_close(retriever);
 
   // What a later version may have in reserve, and options that name what is not there.
-  options.reserved[6] = 1;
+  options.reserved[4] = 1;
   FAILS(skf_open(gallery, &options, &retriever), SKF_BAD_ARGUMENT, "later version");
-  options.reserved[6] = 0;
+  options.reserved[4] = 0;
   options.follow_ms = 9;
   FAILS(skf_open(gallery, &options, &retriever), SKF_BAD_ARGUMENT, "expected 10 milliseconds to a day");
   options.follow_ms = 0;

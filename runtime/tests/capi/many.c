@@ -73,7 +73,7 @@ int main(int argc, char **argv) {
   photos[1].n_labels = 0;
   EXPECT(skf_add_batch(shop, photos, images, 3, true) == SKF_OK && skf_len(shop) == 3);
   EXPECT(skf_add_batch(shop, NULL, NULL, 0, false) == SKF_OK);
-  photos[0].reserved[3] = 5;
+  photos[0].reserved[2] = 5;
   FAILS(skf_add_batch(shop, photos, images, 3, true), SKF_BAD_ARGUMENT, "later version");
 
   // A list is sorted, keeps what it began with, and knows labels, paths and embeddings.
