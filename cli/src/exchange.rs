@@ -134,16 +134,8 @@ fn make(path: &Path, files: &EmbeddingFiles, options: &ImportOptions, interrupt:
     building.install()
 }
 
-/// The embeddings in a file, or in the files of a folder. What a library for Parquet says where it stumbles over a damaged
-/// file becomes an error, and is not printed besides.
+/// The embeddings in a file, or in the files of a folder.
 pub(crate) fn open(path: &Path, interrupt: &Interrupt) -> Result<EmbeddingFiles> {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let file = panic.location().map_or("", |location| location.file());
-        if !["parquet-", "arrow-", "bytes-"].iter().any(|library| file.contains(library)) {
-            usual(panic);
-        }
-    }));
     Ok(EmbeddingFiles::open(path, Cancel::new(&|| interrupt.is_set()))?)
 }
 

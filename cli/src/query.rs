@@ -192,12 +192,7 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
     let mut opening = RetrieverOptions::new(embedder).with_framing(frame.framing).without_building_graphs();
     opening.calibration = calibration.map(Calibration::load).transpose()?;
     let retriever = Retriever::open(&gallery, opening)?;
-    let n_lacking = retriever.gallery().n_lacking_graph();
-    if n_lacking > 0 {
-        warn(&format!(
-            "no graph of {n_lacking} photos is stored, and they are searched one by one; `sketchfind index compact` builds it once"
-        ));
-    }
+    warn_of_lacking_graph(retriever.gallery());
     let min_score = min_score.and_then(|min_score| match min_score {
         MinScore::Auto => retriever.calibration().map(|calibration| calibration.min_score),
         MinScore::Of(score) => Some(score),
@@ -264,6 +259,16 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
     Ok(if n_answered == 0 { Exit::BadInput } else { Exit::SomeLeftOut })
 }
 
+/// Says that searches take longer than they would have to.
+fn warn_of_lacking_graph(gallery: &Gallery) {
+    let n_lacking = gallery.n_lacking_graph();
+    if n_lacking > 0 {
+        warn(&format!(
+            "no graph of {n_lacking} photos is stored, and they are searched one by one; `sketchfind index compact` builds it once"
+        ));
+    }
+}
+
 /// Says where a calibration was learned in a gallery of another size: among more photos a wrong one is nearer.
 fn say_of_another_size(learned: usize, n_photos: usize) {
     if n_photos > 2 * learned || 2 * n_photos < learned {
@@ -289,6 +294,7 @@ fn query_embeddings(
     let interrupt = Interrupt::listen()?;
     let files = exchange::open(file, &interrupt)?;
     files.check_space(&gallery)?;
+    warn_of_lacking_graph(&gallery);
     let snapshot = gallery.snapshot();
     let mut answer = Answer::begin(format, false, search.by_product)?;
     let mut nothing: Option<Nothing> = None;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use sketchfind::Calibration;
 use sketchfind_serve::{Options, Token};
 
 use crate::exit::Exit;
@@ -68,6 +69,10 @@ pub(crate) struct Arguments {
     /// text on a terminal, json elsewhere, and with --quiet quiet.
     #[arg(long, value_enum)]
     log: Option<Log>,
+    /// A file that `calibrate` wrote, of the gallery's model: hits have a score, and a query may ask for one, `min_score`. A
+    /// gallery of another model that takes its place is not served then.
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
     #[command(flatten)]
     frame: DrawingFrame,
     #[command(flatten)]
@@ -93,6 +98,7 @@ pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
     let mut options = Options::new(arguments.gallery.unwrap_or_default(), arguments.compute.options());
     options.address = arguments.address;
     options.framing = arguments.frame.framing;
+    options.calibration = arguments.calibration.map(Calibration::load).transpose()?;
     options.raster.line_width = arguments.line_width / 256.0;
     options.sessions = usize::from(arguments.sessions);
     options.hosts = arguments.allow_host;

@@ -143,8 +143,8 @@ impl Embeddings {
             Error::malformed(npy_path, format!("not a float32 matrix in NumPy's format: {e}"))
         })?;
         let csv_path = ids_path(npy_path);
-        let mut reader =
-            csv::Reader::from_path(&csv_path).map_err(|e| Error::malformed(&csv_path, e.to_string()))?;
+        let csv_file = std::fs::File::open(&csv_path).map_err(Error::io("read", &csv_path))?;
+        let mut reader = csv::Reader::from_reader(csv_file);
         let mut ids = Vec::with_capacity(matrix.nrows());
         for record in reader.deserialize() {
             let record: IdRow = record.map_err(|e| Error::malformed(&csv_path, e.to_string()))?;

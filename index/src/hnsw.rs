@@ -263,6 +263,7 @@ impl HnswIndex {
         }
         let mut index = HnswIndex::of_built(matrix, distance, parameters, built, floats);
         index.set_apart_what_is_not_found(&work)?;
+        progress.tell(index.len());
         Ok(index)
     }
 

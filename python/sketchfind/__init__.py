@@ -1,11 +1,12 @@
 """Find the photo that somebody drew: embed galleries, answer sketches.
 
 A picture is a path, a file's bytes (bytes, bytearray, memoryview), a file that is open for reading bytes, an array of NumPy
-([height, width], [height, width, 3] or [height, width, 4], of uint8, uint16, bool, or floats from 0 to 1), or an image of PIL.
+([height, width], [height, width, 3] or [height, width, 4], of uint8, uint16, bool, or floats from 0 to 1), an image of PIL, or
+Strokes.
 However it is given, it is the same picture.
 
 In the examples, `model` is the folder of a model whose embedding is the mean of each colour; "shop.gallery" is a gallery of two
-photos, "red" with the labels "sale" and "warm", and "blue" with the label "cold".
+photos, "red" with the labels "sale" and "warm", and "blue" with the label "cold"; "calibration.json" is a calibration of the model.
 """
 
 import os
@@ -25,39 +26,65 @@ from ._native import (
     Forked,
     Locked,
     Native,
+    NoModel,
     PhotoExists,
     ReadOnly,
     Retriever,
     __version__,
+    copy,
     create,
     verify,
 )
 from ._types import Frame, Image, Progress
-from ._values import BrokenImage, Changes, Costs, Ingested, Match, Photo, Recall
+from ._values import (
+    Answer,
+    BrokenImage,
+    Changes,
+    Copied,
+    Costs,
+    Exported,
+    FailedRow,
+    Imported,
+    Ingested,
+    Match,
+    Nothing,
+    Photo,
+    Recall,
+    Strokes,
+)
 
 __all__ = [
+    "Answer",
     "BadFile",
     "BadImage",
     "BrokenImage",
     "Changes",
     "Closed",
+    "Copied",
     "Costs",
     "Embedder",
     "Error",
+    "Exported",
+    "FailedRow",
     "Forked",
     "Frame",
     "Image",
+    "Imported",
     "Ingested",
     "Locked",
     "Match",
     "Native",
+    "NoModel",
+    "Nothing",
     "Photo",
     "PhotoExists",
     "Progress",
     "ReadOnly",
     "Recall",
     "Retriever",
+    "Strokes",
     "__version__",
+    "copy",
     "create",
     "verify",
 ]

@@ -10,37 +10,53 @@ from numpy.typing import ArrayLike, NDArray
 from ._types import Frame as Frame
 from ._types import Image as Image
 from ._types import Progress as Progress
+from ._values import Answer as Answer
 from ._values import BrokenImage as BrokenImage
 from ._values import Changes as Changes
+from ._values import Copied as Copied
 from ._values import Costs as Costs
+from ._values import Exported as Exported
+from ._values import FailedRow as FailedRow
+from ._values import Imported as Imported
 from ._values import Ingested as Ingested
 from ._values import Match as Match
+from ._values import Nothing as Nothing
 from ._values import Photo as Photo
 from ._values import Recall as Recall
+from ._values import Strokes as Strokes
 
 __all__ = [
+    "Answer",
     "BadFile",
     "BadImage",
     "BrokenImage",
     "Changes",
     "Closed",
+    "Copied",
     "Costs",
     "Embedder",
     "Error",
+    "Exported",
+    "FailedRow",
     "Forked",
     "Frame",
     "Image",
+    "Imported",
     "Ingested",
     "Locked",
     "Match",
     "Native",
+    "NoModel",
+    "Nothing",
     "Photo",
     "PhotoExists",
     "Progress",
     "ReadOnly",
     "Recall",
     "Retriever",
+    "Strokes",
     "__version__",
+    "copy",
     "create",
     "verify",
 ]
@@ -71,6 +87,9 @@ class Locked(Error):
 class Native(Error):
     """ONNX Runtime or the device cannot be used, or the model cannot be run."""
 
+class NoModel(Error):
+    """The gallery has no model, so that no picture can be embedded: it takes embeddings that are ready."""
+
 class PhotoExists(Error):
     """The photo is there already."""
 
@@ -96,7 +115,7 @@ class Embedder:
 
 @final
 class Retriever:
-    """A gallery with its model. Many threads may share one."""
+    """A gallery, with its model where it has one. Many threads may share one."""
 
     def __new__(
         cls,
@@ -111,6 +130,7 @@ class Retriever:
         max_pixels: int | None = None,
         frame: Frame = "card",
         follow: float | None = None,
+        calibration: str | os.PathLike[str] | None = None,
     ) -> Retriever: ...
     @property
     def width(self) -> int: ...
@@ -137,9 +157,14 @@ class Retriever:
         *,
         only_ids: Iterable[str] | None = None,
         without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
+        ef: int | None = None,
+        exact: bool = False,
+        by_product: bool = False,
     ) -> list[Match]: ...
     def query_batch(
         self,
@@ -148,9 +173,14 @@ class Retriever:
         *,
         only_ids: Iterable[str] | None = None,
         without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
+        ef: int | None = None,
+        exact: bool = False,
+        by_product: bool = False,
         progress: Progress | None = None,
     ) -> list[list[Match]]: ...
     def query_embedding(
@@ -160,9 +190,14 @@ class Retriever:
         *,
         only_ids: Iterable[str] | None = None,
         without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
+        ef: int | None = None,
+        exact: bool = False,
+        by_product: bool = False,
     ) -> list[Match]: ...
     def query_embeddings(
         self,
@@ -171,10 +206,49 @@ class Retriever:
         *,
         only_ids: Iterable[str] | None = None,
         without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
         any_label: Iterable[str] | None = None,
         every_label: Iterable[str] | None = None,
         without_label: Iterable[str] | None = None,
+        ef: int | None = None,
+        exact: bool = False,
+        by_product: bool = False,
     ) -> list[list[Match]]: ...
+    def answer(
+        self,
+        sketch: Image,
+        k: int = 10,
+        min_score: float | Literal["auto"] | None = None,
+        *,
+        only_ids: Iterable[str] | None = None,
+        without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
+        any_label: Iterable[str] | None = None,
+        every_label: Iterable[str] | None = None,
+        without_label: Iterable[str] | None = None,
+        ef: int | None = None,
+        exact: bool = False,
+        by_product: bool = False,
+    ) -> Answer: ...
+    def answer_embedding(
+        self,
+        embedding: ArrayLike,
+        k: int = 10,
+        min_score: float | Literal["auto"] | None = None,
+        *,
+        only_ids: Iterable[str] | None = None,
+        without_ids: Iterable[str] | None = None,
+        only_products: Iterable[str] | None = None,
+        without_products: Iterable[str] | None = None,
+        any_label: Iterable[str] | None = None,
+        every_label: Iterable[str] | None = None,
+        without_label: Iterable[str] | None = None,
+        ef: int | None = None,
+        exact: bool = False,
+        by_product: bool = False,
+    ) -> Answer: ...
     def add(
         self,
         id: str,
@@ -182,6 +256,7 @@ class Retriever:
         labels: Iterable[str] | None = None,
         source: str | os.PathLike[str] | None = None,
         *,
+        product: str | None = None,
         replace: bool = False,
     ) -> None: ...
     def add_batch(
@@ -191,9 +266,26 @@ class Retriever:
         labels: Iterable[Iterable[str] | None] | None = None,
         sources: Iterable[str | os.PathLike[str] | None] | None = None,
         *,
+        products: Iterable[str | None] | None = None,
         replace: bool = False,
         progress: Progress | None = None,
     ) -> None: ...
+    def add_embeddings(
+        self,
+        ids: Iterable[str],
+        embeddings: ArrayLike,
+        labels: Iterable[Iterable[str] | None] | None = None,
+        sources: Iterable[str | os.PathLike[str] | None] | None = None,
+        *,
+        products: Iterable[str | None] | None = None,
+        replace: bool = False,
+    ) -> None: ...
+    def import_embeddings(
+        self, path: str | os.PathLike[str], *, replace: bool = False, progress: Progress | None = None
+    ) -> Imported: ...
+    def export_embeddings(
+        self, path: str | os.PathLike[str], *, progress: Progress | None = None
+    ) -> Exported: ...
     def ingest(
         self,
         ids: Iterable[str],
@@ -201,6 +293,7 @@ class Retriever:
         labels: Iterable[Iterable[str] | None] | None = None,
         sources: Iterable[str | os.PathLike[str] | None] | None = None,
         *,
+        products: Iterable[str | None] | None = None,
         regions: Iterable[tuple[float, float, float, float] | None] | None = None,
         on_broken: Literal["refuse", "skip"] = "refuse",
         on_other_source: Literal["refuse", "replace"] = "refuse",
@@ -212,6 +305,8 @@ class Retriever:
         paths: Iterable[str | os.PathLike[str]],
         labels: Iterable[Iterable[str] | None] | None = None,
         sources: Iterable[str | os.PathLike[str] | None] | None = None,
+        *,
+        products: Iterable[str | None] | None = None,
     ) -> Changes: ...
     def remove(self, ids: Iterable[str]) -> int: ...
     def ids(self) -> list[str]: ...
@@ -223,15 +318,22 @@ class Retriever:
     def embeddings(self) -> tuple[list[str], NDArray[np.float32]]: ...
     def refresh(self) -> bool: ...
     def troubles(self) -> list[str]: ...
-    def compact(self) -> None: ...
-    def measure_recall(self) -> Recall | None: ...
+    def set_index(self, index: Literal["auto", "exact", "hnsw"]) -> None: ...
+    def compact(self, *, progress: Progress | None = None) -> None: ...
+    def measure_recall(self, *, progress: Progress | None = None) -> Recall | None: ...
     def measure_costs(self) -> Costs: ...
 
+def copy(
+    gallery: str | os.PathLike[str], to: str | os.PathLike[str], *, replace: bool = False
+) -> Copied: ...
 def create(
     gallery: str | os.PathLike[str],
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None = None,
     index: Literal["auto", "exact", "hnsw"] = "auto",
     *,
     frame: Frame = "card",
+    width: int | None = None,
+    distance: Literal["mse", "cosine"] | None = None,
+    model_sha256: str | None = None,
 ) -> None: ...
 def verify(model: str | os.PathLike[str], device: str = "cpu") -> bool: ...

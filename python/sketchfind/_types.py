@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ._values import Strokes
+
 
 class Bar(Protocol):
     """What is told by `update` how many more are done, as a bar of tqdm."""
@@ -32,7 +34,7 @@ class PilImage(Protocol):
 
 
 Image: TypeAlias = (
-    str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | NDArray[np.generic] | PilImage
+    str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | NDArray[np.generic] | PilImage | Strokes
 )
 """A picture."""
 

@@ -1,7 +1,15 @@
-"""What comes back: small values that compare, hash, pickle and say what they are."""
+"""What comes back, and strokes: small values that compare, hash, pickle and say what they are."""
 
 import pathlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+# The stub of the package says nothing of it.
+from . import _native  # type: ignore[attr-defined]
+
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,74 @@ class Match:
     """The photo's file, where the gallery was told."""
     labels: tuple[str, ...] = ()
     """The photo's labels, sorted."""
+    score: float | None = None
+    """The probability that it is the one that was drawn, where a calibration says so; it does of the first ten."""
+    product: str | None = None
+    """The product that the photo shows, where the gallery was told."""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Why nothing was found.
+
+    >>> sketchfind.Nothing("empty_gallery", "the gallery has no photos").code
+    'empty_gallery'
+    """
+
+    code: str
+    """A word for programs: empty_gallery, no_such_label, no_such_product, no_such_id, filter or no_fit."""
+    reason: str
+    """The same for people, with what was asked for."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for a query, and how sure that is.
+
+    >>> sketchfind.Answer((sketchfind.Match("boot-17", 0.25, 1, score=0.75),), score=0.75).matches[0].score
+    0.75
+    """
+
+    matches: tuple[Match, ...] = ()
+    """The photos, best first; by product the best of each product."""
+    score: float | None = None
+    """The probability that the one that was drawn is among the first ten, the sum of their scores; None without a calibration."""
+    nothing: Nothing | None = None
+    """Why there is no match, where there is none."""
+
+
+@dataclass(frozen=True, init=False)
+class Strokes:
+    """A drawing as pen movements: a picture that is drawn in black on white.
+
+    `page` is its width and height, y growing downwards; `lines` has for each time that the pen was down its points, [n, 2] as an
+    array or as pairs x, y. As a drawing they are moved and scaled before they are drawn, which is sharper than a picture of them.
+
+    >>> strokes = sketchfind.Strokes((512, 512), [[(100, 100), (400, 120)], numpy.array([[250.0, 400.0]])])
+    >>> strokes.lines
+    (((100.0, 100.0), (400.0, 120.0)), ((250.0, 400.0),))
+    >>> len(sketchfind.Retriever("shop.gallery").query(strokes))
+    2
+    """
+
+    page: tuple[float, float]
+    """Width and height, in the unit of the points."""
+    lines: tuple[tuple[tuple[float, float], ...], ...]
+    """The points of each line, in the order in which they were drawn."""
+
+    def __init__(self, page: Sequence[float], lines: Iterable[ArrayLike]) -> None:
+        width, height = page
+        # The class is frozen: its values are set once, here.
+        object.__setattr__(self, "page", (float(width), float(height)))
+        object.__setattr__(self, "lines", tuple(_points(line, place) for place, line in enumerate(lines, 1)))
+        _native._check_strokes(self.page, self.lines)
+
+
+def _points(line: ArrayLike, place: int) -> tuple[tuple[float, float], ...]:
+    points = np.asarray(line, dtype=np.float64)
+    if points.size and (points.ndim != 2 or points.shape[1] != 2):
+        raise ValueError(f"line {place} of a drawing: expected points [n, 2], got {list(points.shape)}")
+    return tuple((x, y) for x, y in points.tolist())
 
 
 @dataclass(frozen=True)
@@ -41,6 +117,8 @@ class Photo:
     """Its file, where the gallery was told."""
     content: bytes | None = None
     """The SHA-256 of its file, where the gallery was told."""
+    product: str | None = None
+    """The product that it shows, which others may show too, where the gallery was told."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +148,7 @@ class Ingested:
     n_added: int
     """Photos that were not there."""
     n_replaced: int
-    """Photos that were there with another content, labels or source."""
+    """Photos that were there with another content, product, labels or source."""
     n_unchanged: int
     """Photos that were there as they are."""
     n_known: int
@@ -90,9 +168,73 @@ class Changes:
     added: tuple[str, ...]
     """Photos that are not there."""
     replaced: tuple[str, ...]
-    """Photos that are there with another content, labels or source."""
+    """Photos that are there with another content, product, labels or source."""
     n_unchanged: int
     """Photos that are there as they are."""
+
+
+@dataclass(frozen=True)
+class FailedRow:
+    """A row of a file that has an error in the place of an embedding.
+
+    >>> sketchfind.FailedRow("boot-17", "the file is empty").error
+    'the file is empty'
+    """
+
+    id: str
+    """Its id."""
+    error: str
+    """What the program that wrote the file said."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of bringing embeddings of files into a gallery.
+
+    >>> sketchfind.Imported(n_added=2, n_replaced=0, n_unchanged=5).n_added
+    2
+    """
+
+    n_added: int
+    """Photos that were not there."""
+    n_replaced: int
+    """Photos that were there with another embedding, product, labels, source or content."""
+    n_unchanged: int
+    """Photos that were there as they are."""
+    failed: tuple[FailedRow, ...] = ()
+    """Rows without an embedding, which were left out."""
+    unread_columns: tuple[str, ...] = ()
+    """Columns that nobody reads."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of writing a gallery's embeddings to a file.
+
+    >>> sketchfind.Exported(n_photos=2).n_photos
+    2
+    """
+
+    n_photos: int
+    """Photos that were written."""
+    without_source: tuple[str, ...] = ()
+    """Ids of photos whose path is no text, and was left out."""
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a copy of a gallery is made of.
+
+    >>> sketchfind.Copied(n_photos=2, n_shared=7, n_own=2).n_shared
+    7
+    """
+
+    n_photos: int
+    """Photos in it."""
+    n_shared: int
+    """Files that it shares with the original."""
+    n_own: int
+    """Files that are its own."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +281,21 @@ class Costs:
         return self.embedding_us * self.exact_numbers_per_us
 
 
-for _class in (Match, Photo, BrokenImage, Ingested, Changes, Recall, Costs):
+for _class in (
+    Match,
+    Nothing,
+    Answer,
+    Strokes,
+    Photo,
+    BrokenImage,
+    Ingested,
+    Changes,
+    FailedRow,
+    Imported,
+    Exported,
+    Copied,
+    Recall,
+    Costs,
+):
     # Where programs name them from, and what pickles hold.
     _class.__module__ = "sketchfind"

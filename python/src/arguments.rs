@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use numpy::{PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyString};
-use sketchfind::{EmbedderOptions, Filter, Framing, Photo};
+use pyo3::types::{PyBool, PyDict, PyString};
+use sketchfind::{Calibration, EmbedderOptions, Filter, Framing, Photo, SearchOptions};
 use sketchfind_core::image::DecodeLimits;
 
 use crate::errors::raised;
@@ -55,26 +55,36 @@ fn column<'py, T>(
     Ok(column)
 }
 
-/// Photos of these ids, with labels and sources where they are given.
+/// Photos of these ids, with labels, sources and products where they are given.
 pub(crate) fn photos<'py>(
     ids: Texts,
     labels: Option<&Bound<'py, PyAny>>,
     sources: Option<&Bound<'py, PyAny>>,
+    products: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Photo>> {
     let labels = column("labels", labels, ids.0.len(), |labels| labels.extract::<Texts>())?;
     let sources = column("sources", sources, ids.0.len(), |source| source.extract::<PathBuf>())?;
-    let columns = ids.0.into_iter().zip(labels).zip(sources);
-    Ok(columns.map(|((id, labels), source)| photo(id, labels, source)).collect())
+    let products = column("products", products, ids.0.len(), |product| product.extract::<String>())?;
+    let columns = ids.0.into_iter().zip(labels).zip(sources).zip(products);
+    Ok(columns.map(|(((id, labels), source), product)| photo(id, labels, source, product)).collect())
 }
 
-/// A photo, with labels and source where they are given.
-pub(crate) fn photo(id: String, labels: Option<Texts>, source: Option<PathBuf>) -> Photo {
+/// A photo, with labels, source and product where they are given.
+pub(crate) fn photo(
+    id: String,
+    labels: Option<Texts>,
+    source: Option<PathBuf>,
+    product: Option<String>,
+) -> Photo {
     let mut photo = Photo::new(id);
     if let Some(Texts(labels)) = labels {
         photo = photo.with_labels(labels);
     }
     if let Some(source) = source {
         photo = photo.with_source(source);
+    }
+    if let Some(product) = product {
+        photo = photo.with_product(product);
     }
     photo
 }
@@ -135,25 +145,82 @@ impl<'py> FromPyObject<'_, 'py> for Frame {
     }
 }
 
-/// The conditions of a query.
-pub(crate) fn filter(
-    only_ids: Option<Texts>,
-    without_ids: Option<Texts>,
-    any_label: Option<Texts>,
-    every_label: Option<Texts>,
-    without_label: Option<Texts>,
-) -> Filter {
-    let mut filter = Filter::everything()
-        .without_ids(without_ids.unwrap_or_default().0)
-        .every_label(every_label.unwrap_or_default().0)
-        .without_label(without_label.unwrap_or_default().0);
-    if let Some(Texts(ids)) = only_ids {
-        filter = filter.only_ids(ids);
+/// How something is asked for, besides what it is asked with: among which photos, and how they are searched. Each query takes
+/// these by name.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) filter: Filter,
+    pub(crate) options: SearchOptions,
+}
+
+impl Asked {
+    /// Of the arguments by name that `function` was given.
+    pub(crate) fn of(function: &str, given: Option<&Bound<'_, PyDict>>) -> PyResult<Asked> {
+        let mut asked = Asked::default();
+        for (name, value) in given.into_iter().flatten() {
+            let name: String = name.extract()?;
+            asked = asked.with(function, &name, &value).map_err(|error| named(value.py(), &name, error))?;
+        }
+        Ok(asked)
     }
-    if let Some(Texts(labels)) = any_label {
-        filter = filter.any_label(labels);
+
+    /// The same with the argument `name`; None is as if it were not given.
+    fn with(self, function: &str, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Asked> {
+        let Asked { filter, mut options } = self;
+        let texts = || Ok::<_, PyErr>(value.extract::<Option<Texts>>()?.map(|Texts(texts)| texts));
+        let filter = match name {
+            "only_ids" => texts()?.into_iter().fold(filter, Filter::only_ids),
+            "without_ids" => texts()?.into_iter().fold(filter, Filter::without_ids),
+            "only_products" => texts()?.into_iter().fold(filter, Filter::only_products),
+            "without_products" => texts()?.into_iter().fold(filter, Filter::without_products),
+            "any_label" => texts()?.into_iter().fold(filter, Filter::any_label),
+            "every_label" => texts()?.into_iter().fold(filter, Filter::every_label),
+            "without_label" => texts()?.into_iter().fold(filter, Filter::without_label),
+            "ef" => {
+                options.ef = value.extract()?;
+                filter
+            }
+            "exact" => {
+                options.exact = value.extract()?;
+                filter
+            }
+            "by_product" => {
+                options.by_product = value.extract()?;
+                filter
+            }
+            other => {
+                let words = format!("{function}() got an unexpected keyword argument '{other}'");
+                return Err(PyTypeError::new_err(words));
+            }
+        };
+        Ok(Asked { filter, options })
     }
-    filter
+}
+
+/// The same error with the argument's name before its words, as it has where an argument is not taken by name.
+fn named(py: Python<'_>, name: &str, error: PyErr) -> PyErr {
+    let words = error.value(py).to_string();
+    if error.is_instance_of::<PyTypeError>(py) && !words.contains("unexpected keyword argument") {
+        return PyTypeError::new_err(format!("argument '{name}': {words}"));
+    }
+    error
+}
+
+/// From where on nothing fits: a number, or `"auto"` for what the calibration proposes.
+pub(crate) fn min_score(
+    value: Option<&Bound<'_, PyAny>>,
+    calibration: Option<&Calibration>,
+) -> PyResult<Option<f64>> {
+    let Some(value) = value else { return Ok(None) };
+    if !value.is_instance_of::<PyString>() {
+        return value.extract().map(Some);
+    }
+    let expected = match (value.extract::<String>()?.as_str(), calibration) {
+        ("auto", Some(calibration)) => return Ok(Some(calibration.min_score)),
+        ("auto", None) => "none, since there is no calibration",
+        _ => "'auto' or 0 to 1",
+    };
+    Err(PyValueError::new_err(format!("min_score is {}, expected {expected}", value.repr()?)))
 }
 
 /// The numbers of embeddings: an array of `n_dimensions` of any kind of number, or lists of such.

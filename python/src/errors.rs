@@ -46,10 +46,18 @@ mod classes {
         Error,
         "ONNX Runtime or the device cannot be used, or the model cannot be run."
     );
+    create_exception!(
+        sketchfind,
+        NoModel,
+        Error,
+        "The gallery has no model, so that no picture can be embedded: it takes embeddings that are ready."
+    );
     create_exception!(sketchfind, PhotoExists, Error, "The photo is there already.");
     create_exception!(sketchfind, ReadOnly, Error, "The gallery is open for reading only.");
 }
-pub(crate) use classes::{BadFile, BadImage, Closed, Error, Forked, Locked, Native, PhotoExists, ReadOnly};
+pub(crate) use classes::{
+    BadFile, BadImage, Closed, Error, Forked, Locked, Native, NoModel, PhotoExists, ReadOnly,
+};
 
 /// Makes the classes known to the module, each with its code.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -62,6 +70,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ("Forked", py.get_type::<Forked>(), "FORKED"),
         ("Locked", py.get_type::<Locked>(), "LOCKED"),
         ("Native", py.get_type::<Native>(), "NATIVE"),
+        ("NoModel", py.get_type::<NoModel>(), "NO_MODEL"),
         ("PhotoExists", py.get_type::<PhotoExists>(), "EXISTS"),
         ("ReadOnly", py.get_type::<ReadOnly>(), "READ_ONLY"),
     ] {
@@ -91,6 +100,7 @@ pub(crate) fn raised(error: runtime::Error) -> PyErr {
         }
         runtime::Error::Forked { .. } => Forked::new_err(words),
         runtime::Error::Locked { .. } => Locked::new_err(words),
+        runtime::Error::NoModel { .. } => NoModel::new_err(words),
         runtime::Error::ReadOnly { .. } => ReadOnly::new_err(words),
         runtime::Error::PhotoExists { .. }
         | runtime::Error::RepeatedId { .. }

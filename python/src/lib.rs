@@ -12,6 +12,7 @@ mod onnx_runtime;
 mod picture;
 mod progress;
 mod retriever;
+mod strokes;
 mod values;
 mod work;
 
@@ -23,7 +24,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(module)?;
     module.add_class::<embedder::Embedder>()?;
     module.add_class::<retriever::Retriever>()?;
+    module.add_function(wrap_pyfunction!(gallery::copy, module)?)?;
     module.add_function(wrap_pyfunction!(gallery::create, module)?)?;
     module.add_function(wrap_pyfunction!(gallery::verify, module)?)?;
+    module.add_function(wrap_pyfunction!(strokes::_check_strokes, module)?)?;
     module.add_function(wrap_pyfunction!(onnx_runtime::_set_onnx_runtime, module)?)
 }

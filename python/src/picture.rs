@@ -1,4 +1,4 @@
-//! A picture as Python has it: a path, a file's bytes, a file that is open, an array, an image of PIL.
+//! A picture as Python has it: a path, a file's bytes, a file that is open, an array, an image of PIL, strokes.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,10 @@ use sketchfind::Picture;
 use sketchfind_core::image::{Channels, Pixels, Samples};
 
 use crate::errors::{BadImage, raised};
+use crate::strokes;
 
 const EXPECTED: &str = "a picture is a path, a file's bytes, a file that is open for reading bytes, an array \
-                        [height, width], [height, width, 3] or [height, width, 4], or an image of PIL";
+                        [height, width], [height, width, 3] or [height, width, 4], an image of PIL, or Strokes";
 
 /// How far floats may be beyond 0 and 1: resizing and other arithmetic leaves as much.
 const ROUNDING: f64 = 1e-6;
@@ -30,6 +31,9 @@ pub(crate) fn of(value: &Bound<'_, PyAny>, max_bytes: u64) -> PyResult<Picture> 
     }
     if is_pil(value)? {
         return of_pil(value).map(Picture::Pixels);
+    }
+    if let Some(strokes) = strokes::of(value)? {
+        return Ok(Picture::Strokes(strokes));
     }
     if let Ok(path) = value.extract::<PathBuf>() {
         return Ok(Picture::File(path));
@@ -51,6 +55,7 @@ pub(crate) fn is_one_picture(value: &Bound<'_, PyAny>) -> PyResult<bool> {
         || value.is_instance_of::<PyByteArray>()
         || value.is_instance_of::<PyMemoryView>()
         || is_pil(value)?
+        || strokes::is_strokes(value)?
         || value.hasattr("__fspath__")?
         || value.hasattr("read")?)
 }

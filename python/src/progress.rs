@@ -26,13 +26,27 @@ enum Listener {
 }
 
 impl Teller {
-    /// Of an argument `progress` for work on `total` pieces.
+    /// Nobody is told.
+    pub(crate) fn silent() -> Teller {
+        Teller { told: 0, listener: Listener::Nobody }
+    }
+
+    /// Of an argument `progress` for work on `total` pictures.
     pub(crate) fn of(progress: Option<&Bound<'_, PyAny>>, total: Option<usize>) -> PyResult<Teller> {
+        Teller::counting("picture", progress, total)
+    }
+
+    /// Of an argument `progress` for work on `total` pieces, each a `unit`.
+    pub(crate) fn counting(
+        unit: &str,
+        progress: Option<&Bound<'_, PyAny>>,
+        total: Option<usize>,
+    ) -> PyResult<Teller> {
         let listener = match progress {
             None => Listener::Nobody,
             Some(wanted) if wanted.is_instance_of::<PyBool>() => {
                 if wanted.extract()? {
-                    own_bar(wanted.py(), total)?
+                    own_bar(wanted.py(), unit, total)?
                 } else {
                     Listener::Nobody
                 }
@@ -82,10 +96,10 @@ impl Teller {
     }
 }
 
-fn own_bar(py: Python<'_>, total: Option<usize>) -> PyResult<Listener> {
+fn own_bar(py: Python<'_>, unit: &str, total: Option<usize>) -> PyResult<Listener> {
     let options = PyDict::new(py);
     options.set_item("total", total)?;
-    options.set_item("unit", "picture")?;
+    options.set_item("unit", unit)?;
     let bar = py.import("tqdm.auto")?.getattr("tqdm")?.call((), Some(&options))?;
     Ok(Listener::Bar { bar: bar.unbind(), is_ours: true })
 }

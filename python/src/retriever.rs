@@ -1,4 +1,4 @@
-//! A gallery with its model, for Python.
+//! A gallery, with its model where it has one, for Python.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,25 +7,31 @@ use std::time::Duration;
 use numpy::{PyArray1, PyArray2};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use sketchfind as runtime;
-use sketchfind::{Framing, IngestOptions, OnBroken, OnOtherSource, PhotoFile, Role};
+use sketchfind::{
+    Calibration, EmbeddingFiles, Framing, ImportOptions, IngestOptions, OnBroken, OnOtherSource, PhotoFile,
+    Role,
+};
 use sketchfind_core::image::DecodeLimits;
 
-use crate::arguments::{self, Frame, Texts, embedder_options, filter};
+use crate::arguments::{self, Asked, Frame, Texts, embedder_options};
 use crate::errors::{Closed, raised};
 use crate::feed::Pictures;
+use crate::gallery::index_of;
 use crate::progress::Teller;
 use crate::{onnx_runtime, picture, values, work};
 
 type Objects<'py> = Vec<Bound<'py, PyAny>>;
 
-/// A gallery with its model. Many threads may share one.
+/// A gallery, with its model where it has one. Many threads may share one.
 ///
 /// One process at a time may have it `writable`; with `by_turns` the gallery is locked for each change only. `sessions` images may
 /// be in the model at a time; `threads`, `device`, `batch` and `max_pixels` are as for Embedder. `frame` is how the drawings of
 /// queries are framed: as the model's "card" says, "off", or so that they fill a share of the page, such as 0.8. With `follow` it
-/// looks every so many seconds for what other processes have written. It belongs to the process that opened it: in a child made
-/// by fork every call raises Forked.
+/// looks every so many seconds for what other processes have written. `calibration`, a file that `sketchfind calibrate` wrote, gives
+/// matches their scores. A gallery without a model takes embeddings, and is asked with such; what needs a model raises NoModel. A
+/// retriever belongs to the process that opened it: in a child made by fork every call raises Forked.
 ///
 /// >>> with sketchfind.Retriever("shop.gallery") as shop:
 /// ...     [match.id for match in shop.query("photos/red.png", k=1)]
@@ -67,8 +73,8 @@ impl Retriever {
 impl Retriever {
     #[new]
     #[pyo3(
-        signature = (gallery, *, writable=false, by_turns=false, sessions=1, threads=None, device="cpu", batch=None, max_pixels=None, frame=None, follow=None),
-        text_signature = "(gallery, *, writable=False, by_turns=False, sessions=1, threads=None, device='cpu', batch=None, max_pixels=None, frame='card', follow=None)"
+        signature = (gallery, *, writable=false, by_turns=false, sessions=1, threads=None, device="cpu", batch=None, max_pixels=None, frame=None, follow=None, calibration=None),
+        text_signature = "(gallery, *, writable=False, by_turns=False, sessions=1, threads=None, device='cpu', batch=None, max_pixels=None, frame='card', follow=None, calibration=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
     fn new(
@@ -83,6 +89,7 @@ impl Retriever {
         max_pixels: Option<u64>,
         frame: Option<Frame>,
         follow: Option<f64>,
+        calibration: Option<PathBuf>,
     ) -> PyResult<Retriever> {
         let embedder = embedder_options(threads, device, batch, max_pixels)?;
         let limits = embedder.limits;
@@ -105,6 +112,10 @@ impl Retriever {
         };
         let path = gallery.clone();
         let retriever = work::run(py, move |_, _| {
+            let options = match calibration {
+                None => options,
+                Some(file) => options.with_calibration(Calibration::load(file)?),
+            };
             onnx_runtime::load()?;
             runtime::Retriever::open(&gallery, options)
         })?;
@@ -208,28 +219,31 @@ impl Retriever {
 
     /// The k photos that match a drawing best among those that pass all conditions; best first.
     ///
+    /// `ef` is how many candidates a graph is searched with, 1 to 100000, in the place of the gallery's own number: more find more of
+    /// the nearest and take longer. With `exact` every photo is looked at, whatever graphs there are. With `by_product` the matches are the
+    /// best photo of each product, of k products; a photo without one stands for itself.
+    ///
     /// >>> shop = sketchfind.Retriever("shop.gallery")
     /// >>> [match.id for match in shop.query("photos/red.png", k=5, any_label=["cold"])]
     /// ['blue']
     /// >>> [match.id for match in shop.query("photos/red.png", without_ids=["red"])]
     /// ['blue']
-    #[pyo3(signature = (sketch, k=10, *, only_ids=None, without_ids=None, any_label=None, every_label=None, without_label=None))]
-    #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
+    #[pyo3(
+        signature = (sketch, k=10, **asked),
+        text_signature = "($self, sketch, k=10, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False)"
+    )]
     fn query<'py>(
         &self,
         sketch: &Bound<'py, PyAny>,
         k: usize,
-        only_ids: Option<Texts>,
-        without_ids: Option<Texts>,
-        any_label: Option<Texts>,
-        every_label: Option<Texts>,
-        without_label: Option<Texts>,
+        asked: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Objects<'py>> {
         let (retriever, limits) = (self.get()?, self.limits);
         let sketch_of = picture::of(sketch, limits.max_bytes())?;
-        let filter = filter(only_ids, without_ids, any_label, every_label, without_label);
+        let Asked { filter, options } = Asked::of("query", asked)?;
         let found = work::run(sketch.py(), move |_, _| {
-            retriever.query_filtered(&sketch_of.sketch(limits)?, k, &filter)
+            let sketch = sketch_of.sketch(limits, retriever.sketch_share())?;
+            retriever.query_with(&sketch, k, &filter, options)
         })?;
         values::matches(sketch.py(), found)
     }
@@ -239,49 +253,47 @@ impl Retriever {
     /// >>> shop = sketchfind.Retriever("shop.gallery")
     /// >>> [found[0].id for found in shop.query_batch(["photos/blue.png", "photos/red.png"], k=1)]
     /// ['blue', 'red']
-    #[pyo3(signature = (sketches, k=10, *, only_ids=None, without_ids=None, any_label=None, every_label=None, without_label=None, progress=None))]
-    #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
+    #[pyo3(
+        signature = (sketches, k=10, *, progress=None, **asked),
+        text_signature = "($self, sketches, k=10, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False, progress=None)"
+    )]
     fn query_batch<'py>(
         &self,
         sketches: &Bound<'py, PyAny>,
         k: usize,
-        only_ids: Option<Texts>,
-        without_ids: Option<Texts>,
-        any_label: Option<Texts>,
-        every_label: Option<Texts>,
-        without_label: Option<Texts>,
         progress: Option<&Bound<'py, PyAny>>,
+        asked: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Vec<Objects<'py>>> {
         let (retriever, pictures) = (self.get()?, Pictures::of(sketches, self.limits.max_bytes())?);
-        let filter = filter(only_ids, without_ids, any_label, every_label, without_label);
+        let Asked { filter, options } = Asked::of("query_batch", asked)?;
         let teller = Teller::of(progress, pictures.length())?;
         let found = work::run_fed(&pictures, teller, move |fed, progress, cancel| {
-            retriever.query_pictures(fed, k, &filter, progress, cancel)
+            retriever.query_pictures_with(fed, k, &filter, options, progress, cancel)
         })?;
         values::matches_of_each(sketches.py(), found)
     }
 
-    /// The k photos nearest to an embedding, [width], among those that pass all conditions.
+    /// The k photos nearest to an embedding, [width], among those that pass all conditions; otherwise as query.
     ///
     /// >>> shop = sketchfind.Retriever("shop.gallery")
     /// >>> shop.query_embedding([0.9, 0.0, 0.1], k=1)[0].id
     /// 'red'
-    #[pyo3(signature = (embedding, k=10, *, only_ids=None, without_ids=None, any_label=None, every_label=None, without_label=None))]
-    #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
+    #[pyo3(
+        signature = (embedding, k=10, **asked),
+        text_signature = "($self, embedding, k=10, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False)"
+    )]
     fn query_embedding<'py>(
         &self,
         embedding: &Bound<'py, PyAny>,
         k: usize,
-        only_ids: Option<Texts>,
-        without_ids: Option<Texts>,
-        any_label: Option<Texts>,
-        every_label: Option<Texts>,
-        without_label: Option<Texts>,
+        asked: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Objects<'py>> {
         let retriever = self.get()?;
         let values = arguments::embeddings(embedding, 1, self.width)?;
-        let filter = filter(only_ids, without_ids, any_label, every_label, without_label);
-        let found = work::run(embedding.py(), move |_, _| retriever.query_embedding(&values, k, &filter))?;
+        let Asked { filter, options } = Asked::of("query_embedding", asked)?;
+        let found = work::run(embedding.py(), move |_, _| {
+            retriever.query_embedding_with(&values, k, &filter, options)
+        })?;
         values::matches(embedding.py(), found)
     }
 
@@ -291,38 +303,97 @@ impl Retriever {
     /// >>> ids, embeddings = shop.embeddings()
     /// >>> [found[0].id for found in shop.query_embeddings(embeddings, k=1)] == ids
     /// True
-    #[pyo3(signature = (embeddings, k=10, *, only_ids=None, without_ids=None, any_label=None, every_label=None, without_label=None))]
-    #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
+    #[pyo3(
+        signature = (embeddings, k=10, **asked),
+        text_signature = "($self, embeddings, k=10, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False)"
+    )]
     fn query_embeddings<'py>(
         &self,
         embeddings: &Bound<'py, PyAny>,
         k: usize,
-        only_ids: Option<Texts>,
-        without_ids: Option<Texts>,
-        any_label: Option<Texts>,
-        every_label: Option<Texts>,
-        without_label: Option<Texts>,
+        asked: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Vec<Objects<'py>>> {
         let retriever = self.get()?;
         let queries = arguments::embeddings(embeddings, 2, self.width)?;
-        let filter = filter(only_ids, without_ids, any_label, every_label, without_label);
-        let found =
-            work::run(embeddings.py(), move |_, _| retriever.snapshot().search_batch(&queries, k, &filter))?;
+        let Asked { filter, options } = Asked::of("query_embeddings", asked)?;
+        let found = work::run(embeddings.py(), move |_, _| {
+            retriever.query_embeddings_with(&queries, k, &filter, options)
+        })?;
         values::matches_of_each(embeddings.py(), found)
+    }
+
+    /// What query gives, with how sure that is, and why there is nothing where there is nothing.
+    ///
+    /// With a calibration the answer has a score, the probability that the photo that was drawn is among the first ten, and so has
+    /// each of these. Where it is below `min_score`, 0 to 1, the answer is that nothing fits; "auto" is what the calibration
+    /// proposes.
+    ///
+    /// >>> shop = sketchfind.Retriever("shop.gallery", calibration="calibration.json")
+    /// >>> shop.answer("photos/red.png", k=1, min_score="auto").matches[0].id
+    /// 'red'
+    /// >>> answer = shop.answer("photos/red.png", any_label=["boots"])
+    /// >>> answer.matches, answer.nothing.code, answer.nothing.reason
+    /// ((), 'no_such_label', "no photo has the label 'boots'")
+    #[pyo3(
+        signature = (sketch, k=10, min_score=None, **asked),
+        text_signature = "($self, sketch, k=10, min_score=None, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False)"
+    )]
+    fn answer<'py>(
+        &self,
+        sketch: &Bound<'py, PyAny>,
+        k: usize,
+        min_score: Option<&Bound<'py, PyAny>>,
+        asked: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (retriever, limits) = (self.get()?, self.limits);
+        let sketch_of = picture::of(sketch, limits.max_bytes())?;
+        let min_score = arguments::min_score(min_score, retriever.calibration())?;
+        let Asked { filter, options } = Asked::of("answer", asked)?;
+        let answer = work::run(sketch.py(), move |_, _| {
+            let sketch = sketch_of.sketch(limits, retriever.sketch_share())?;
+            retriever.answer_with(&sketch, k, &filter, options, min_score)
+        })?;
+        values::answer(sketch.py(), answer)
+    }
+
+    /// What answer gives, for an embedding, [width].
+    ///
+    /// >>> shop = sketchfind.Retriever("shop.gallery")
+    /// >>> shop.answer_embedding([0.9, 0.0, 0.1], k=1).matches[0].id
+    /// 'red'
+    #[pyo3(
+        signature = (embedding, k=10, min_score=None, **asked),
+        text_signature = "($self, embedding, k=10, min_score=None, *, only_ids=None, without_ids=None, only_products=None, without_products=None, any_label=None, every_label=None, without_label=None, ef=None, exact=False, by_product=False)"
+    )]
+    fn answer_embedding<'py>(
+        &self,
+        embedding: &Bound<'py, PyAny>,
+        k: usize,
+        min_score: Option<&Bound<'py, PyAny>>,
+        asked: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let retriever = self.get()?;
+        let values = arguments::embeddings(embedding, 1, self.width)?;
+        let min_score = arguments::min_score(min_score, retriever.calibration())?;
+        let Asked { filter, options } = Asked::of("answer_embedding", asked)?;
+        let answer = work::run(embedding.py(), move |_, _| {
+            retriever.answer_embedding_with(&values, k, &filter, options, min_score)
+        })?;
+        values::answer(embedding.py(), answer)
     }
 
     /// Adds a photo; when this returns it is on the disk.
     ///
-    /// With replace it takes the place of the photo that has its id. Labels and a source that are None are not given, and
-    /// stay as they are; an empty list of labels takes them away.
+    /// Photos may share a `product`. With replace it takes the place of the photo that has its id. Labels, a source and a product
+    /// that are None are not given, and stay as they are; an empty list of labels, or an empty product, takes them away.
     ///
     /// >>> with sketchfind.Retriever("shop.gallery", writable=True) as shop:
     /// ...     shop.add("green", "photos/green.png", labels=["new"], source="photos/green.png")
     /// ...     "green" in shop
     /// True
     #[pyo3(
-        signature = (id, image, labels=None, source=None, *, replace=false),
-        text_signature = "($self, id, image, labels=None, source=None, *, replace=False)"
+        signature = (id, image, labels=None, source=None, *, product=None, replace=false),
+        text_signature = "($self, id, image, labels=None, source=None, *, product=None, replace=False)"
     )]
     fn add(
         &self,
@@ -330,11 +401,12 @@ impl Retriever {
         image: &Bound<'_, PyAny>,
         labels: Option<Texts>,
         source: Option<PathBuf>,
+        product: Option<String>,
         replace: bool,
     ) -> PyResult<()> {
         let (retriever, limits) = (self.get()?, self.limits);
         let of_photo = picture::of(image, limits.max_bytes())?;
-        let photo = arguments::photo(id, labels, source);
+        let photo = arguments::photo(id, labels, source, product);
         work::run(image.py(), move |_, _| {
             let image = of_photo.photo(limits)?;
             if replace { retriever.replace(photo, &image) } else { retriever.add(photo, &image) }
@@ -343,43 +415,138 @@ impl Retriever {
 
     /// Adds photos of pictures in any form, all of them or none; much faster than one after another.
     ///
-    /// `ids` and `images` are as long as each other, and so are `labels` (of each photo an iterable of str, or None) and
-    /// `sources`, if they are given. `images` and `progress` are as for Embedder.embed, `replace` as for add.
+    /// `ids` and `images` are as long as each other, and so are `labels` (of each photo an iterable of str, or None),
+    /// `sources` and `products`, if they are given. `images` and `progress` are as for Embedder.embed, `replace` as for add.
     ///
     /// >>> with sketchfind.Retriever("shop.gallery", writable=True) as shop:
     /// ...     shop.add_batch(["black", "white"], [numpy.zeros((8, 8)), numpy.ones((8, 8))], [["dark"], None])
     /// ...     shop.labels("black")
     /// ['dark']
-    #[pyo3(signature = (ids, images, labels=None, sources=None, *, replace=false, progress=None))]
+    #[pyo3(signature = (ids, images, labels=None, sources=None, *, products=None, replace=false, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
     fn add_batch(
         &self,
         ids: Texts,
         images: &Bound<'_, PyAny>,
         labels: Option<&Bound<'_, PyAny>>,
         sources: Option<&Bound<'_, PyAny>>,
+        products: Option<&Bound<'_, PyAny>>,
         replace: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let (retriever, pictures) = (self.get()?, Pictures::of(images, self.limits.max_bytes())?);
-        let photos = arguments::photos(ids, labels, sources)?;
+        let photos = arguments::photos(ids, labels, sources, products)?;
         let teller = Teller::of(progress, Some(photos.len()))?;
         work::run_fed(&pictures, teller, move |fed, progress, cancel| {
             retriever.add_pictures(photos, fed, replace, progress, cancel)
         })
     }
 
-    /// Brings files into the gallery: those that are not in it, and those whose content, labels or source have changed.
+    /// Adds photos of embeddings that are ready, [n, width], all of them or none; the gallery needs no model.
+    ///
+    /// `ids` are one an embedding, and so are `labels` (of each photo an iterable of str, or None), `sources` and `products`, if they
+    /// are given; `replace` is as for add. Where the gallery has a model, it is to be that which made the embeddings.
+    ///
+    /// >>> sketchfind.create("ready.gallery", width=2, distance="cosine")
+    /// >>> with sketchfind.Retriever("ready.gallery", writable=True) as shop:
+    /// ...     shop.add_embeddings(["up", "right"], numpy.array([[0, 1], [1, 0]], numpy.float32), [["tall"], None])
+    /// ...     shop.query_embedding([0.1, 5.0], k=1)[0].id
+    /// 'up'
+    #[pyo3(
+        signature = (ids, embeddings, labels=None, sources=None, *, products=None, replace=false),
+        text_signature = "($self, ids, embeddings, labels=None, sources=None, *, products=None, replace=False)"
+    )]
+    fn add_embeddings(
+        &self,
+        ids: Texts,
+        embeddings: &Bound<'_, PyAny>,
+        labels: Option<&Bound<'_, PyAny>>,
+        sources: Option<&Bound<'_, PyAny>>,
+        products: Option<&Bound<'_, PyAny>>,
+        replace: bool,
+    ) -> PyResult<()> {
+        let retriever = self.get()?;
+        let values = arguments::embeddings(embeddings, 2, self.width)?;
+        let photos = arguments::photos(ids, labels, sources, products)?;
+        let n = values.len() / self.width.max(1);
+        if n != photos.len() {
+            let words = format!("embeddings are one a photo: expected {}, got {n}", photos.len());
+            return Err(PyValueError::new_err(words));
+        }
+        work::run(embeddings.py(), move |_, _| {
+            let gallery = retriever.gallery();
+            if replace { gallery.replace(photos, values) } else { gallery.add(photos, values) }
+        })
+    }
+
+    /// Brings embeddings of files into the gallery: X.npy with the ids of its rows in X.csv, X.parquet, or all of a folder.
+    ///
+    /// All files are read and checked before anything is changed. Then every few thousand photos are acknowledged, so that the same call
+    /// goes on where it was interrupted. A photo that is there with another embedding is refused, or replaced with `replace`; what a
+    /// file does not say of a photo stays as it is. Rows that have an error in the place of an embedding come back in `failed`.
+    ///
+    /// >>> with sketchfind.Retriever("shop.gallery", writable=True) as shop:
+    /// ...     n = shop.export_embeddings("photos.npy").n_photos + shop.remove(["red"])
+    /// ...     done = shop.import_embeddings("photos.npy")
+    /// >>> done.n_added, done.n_unchanged, done.failed
+    /// (1, 1, ())
+    #[pyo3(
+        signature = (path, *, replace=false, progress=None),
+        text_signature = "($self, path, *, replace=False, progress=None)"
+    )]
+    fn import_embeddings<'py>(
+        &self,
+        py: Python<'py>,
+        path: PathBuf,
+        replace: bool,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let retriever = self.get()?;
+        let files = Arc::new(work::run(py, move |_, cancel| EmbeddingFiles::open(&path, cancel))?);
+        let teller = Teller::counting("photo", progress, Some(files.len()))?;
+        let options = ImportOptions::default();
+        let options = if replace { options.replacing() } else { options };
+        let own = Arc::clone(&files);
+        let done = work::run_told(py, teller, move |progress, cancel| {
+            retriever.gallery().import(&own, options, progress, cancel)
+        })?;
+        values::imported(py, done, &files)
+    }
+
+    /// Writes all embeddings to a file, whole or not at all: X.npy with the ids of its rows in X.csv, or X.parquet with labels and
+    /// sources too.
+    ///
+    /// >>> sketchfind.Retriever("shop.gallery").export_embeddings("photos.npy")
+    /// Exported(n_photos=2, without_source=())
+    /// >>> numpy.load("photos.npy").shape
+    /// (2, 3)
+    #[pyo3(signature = (path, *, progress=None))]
+    fn export_embeddings<'py>(
+        &self,
+        py: Python<'py>,
+        path: PathBuf,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let retriever = self.get()?;
+        let teller = Teller::counting("photo", progress, Some(retriever.len()))?;
+        let done = work::run_told(py, teller, move |progress, cancel| {
+            retriever.gallery().export(&path, progress, cancel)
+        })?;
+        values::exported(py, done)
+    }
+
+    /// Brings files into the gallery: those that are not in it, and those whose content, product, labels or source have changed.
     ///
     /// Every few hundred photos the gallery keeps what was done, so that the same call goes on where it was interrupted. A
     /// content that the gallery has already is not embedded again. `sources` are the paths that the gallery shall know,
-    /// by default `paths`; `regions` say where products are, (left, top, width, height) in pixels, for a gallery that frames
+    /// by default `paths`; `products` are the products that they show; `regions` say where products are, (left, top, width, height) in pixels, for a gallery that frames
     /// photos. `on_broken` is "refuse" or "skip"; `on_other_source`, for an id that another file has, "refuse" or "replace".
     ///
     /// >>> with sketchfind.Retriever("shop.gallery", writable=True) as shop:
     /// ...     done = shop.ingest(["red", "green"], ["photos/red.png", "photos/green.png"], on_other_source="replace")
     /// >>> (done.n_added, done.n_replaced, done.broken)
     /// (1, 1, ())
-    #[pyo3(signature = (ids, paths, labels=None, sources=None, *, regions=None, on_broken="refuse", on_other_source="refuse", progress=None))]
+    #[pyo3(signature = (ids, paths, labels=None, sources=None, *, products=None, regions=None, on_broken="refuse", on_other_source="refuse", progress=None))]
     #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
     fn ingest<'py>(
         &self,
@@ -388,6 +555,7 @@ impl Retriever {
         paths: &Bound<'py, PyAny>,
         labels: Option<&Bound<'py, PyAny>>,
         sources: Option<&Bound<'py, PyAny>>,
+        products: Option<&Bound<'py, PyAny>>,
         regions: Option<&Bound<'py, PyAny>>,
         on_broken: &str,
         on_other_source: &str,
@@ -395,7 +563,7 @@ impl Retriever {
     ) -> PyResult<Bound<'py, PyAny>> {
         let retriever = self.get()?;
         let options = ingest_options(on_broken, on_other_source)?;
-        let files = photo_files(ids, paths, labels, sources, regions)?;
+        let files = photo_files(ids, paths, labels, sources, products, regions)?;
         let teller = Teller::of(progress, Some(files.len()))?;
         let done = work::run_told(py, teller, move |progress, cancel| {
             retriever.ingest(&files, options, progress, cancel)
@@ -408,7 +576,7 @@ impl Retriever {
     /// >>> shop = sketchfind.Retriever("shop.gallery")
     /// >>> shop.changes(["green"], ["photos/green.png"])
     /// Changes(added=('green',), replaced=(), n_unchanged=0)
-    #[pyo3(signature = (ids, paths, labels=None, sources=None))]
+    #[pyo3(signature = (ids, paths, labels=None, sources=None, *, products=None))]
     fn changes<'py>(
         &self,
         py: Python<'py>,
@@ -416,9 +584,10 @@ impl Retriever {
         paths: &Bound<'py, PyAny>,
         labels: Option<&Bound<'py, PyAny>>,
         sources: Option<&Bound<'py, PyAny>>,
+        products: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (retriever, max_bytes) = (self.get()?, self.limits.max_bytes());
-        let files = photo_files(ids, paths, labels, sources, None)?;
+        let files = photo_files(ids, paths, labels, sources, products, None)?;
         let changes = work::run(py, move |_, _| retriever.snapshot().changes(&files, max_bytes))?;
         values::changes(py, changes)
     }
@@ -532,24 +701,45 @@ impl Retriever {
         work::run(py, move |_, _| retriever.refresh())
     }
 
-    /// Gives back the space of removed photos and brings the index up to date.
+    /// Chooses how the gallery is searched, "auto", "exact" or "hnsw", from the next compact or opening on.
+    ///
+    /// >>> with sketchfind.Retriever("shop.gallery", writable=True) as shop:
+    /// ...     shop.set_index("hnsw")
+    /// ...     shop.compact()
+    fn set_index(&self, py: Python<'_>, index: &str) -> PyResult<()> {
+        let (retriever, index) = (self.get()?, index_of(index)?);
+        work::run(py, move |_, _| retriever.gallery().set_index(index))
+    }
+
+    /// Gives back the space of removed photos and builds the graph that the gallery asks for. `progress` is told photos of the
+    /// graph. Ctrl-C stops the graph, which is built when the gallery is next opened or compacted.
     ///
     /// >>> with sketchfind.Retriever("shop.gallery", writable=True) as shop:
     /// ...     n = shop.remove(["red"])
     /// ...     shop.compact()
-    fn compact(&self, py: Python<'_>) -> PyResult<()> {
+    #[pyo3(signature = (*, progress=None))]
+    fn compact(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let retriever = self.get()?;
-        work::run(py, move |progress, cancel| retriever.compact(progress, cancel))
+        let teller = Teller::counting("photo", progress, Some(retriever.len()))?;
+        work::run_told(py, teller, move |progress, cancel| retriever.compact(progress, cancel))
     }
 
-    /// How many of the ten nearest the graphs find, on a sample of the photos; None where there is no graph.
+    /// How many of the ten nearest the graphs find, on a sample of the photos; None where there is no graph. `progress` is told
+    /// photos of the sample.
     ///
     /// >>> sketchfind.Retriever("shop.gallery").measure_recall() is None
     /// True
-    fn measure_recall<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    #[pyo3(signature = (*, progress=None))]
+    fn measure_recall<'py>(
+        &self,
+        py: Python<'py>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let retriever = self.get()?;
-        let recall =
-            work::run(py, move |progress, cancel| retriever.gallery().measure_recall(progress, cancel))?;
+        let teller = Teller::counting("photo", progress, None)?;
+        let recall = work::run_told(py, teller, move |progress, cancel| {
+            retriever.gallery().measure_recall(progress, cancel)
+        })?;
         recall.map(|recall| values::recall(py, recall)).transpose()
     }
 
@@ -570,10 +760,11 @@ fn photo_files<'py>(
     paths: &Bound<'py, PyAny>,
     labels: Option<&Bound<'py, PyAny>>,
     sources: Option<&Bound<'py, PyAny>>,
+    products: Option<&Bound<'py, PyAny>>,
     regions: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Vec<PhotoFile>> {
     let paths = arguments::paths(paths, ids.0.len())?;
-    let photos = arguments::photos(ids, labels, sources)?;
+    let photos = arguments::photos(ids, labels, sources, products)?;
     let regions = arguments::regions(regions, photos.len())?;
     let files = photos.into_iter().zip(paths).zip(regions).map(|((photo, path), region)| {
         let photo = if photo.source().is_some() { photo } else { photo.with_source(&path) };

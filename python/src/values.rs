@@ -6,10 +6,12 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use sketchfind as runtime;
-use sketchfind::{BrokenImage, Changes, Costs, Ingested, Photo, Recall};
+use sketchfind::{
+    Answer, BrokenImage, Changes, Copied, Costs, EmbeddingFiles, Exported, Imported, Ingested, Photo, Recall,
+};
 
 /// A class by its name.
-fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import("sketchfind._values")?.getattr(name)
 }
 
@@ -27,7 +29,7 @@ pub(crate) fn matches_of_each(
     let class = class(py, "Match")?;
     let one = |found: runtime::Match| {
         let labels = PyTuple::new(py, found.labels)?;
-        class.call1((found.id, found.distance, found.rank, found.path, labels))
+        class.call1((found.id, found.distance, found.rank, found.path, labels, found.score, found.product))
     };
     found.into_iter().map(|found| found.into_iter().map(one).collect()).collect()
 }
@@ -37,11 +39,18 @@ pub(crate) fn matches(py: Python<'_>, found: Vec<runtime::Match>) -> PyResult<Ve
     Ok(matches_of_each(py, vec![found])?.pop().unwrap_or_default())
 }
 
+/// What was found for a query, and how sure that is.
+pub(crate) fn answer(py: Python<'_>, answer: Answer) -> PyResult<Bound<'_, PyAny>> {
+    let nothing =
+        answer.nothing.map(|why| class(py, "Nothing")?.call1((why.code(), why.to_string()))).transpose()?;
+    class(py, "Answer")?.call1((PyTuple::new(py, matches(py, answer.matches)?)?, answer.score, nothing))
+}
+
 /// What a gallery knows of a photo.
 pub(crate) fn photo<'py>(py: Python<'py>, photo: &Photo) -> PyResult<Bound<'py, PyAny>> {
     let labels = PyTuple::new(py, photo.labels())?;
     let content = photo.content().map(|content| PyBytes::new(py, content));
-    class(py, "Photo")?.call1((photo.id(), labels, photo.source(), content))
+    class(py, "Photo")?.call1((photo.id(), labels, photo.source(), content, photo.product()))
 }
 
 /// What came of files.
@@ -59,6 +68,29 @@ pub(crate) fn ingested(py: Python<'_>, done: Ingested) -> PyResult<Bound<'_, PyA
 pub(crate) fn changes(py: Python<'_>, changes: Changes) -> PyResult<Bound<'_, PyAny>> {
     let ids = |ids: Vec<String>| PyTuple::new(py, ids);
     class(py, "Changes")?.call1((ids(changes.added)?, ids(changes.replaced)?, changes.n_unchanged))
+}
+
+/// What came of bringing in the embeddings of `files`.
+pub(crate) fn imported<'py>(
+    py: Python<'py>,
+    done: Imported,
+    files: &EmbeddingFiles,
+) -> PyResult<Bound<'py, PyAny>> {
+    let class_of_failed = class(py, "FailedRow")?;
+    let failed = files.failed().iter().map(|row| class_of_failed.call1((&row.id, &row.error)));
+    let failed = PyTuple::new(py, failed.collect::<PyResult<Vec<_>>>()?)?;
+    let unread = PyTuple::new(py, files.unread_columns())?;
+    class(py, "Imported")?.call1((done.n_added, done.n_replaced, done.n_unchanged, failed, unread))
+}
+
+/// What came of writing embeddings to a file.
+pub(crate) fn exported(py: Python<'_>, done: Exported) -> PyResult<Bound<'_, PyAny>> {
+    class(py, "Exported")?.call1((done.n_photos, PyTuple::new(py, done.without_source)?))
+}
+
+/// What a copy of a gallery is made of.
+pub(crate) fn copied(py: Python<'_>, copied: Copied) -> PyResult<Bound<'_, PyAny>> {
+    class(py, "Copied")?.call1((copied.n_photos, copied.n_shared, copied.n_own))
 }
 
 /// How much the graphs find.

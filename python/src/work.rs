@@ -26,7 +26,7 @@ pub(crate) fn run<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce(Progress<'_>, Cancel<'_>) -> runtime::Result<T> + Send + 'static,
 ) -> PyResult<T> {
-    run_told(py, Teller::of(None, None)?, work)
+    run_told(py, Teller::silent(), work)
 }
 
 /// [`run`], and `teller` is told how much is done.

@@ -1,5 +1,6 @@
 """What the tests share."""
 
+import json
 import pathlib
 import tempfile
 import unittest
@@ -18,6 +19,19 @@ def colour(*rgb):
 
 def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def write_calibration(path, *, model_sha256=None):
+    """A calibration of MODEL, as `sketchfind calibrate` writes one: near is a distance of 0.01."""
+    sha256 = json.loads((MODEL / "card.json").read_text())["onnx"]["sha256"]
+    learned = {"dataset_sha256": "0" * 64, "split": "test", "n_photos": 20, "n_sketches": 20, "n_without": 10,
+               "without": 0.5, "n_folds": 2, "seed": 1, "confidence": 0.95}
+    calibration = {"tool": "test", "model": "mean8", "model_sha256": model_sha256 or sha256, "distance": "mse",
+                   "sketch_share": None, "photo_frame": None,
+                   "map": {"scale": 0.01, "nearness": 1.0, "ground": 0.0, "none": -2.0},
+                   "min_score": 0.5, "false_answers": 0.1, "learned": learned, "measured": []}
+    path.write_text(json.dumps({"magic": "sketchfind-calibration", "format": 1, "calibration": calibration}))
+    return path
 
 
 class WithGallery(unittest.TestCase):

@@ -12,7 +12,7 @@ import unittest
 
 import numpy
 import sketchfind
-from support import FIXTURES, MODEL, WithGallery
+from support import FIXTURES, MODEL, WithGallery, write_calibration
 
 STUB = pathlib.Path(sketchfind.__file__).with_name("__init__.pyi")
 
@@ -43,6 +43,7 @@ class Documentation(WithGallery):
             shop = self.folder / name / "shop.gallery"
             shop.parent.mkdir()
             (shop.parent / "photos").symlink_to(self.folder / "photos")
+            write_calibration(shop.parent / "calibration.json")
             os.chdir(shop.parent)
             sketchfind.create(shop, model)
             with sketchfind.Retriever(shop, writable=True) as filled:
@@ -77,6 +78,7 @@ class Documentation(WithGallery):
         (self.folder / "models/1").symlink_to(MODEL.resolve())
         shutil.copytree(FIXTURES / "photos", self.folder / "photos")
         shutil.copy(FIXTURES / "photos/red.png", self.folder / "drawing.png")
+        write_calibration(self.folder / "calibration.json")
         known = {}
         for block in blocks:
             with contextlib.redirect_stdout(io.StringIO()):

@@ -6,7 +6,7 @@ import unittest
 
 import numpy as np
 import sketchfind
-from support import FIXTURES, MODEL, RED, WithGallery, colour
+from support import FIXTURES, MODEL, RED, WithGallery, colour, write_calibration
 
 
 class Errors(WithGallery):
@@ -26,6 +26,9 @@ class Errors(WithGallery):
             lambda: shop.embed([nowhere]),
             lambda: shop.add_batch(["new"], [nowhere]),
             lambda: shop.ingest(["new"], [nowhere]),
+            lambda: shop.import_embeddings(nowhere.with_suffix(".npy")),
+            lambda: sketchfind.copy(nowhere, self.folder / "copy"),
+            lambda: sketchfind.Retriever(self.gallery, calibration=nowhere),
         ]:
             with self.assertRaises(FileNotFoundError) as raised:
                 call()
@@ -70,6 +73,8 @@ class Errors(WithGallery):
         sketchfind.create(closed, MODEL)
         gone = sketchfind.Retriever(closed)
         gone.close()
+        ready = self.folder / "ready"
+        sketchfind.create(ready, width=3, distance="mse")
         empty = self.folder / "empty"
         empty.mkdir()
         for call, kind, code in [
@@ -80,16 +85,17 @@ class Errors(WithGallery):
             (lambda: shop.add("red", RED), sketchfind.PhotoExists, "EXISTS"),
             (lambda: gone.ids(), sketchfind.Closed, "CLOSED"),
             (lambda: sketchfind.Embedder(MODEL, device="cuda"), sketchfind.Native, "NATIVE"),
+            (lambda: sketchfind.Retriever(ready).query(RED), sketchfind.NoModel, "NO_MODEL"),
         ]:
             with self.subTest(code):
                 with self.assertRaises(sketchfind.Error) as raised:
                     call()
                 self.assertIs(type(raised.exception), kind)
                 self.assertEqual(raised.exception.code, code)
-        # The words of C's status, but for what Python has exceptions of its own for.
+        # The words of C's status, but for what Python alone tells apart.
         header = (pathlib.Path(__file__).parents[2] / "runtime/include/sketchfind.h").read_text()
         for kind in sketchfind.Error.__subclasses__() + [sketchfind.Error]:
-            if kind is not sketchfind.Closed:
+            if kind not in {sketchfind.Closed, sketchfind.NoModel}:
                 self.assertIn(f"SKF_{kind.code} =", header)
 
     def test_arguments(self):
@@ -104,6 +110,17 @@ class Errors(WithGallery):
             (lambda: shop.query_embedding(np.zeros(4)), ValueError, "width"),
             (lambda: shop.add("", colour(1, 1, 1)), ValueError, "id"),
             (lambda: shop.add("x", colour(1, 1, 1), [""]), ValueError, "label"),
+            (lambda: shop.query(RED, ef=0), ValueError, "ef is 0"),
+            (lambda: shop.query(RED, ef="many"), TypeError, "argument 'ef'"),
+            (lambda: shop.query(RED, exact=1), TypeError, "argument 'exact'"),
+            (lambda: shop.query(RED, any_label="a"), TypeError, "argument 'any_label': .*not one str"),
+            (lambda: shop.query(RED, any_labels=["a"]), TypeError, r"query\(\) got an unexpected .*'any_labels'"),
+            (lambda: shop.query_batch([RED], label=["a"]), TypeError, r"query_batch\(\) got an unexpected .*'label'"),
+            (lambda: shop.set_index("best"), ValueError, "best"),
+            (lambda: shop.answer(RED, min_score=0.5), ValueError, "no calibration"),
+            (lambda: shop.answer(RED, min_score="auto"), ValueError, "'auto'.*no calibration"),
+            (lambda: shop.answer(RED, min_score="high"), ValueError, "'high', expected 'auto' or 0 to 1"),
+            (lambda: shop.answer(RED, min_score=[1]), TypeError, ""),
         ]:
             with self.subTest(words=words):
                 with self.assertRaisesRegex(error, words):

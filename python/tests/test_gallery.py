@@ -207,6 +207,88 @@ class Asking(WithGallery):
         self.assertGreater(recall.value, 0.9)
 
 
+class Products(WithGallery):
+    """Photos that share a product: two of a boot, two of a shoe, one of none."""
+
+    def setUp(self):
+        super().setUp()
+        self.shop = self.open()
+        self.rows = self.shop.embed([colour(level, 0, 0) for level in (0, 10, 20, 30, 40)])
+        self.ids = ["boot 1", "boot 2", "shoe 1", "shoe 2", "alone"]
+        self.products = ["boot", "boot", "shoe", "shoe", None]
+
+    def check(self):
+        self.assertEqual([self.shop.photo(id).product for id in self.ids], self.products)
+
+    def test_every_way_in_takes_them(self):
+        paths = [self.folder / f"{id}.png" for id in self.ids]
+        for level, path in enumerate(paths):
+            Image.fromarray(colour(10 * level, 0, 0)).save(path)
+        for add in [
+            lambda: [self.shop.add(id, path, product=product)
+                     for id, path, product in zip(self.ids, paths, self.products)],
+            lambda: self.shop.add_batch(self.ids, paths, products=iter(self.products)),
+            lambda: self.shop.add_embeddings(self.ids, self.rows, products=self.products),
+            lambda: self.shop.ingest(self.ids, paths, products=self.products),
+        ]:
+            add()
+            self.check()
+            self.assertEqual(self.shop.remove(self.ids), 5)
+
+    def test_what_is_not_given_stays_and_what_is_empty_goes(self):
+        self.shop.add_embeddings(self.ids, self.rows, products=self.products)
+        self.shop.add("boot 1", colour(0, 0, 0), replace=True)
+        self.shop.add_embeddings(["boot 2"], self.rows[1:2], replace=True)
+        self.check()
+        self.shop.add("boot 1", colour(0, 0, 0), product="", replace=True)
+        self.shop.add_batch(["boot 2", "alone"], [RED, RED], products=["", "boot"], replace=True)
+        self.products = [None, None, "shoe", "shoe", "boot"]
+        self.check()
+        self.assertEqual([photo.product for photo in self.shop.photos()], ["boot", None, None, "shoe", "shoe"])
+        with self.assertRaisesRegex(ValueError, "products are one a photo: expected 1, got 2"):
+            self.shop.add_embeddings(["x"], self.rows[:1], products=["a", "b"])
+        with self.assertRaisesRegex(ValueError, "a photo's product"):
+            self.shop.add("x", RED, product="long" * 2000)
+        with self.assertRaisesRegex(TypeError, "products.*not one str"):
+            self.shop.add_embeddings(["x"], self.rows[:1], products="a")
+
+    def test_changes_know_them(self):
+        self.shop.ingest(["a"], [RED], products=["boot"])
+        self.assertEqual(self.shop.changes(["a"], [RED], products=["boot"]).n_unchanged, 1)
+        self.assertEqual(self.shop.changes(["a"], [RED], products=["shoe"]).replaced, ("a",))
+
+    def test_they_are_found_once_and_filtered_by(self):
+        self.shop.add_embeddings(self.ids, self.rows, products=self.products)
+        picture = colour(11, 0, 0)
+        asked = {
+            "query": lambda **given: self.shop.query(picture, **given),
+            "query_batch": lambda **given: self.shop.query_batch([picture], **given)[0],
+            "query_embedding": lambda **given: self.shop.query_embedding(self.rows[1], **given),
+            "query_embeddings": lambda **given: self.shop.query_embeddings(self.rows[1:2], **given)[0],
+            "answer": lambda **given: self.shop.answer(picture, **given).matches,
+            "answer_embedding": lambda **given: self.shop.answer_embedding(self.rows[1], **given).matches,
+        }
+        for name, ask in asked.items():
+            found = lambda **given: [(match.id, match.product, match.rank) for match in ask(**given)]
+            with self.subTest(name):
+                best = [("boot 2", "boot", 1), ("shoe 1", "shoe", 2), ("alone", None, 3)]
+                self.assertEqual(found(by_product=True), best)
+                self.assertEqual(found(by_product=True, k=2), best[:2])
+                self.assertEqual(len(found(by_product=False)), 5)
+                self.assertEqual({id for id, _, _ in found(only_products={"boot", "never"})}, {"boot 1", "boot 2"})
+                self.assertEqual({id for id, _, _ in found(without_products=["boot"])}, {"shoe 1", "shoe 2", "alone"})
+                with self.assertRaisesRegex(TypeError, "argument 'only_products': .*not one str"):
+                    found(only_products="boot")
+        self.assertEqual(self.shop.answer(picture, only_products=["hat"]).nothing.code, "no_such_product")
+
+    def test_they_go_out_and_come_in_as_a_table(self):
+        self.shop.add_embeddings(self.ids, self.rows, products=self.products)
+        self.shop.export_embeddings(self.folder / "out.parquet")
+        self.shop.remove(self.ids)
+        self.assertEqual(self.shop.import_embeddings(self.folder / "out.parquet").n_added, 5)
+        self.check()
+
+
 class Frames(WithGallery):
     def test_frames_are_words_or_numbers(self):
         for frame in ["card", "off", "0.8", 0.8, 1, np.float64(0.5)]:
@@ -242,7 +324,7 @@ class Frames(WithGallery):
 
 class Copies(WithGallery):
     def test_galleries_of_earlier_formats_are_read(self):
-        for name in ["gallery-v2", "gallery-v3", "gallery-v4"]:
+        for name in ["gallery-v2", "gallery-v3", "gallery-v4", "gallery-v5", "gallery-v6"]:
             shutil.copytree(FIXTURES / name, self.folder / name)
             with sketchfind.Retriever(self.folder / name) as shop:
                 self.assertEqual(len(shop.ids()), len(shop))

@@ -23,22 +23,67 @@ signal.signal(signal.SIGINT, when)
 embedder = sketchfind.Embedder(model, threads=2)
 shop = sketchfind.Retriever(gallery, writable=True, threads=2)
 endless = lambda: itertools.repeat(np.zeros((300, 300, 3), np.uint8))
+{before}
 print("ready", flush=True)
 try:
     {call}
 except KeyboardInterrupt:
     print(round(time.monotonic() - struck, 3), flush=True)
+{after}
 assert "late" not in shop
+"""
+
+# How long some work takes to its first word of progress, which is a small part of it: whoever ends it then ends it there.
+TIMED = """
+def first_of(work):
+    began, first = time.monotonic(), []
+    def enough(*done):
+        first.append(time.monotonic() - began)
+        raise LookupError
+    try:
+        work(progress=enough)
+    except LookupError:
+        assert is_over_within(2 * first[0] + 1)
+    return first[0]
+def is_at_work():
+    # By the time that all threads of this process use.
+    before = time.process_time()
+    time.sleep(0.3)
+    return time.process_time() - before > 0.02
+def is_over_within(seconds):
+    until = time.monotonic() + seconds
+    while is_at_work():
+        if time.monotonic() > until:
+            return False
+    return True
+"""
+# A graph of some seconds.
+LONG_GRAPH = """
+ready = gallery + ".ready"
+sketchfind.create(ready, width=64, distance="mse", index="hnsw")
+big = sketchfind.Retriever(ready, writable=True)
+big.add_embeddings(map(str, range(20_000)), np.random.default_rng(1).random((20_000, 64), np.float32))
+first = first_of(big.compact)
+"""
+# A few photos in a graph and many beside it that are all alike, so that no bound tells them apart.
+LONG_RECALL = """
+ready = gallery + ".ready"
+sketchfind.create(ready, width=256, distance="mse", index="hnsw")
+big = sketchfind.Retriever(ready, writable=True)
+big.add_embeddings(map(str, range(2000)), np.random.default_rng(1).random((2000, 256), np.float32))
+big.compact()
+big.add_embeddings(map("x{}".format, range(30_000)), np.ones((30_000, 256), np.float32))
+first = first_of(big.measure_recall)
 """
 
 
 class Interrupt(WithGallery):
-    def check(self, call, *, at_most=3):
+    def check(self, call, *, at_most=3, before="", after=""):
         pipe = self.folder / "pipe"
         if not pipe.exists():
             os.mkfifo(pipe)
         arguments = [self.gallery, MODEL, pipe, RED]
-        script = SCRIPT.format(call=call)
+        script = SCRIPT.format(call=call, before=before, after=after)
         process = subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.kill)
@@ -91,6 +136,12 @@ class Interrupt(WithGallery):
         with sketchfind.Retriever(self.gallery, writable=True) as shop:
             shop.add("a", RED)
         return True
+
+    def test_the_work_behind_ends_too(self):
+        for call, before in [("big.compact()", LONG_GRAPH), ("big.measure_recall()", LONG_RECALL)]:
+            with self.subTest(call=call):
+                after = "assert is_over_within(2 * first + 1)\nassert big.remove(['0']) == 1"
+                self.check(call, before=TIMED + before, after=after)
 
     def test_opening(self):
         os.mkfifo(self.folder / "pipe")

@@ -10,7 +10,16 @@ from support import RED, WithGallery, colour
 
 VALUES = [
     sketchfind.Match("a", 0.5, 1, pathlib.Path("a.png"), ("boots", "red")),
-    sketchfind.Photo("a", ("boots",), pathlib.Path("a.png"), b"\x01" * 32),
+    sketchfind.Match("a", 0.5, 1, score=0.75, product="boot"),
+    sketchfind.Nothing("no_such_id", "the gallery has no photo 'a'"),
+    sketchfind.Answer((sketchfind.Match("a", 0.5, 1, score=0.75),), 0.75),
+    sketchfind.Answer((), None, sketchfind.Nothing("empty_gallery", "the gallery has no photos")),
+    sketchfind.Strokes((3, 4.5), [[(0, 1), (2, 3)], [(0.1, 0.2)]]),
+    sketchfind.FailedRow("a", "cannot decode"),
+    sketchfind.Imported(1, 2, 3, (sketchfind.FailedRow("a", "cannot decode"),), ("price",)),
+    sketchfind.Exported(3, ("a",)),
+    sketchfind.Copied(3, 2, 1),
+    sketchfind.Photo("a", ("boots",), pathlib.Path("a.png"), b"\x01" * 32, "boot"),
     sketchfind.BrokenImage("a", pathlib.Path("a.png"), "it is empty"),
     sketchfind.Ingested(1, 2, 3, 0, (sketchfind.BrokenImage("a", pathlib.Path("a.png"), "it is empty"),)),
     sketchfind.Changes(("a",), ("b",), 3),

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use sketchfind_core::frame::{self, decode_sketch, open_sketch};
 use sketchfind_core::image::{DecodeLimits, Image, Pixels};
+use sketchfind_core::strokes::{Raster, Strokes};
 
-/// A picture that is not decoded yet. However it is given, it is the same picture: a file, its bytes, and the pixels that
-/// another library makes of it, transparency, profile and orientation included.
+/// A picture that is not decoded or drawn yet. However it is given, it is the same picture: a file, its bytes, and the pixels
+/// that another library makes of it, transparency, profile and orientation included.
 ///
 /// ```
 /// use std::path::Path;
@@ -30,6 +31,8 @@ pub enum Picture {
     },
     /// Pixels.
     Pixels(Pixels),
+    /// Pen movements, which are drawn in black on white.
+    Strokes(Strokes),
 }
 
 impl Picture {
@@ -47,18 +50,22 @@ impl Picture {
             Picture::File(path) => Image::open(&path, limits),
             Picture::Encoded { bytes, origin } => Image::decode(&bytes, &origin, limits),
             Picture::Pixels(pixels) => Ok(Image::of_pixels(pixels)?.0),
+            Picture::Strokes(strokes) => strokes.picture(&Raster::default(), None),
         }
     }
 
-    /// The drawing that it is: with a transparent ground it is laid over what shows it.
+    /// The drawing that it is: with a transparent ground it is laid over what shows it. Strokes are moved and scaled before
+    /// they are drawn, so that they fill `share` of their page, where it is given; for all else that is
+    /// [`frame::sketch`]'s.
     ///
     /// # Errors
-    /// Those of [`Image::open`].
-    pub fn sketch(self, limits: DecodeLimits) -> sketchfind_core::Result<Image> {
+    /// Those of [`Image::open`] and [`Strokes::picture`].
+    pub fn sketch(self, limits: DecodeLimits, share: Option<f32>) -> sketchfind_core::Result<Image> {
         match self {
             Picture::File(path) => open_sketch(&path, limits),
             Picture::Encoded { bytes, origin } => decode_sketch(&bytes, &origin, limits),
             Picture::Pixels(pixels) => frame::sketch_of_pixels(pixels),
+            Picture::Strokes(strokes) => strokes.picture(&Raster::default(), share),
         }
     }
 
@@ -68,6 +75,7 @@ impl Picture {
             Picture::File(path) => format!("'{}'", path.display()),
             Picture::Encoded { origin, .. } => origin.clone(),
             Picture::Pixels(_) => "given as pixels".into(),
+            Picture::Strokes(_) => "given as strokes".into(),
         }
     }
 
@@ -77,6 +85,7 @@ impl Picture {
             Picture::File(_) => 0,
             Picture::Encoded { bytes, .. } => bytes.len(),
             Picture::Pixels(pixels) => pixels.n_bytes(),
+            Picture::Strokes(strokes) => strokes.n_points() * size_of::<[f32; 2]>(),
         }
     }
 }

@@ -151,6 +151,8 @@ pub struct Answer {
     pub score: Option<f64>,
     /// Why there is no match, where there is none.
     pub nothing: Option<Nothing>,
+    /// The number of photos among which was searched, without a look at the filter.
+    pub n_photos: usize,
 }
 
 /// Finds the photos of a gallery that match a sketch, and changes the gallery. Threads share one: every method takes
@@ -417,7 +419,7 @@ impl Retriever {
         min_score: Option<f64>,
     ) -> Result<Answer> {
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
-        self.answer_one(&embedding, k, filter, options, min_score)
+        self.answer_embedding_with(&embedding, k, filter, options, min_score)
     }
 
     /// [`Retriever::answer`] for an embedding of the gallery's model.
@@ -434,7 +436,26 @@ impl Retriever {
         filter: &Filter,
         min_score: Option<f64>,
     ) -> Result<Answer> {
-        self.answer_one(embedding, k, filter, SearchOptions::default(), min_score)
+        self.answer_embedding_with(embedding, k, filter, SearchOptions::default(), min_score)
+    }
+
+    /// [`Retriever::answer_embedding`], done as `options` say.
+    ///
+    /// # Shapes
+    /// `embedding`: `[embedding_width]`.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::answer_embedding`] and [`SearchOptions::check`].
+    pub fn answer_embedding_with(
+        &self,
+        embedding: &[f32],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+        min_score: Option<f64>,
+    ) -> Result<Answer> {
+        let query = Query::new(embedding, self.width())?;
+        Ok(self.answer_each(&[query], k, filter, options, min_score)?.pop().unwrap_or_default())
     }
 
     /// For each of `embeddings` what [`Retriever::answer_with`] gives, all from one snapshot.
@@ -454,18 +475,6 @@ impl Retriever {
     ) -> Result<Vec<Answer>> {
         let queries = Query::each(embeddings, self.width())?;
         self.answer_each(&queries, k, filter, options, min_score)
-    }
-
-    fn answer_one(
-        &self,
-        embedding: &[f32],
-        k: usize,
-        filter: &Filter,
-        options: SearchOptions,
-        min_score: Option<f64>,
-    ) -> Result<Answer> {
-        let query = Query::new(embedding, self.width())?;
-        Ok(self.answer_each(&[query], k, filter, options, min_score)?.pop().unwrap_or_default())
     }
 
     fn answer_each(
@@ -491,13 +500,18 @@ impl Retriever {
         }
         let snapshot = self.snapshot();
         let mut answers = self.scored_each(&snapshot, queries, k, filter, options)?;
+        // The same for all of them: it is the filter's affair.
+        let mut why_nothing = None;
         for answer in &mut answers {
+            answer.n_photos = snapshot.len();
             answer.nothing = match (min_score, answer.score) {
                 (Some(min_score), Some(score)) if !answer.matches.is_empty() && score < min_score => {
                     answer.matches.clear();
                     Some(Nothing::NoFit { score, min_score })
                 }
-                _ if answer.matches.is_empty() => snapshot.why_nothing(filter),
+                _ if answer.matches.is_empty() => {
+                    why_nothing.get_or_insert_with(|| snapshot.why_nothing(filter)).clone()
+                }
                 _ => None,
             };
         }
@@ -567,7 +581,7 @@ impl Retriever {
     ) -> Result<Vec<Match>> {
         options.check()?;
         let embedding = self.embed_sketches(std::slice::from_ref(sketch))?;
-        Ok(self.answer_one(&embedding, k, filter, options, None)?.matches)
+        Ok(self.answer_embedding_with(&embedding, k, filter, options, None)?.matches)
     }
 
     /// For each of `sketches` what [`Retriever::query_filtered`] gives, all from one snapshot.
@@ -575,13 +589,23 @@ impl Retriever {
     /// # Errors
     /// Those of [`Retriever::embed_sketches`].
     pub fn query_batch(&self, sketches: &[Image], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
-        let embeddings = self.embed_sketches(sketches)?;
-        self.matches_each(&embeddings, k, filter)
+        self.query_batch_with(sketches, k, filter, SearchOptions::default())
     }
 
-    fn matches_each(&self, embeddings: &[f32], k: usize, filter: &Filter) -> Result<Vec<Vec<Match>>> {
-        let answers = self.answer_embeddings(embeddings, k, filter, SearchOptions::default(), None)?;
-        Ok(answers.into_iter().map(|answer| answer.matches).collect())
+    /// [`Retriever::query_batch`], searched as `options` say.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::embed_sketches`] and [`SearchOptions::check`].
+    pub fn query_batch_with(
+        &self,
+        sketches: &[Image],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Vec<Match>>> {
+        options.check()?;
+        let embeddings = self.embed_sketches(sketches)?;
+        self.query_embeddings_with(&embeddings, k, filter, options)
     }
 
     /// The embeddings of photos as the gallery takes them: framed, where it frames photos.
@@ -638,8 +662,25 @@ impl Retriever {
         progress: Progress<'_>,
         cancel: Cancel<'_>,
     ) -> Result<Vec<Vec<Match>>> {
+        self.query_pictures_with(sketches, k, filter, SearchOptions::default(), progress, cancel)
+    }
+
+    /// [`Retriever::query_pictures`], searched as `options` say.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::embed_pictures`] and [`SearchOptions::check`].
+    pub fn query_pictures_with(
+        &self,
+        sketches: impl Iterator<Item = Picture> + Send,
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<Vec<Vec<Match>>> {
+        options.check()?;
         let embeddings = self.embed_pictures(Role::Sketch, sketches, progress, cancel)?;
-        self.matches_each(&embeddings, k, filter)
+        self.query_embeddings_with(&embeddings, k, filter, options)
     }
 
     /// Adds `photos`, whose pictures are `pictures`, all or none; otherwise as [`Retriever::embed_pictures`]. With `replace`
@@ -683,7 +724,42 @@ impl Retriever {
     /// # Errors
     /// [`Error::Core`] where the embedding has another width or is not finite.
     pub fn query_embedding(&self, embedding: &[f32], k: usize, filter: &Filter) -> Result<Vec<Match>> {
-        Ok(self.answer_one(embedding, k, filter, SearchOptions::default(), None)?.matches)
+        self.query_embedding_with(embedding, k, filter, SearchOptions::default())
+    }
+
+    /// [`Retriever::query_embedding`], searched as `options` say.
+    ///
+    /// # Shapes
+    /// `embedding`: `[embedding_width]`.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::query_embedding`] and [`SearchOptions::check`].
+    pub fn query_embedding_with(
+        &self,
+        embedding: &[f32],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Match>> {
+        Ok(self.answer_embedding_with(embedding, k, filter, options, None)?.matches)
+    }
+
+    /// For each of `embeddings` what [`Retriever::query_embedding_with`] gives, all from one snapshot and on all cores.
+    ///
+    /// # Shapes
+    /// `embeddings`: `[n, embedding_width]`, row-major.
+    ///
+    /// # Errors
+    /// Those of [`Retriever::answer_embeddings`].
+    pub fn query_embeddings_with(
+        &self,
+        embeddings: &[f32],
+        k: usize,
+        filter: &Filter,
+        options: SearchOptions,
+    ) -> Result<Vec<Vec<Match>>> {
+        let answers = self.answer_embeddings(embeddings, k, filter, options, None)?;
+        Ok(answers.into_iter().map(|answer| answer.matches).collect())
     }
 
     /// Adds a photo. When this returns it is found, and survives a crash.
@@ -786,7 +862,8 @@ fn scored(calibration: &Calibration, mut matches: Vec<Match>) -> Answer {
     let distances: Vec<f64> = matches.iter().take(N_SCORED).map(|found| found.distance).collect();
     let scores = calibration.map.scores(&distances);
     matches.iter_mut().zip(&scores).for_each(|(found, score)| found.score = Some(*score));
-    Answer { matches, score: (!scores.is_empty()).then(|| answer_score(&scores)), nothing: None }
+    let score = (!scores.is_empty()).then(|| answer_score(&scores));
+    Answer { matches, score, ..Answer::default() }
 }
 
 fn no_model(gallery: &Gallery) -> Error {

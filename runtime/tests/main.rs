@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod capi;
+mod conformance;
 mod copies;
 mod embedder;
 mod embedder_files;

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sketchfind::{
-    Calibration, Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Gallery, GalleryOptions,
-    Photo, Picture, Progress, Retriever, RetrieverOptions, Role, SearchOptions,
+    Calibration, Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Framing, Gallery,
+    GalleryOptions, Photo, Picture, Progress, Retriever, RetrieverOptions, Role, SearchOptions, Strokes,
 };
 use sketchfind_core::calibration::{Learned, ScoreMap};
 use sketchfind_core::image::{Channels, Image, Pixels, Samples};
@@ -125,6 +125,18 @@ fn an_answer_says_how_sure_it_is() {
     assert_eq!(retriever.query_batch(&[grey(50)], 1, &everything).unwrap()[0], all[..1]);
     let embedding = retriever.embed_sketches(&[grey(50)]).unwrap();
     assert_eq!(retriever.query_embedding(&embedding, 1, &everything).unwrap(), all[..1]);
+    let exact = SearchOptions::exact();
+    assert_eq!(retriever.query_embeddings_with(&embedding, 1, &everything, exact).unwrap()[0], all[..1]);
+    assert_eq!(retriever.answer_embedding_with(&embedding, 1, &everything, exact, Some(0.0)).unwrap(), one);
+    let none = SearchOptions::default().with_ef(0);
+    for refused in [
+        retriever.query_batch_with(&[grey(50)], 1, &everything, none).unwrap_err(),
+        retriever.query_embedding_with(&embedding, 1, &everything, none).unwrap_err(),
+        retriever.query_embeddings_with(&embedding, 1, &everything, none).unwrap_err(),
+        retriever.answer_embedding_with(&embedding, 1, &everything, none, None).unwrap_err(),
+    ] {
+        assert_says(refused, &["ef is 0"]);
+    }
     // A picture that is nothing's has a lower score, and none fits it.
     let far = retriever.answer(&grey(255), 5, &everything, Some(sum)).unwrap();
     assert!(far.matches.is_empty() && far.score.unwrap() < sum);
@@ -276,6 +288,34 @@ fn pictures_are_the_same_in_every_form_and_role() {
     assert!(found(forms(&fixture("photos/red.png"))).iter().all(|matches| matches[0].distance == 0.0));
     add(photos, blue.clone(), true).unwrap();
     assert!(found(blue).iter().all(|matches| matches[0].distance == 0.0));
+}
+
+/// Strokes among other pictures are what they are alone: moved and scaled before they are drawn.
+#[test]
+fn strokes_are_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    let strokes = Strokes::drawn([900.0, 300.0], &[vec![[10.0, 20.0], [90.0, 20.0], [90.0, 70.0]]]).unwrap();
+    let picture = || Picture::Strokes(strokes.clone());
+    for framing in [Framing::Off, Framing::Share(0.8)] {
+        let options = RetrieverOptions::cpu().writable().with_framing(framing);
+        let retriever = Retriever::open(&path, options).unwrap();
+        let drawn = retriever.drawn(&strokes).unwrap();
+        let embed = |role| {
+            let pictures = [picture()].into_iter();
+            retriever.embed_pictures(role, pictures, Progress::default(), Cancel::default()).unwrap()
+        };
+        let expected = retriever.embed_sketches(std::slice::from_ref(&drawn)).unwrap();
+        assert_eq!(embed(Role::Sketch), expected);
+        let share = retriever.sketch_share();
+        assert_eq!(picture().sketch(DecodeLimits::default(), share).unwrap(), drawn);
+        // As a photo they lie on their page as they were drawn.
+        let on_page = picture().photo(DecodeLimits::default()).unwrap();
+        assert_eq!(embed(Role::Photo), retriever.embed(&[on_page]).unwrap());
+        assert_eq!(embed(Role::Photo) == expected, framing == Framing::Off);
+    }
+    assert_eq!((picture().origin().as_str(), picture().n_bytes()), ("given as strokes", 24));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sketchfind::{Access, Error, Filter, Match, Nothing, Photo, Retriever, RetrieverOptions, SearchOptions};
+use sketchfind::{Access, Answer, Error, Filter, Photo, Retriever, RetrieverOptions, SearchOptions};
 use sketchfind_core::card::Card;
 use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::Image;
@@ -24,13 +24,18 @@ pub(crate) struct Retrieval {
     changing: Mutex<()>,
 }
 
-/// Photos that were found, and how long it took.
+/// What is asked besides the picture.
+pub(crate) struct Question {
+    pub(crate) k: usize,
+    pub(crate) filter: Filter,
+    pub(crate) by_product: bool,
+    /// The least score of an answer; nothing fits below it.
+    pub(crate) min_score: Option<f64>,
+}
+
+/// What was found, and how long it took.
 pub(crate) struct Found {
-    pub(crate) matches: Vec<Match>,
-    /// The number of photos that were searched.
-    pub(crate) n_photos: usize,
-    /// Why there is no match, where there is none.
-    pub(crate) nothing: Option<Nothing>,
+    pub(crate) answer: Answer,
     pub(crate) embedding: Duration,
     pub(crate) searching: Duration,
 }
@@ -111,15 +116,23 @@ impl Retrieval {
         labels
     }
 
-    /// The `k` photos that match `image` best among those that pass `filter`, or products.
+    /// Whether hits have scores.
+    pub(crate) fn has_scores(&self) -> bool {
+        self.retriever.calibration().is_some()
+    }
+
+    /// The photos that match `image` best, or the products.
     pub(crate) fn find(
         &self,
         image: &Image,
-        k: usize,
-        filter: &Filter,
-        by_product: bool,
+        question: &Question,
         abandoned: &Abandoned,
     ) -> Result<Found, Problem> {
+        let Question { k, filter, by_product, min_score } = question;
+        if min_score.is_some() && !self.has_scores() {
+            let detail = "the server was started without a calibration, so that there is no score to ask for";
+            return Err(Problem::malformed(format!("the parameter 'min_score': {detail}")));
+        }
         let failed = |error: Error| Problem::internal(&error);
         let started = Instant::now();
         let framed = self.retriever.framed(image).map_err(|error| match error {
@@ -135,16 +148,12 @@ impl Retrieval {
         });
         let embedding = embedding.map_err(failed)??;
         let embedded = Instant::now();
-        // One state of the gallery for the whole answer, whatever others write meanwhile.
-        let snapshot = self.retriever.snapshot();
         let mut options = SearchOptions::default();
-        options.by_product = by_product;
-        let matches = snapshot.search_with(&embedding, k, filter, options).map_err(failed)?;
-        let nothing = if matches.is_empty() { snapshot.why_nothing(filter) } else { None };
+        options.by_product = *by_product;
+        // One state of the gallery for the whole answer, whatever others write meanwhile.
+        let answers = self.retriever.answer_embeddings(&embedding, *k, filter, options, *min_score);
         Ok(Found {
-            matches,
-            n_photos: snapshot.len(),
-            nothing,
+            answer: answers.map_err(failed)?.pop().unwrap_or_default(),
             embedding: embedded - started,
             searching: embedded.elapsed(),
         })

@@ -10,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use sketchfind::{EmbedderOptions, Framing, RetrieverOptions};
+use sketchfind::{Calibration, EmbedderOptions, Framing, RetrieverOptions};
 use sketchfind_core::strokes::Raster;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,6 +34,8 @@ pub struct Options {
     pub raster: Raster,
     /// How drawings are framed.
     pub framing: Framing,
+    /// What gives hits their scores; without it they have none.
+    pub calibration: Option<Calibration>,
     /// Where to listen. Port 0 lets the system choose.
     pub address: SocketAddr,
     /// The word that allows changes; without it there are none.
@@ -55,6 +57,7 @@ impl Options {
             sessions: 1,
             raster: Raster::default(),
             framing: Framing::Card,
+            calibration: None,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7878)),
             token: None,
             hosts: Vec::new(),
@@ -114,6 +117,7 @@ async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
         let mut how = RetrieverOptions::new(options.embedder.clone())
             .with_sessions(options.sessions)
             .with_framing(options.framing);
+        how.calibration = options.calibration.clone();
         if options.token.is_some() {
             // By turns: others may add photos while the server runs.
             how = how.by_turns();

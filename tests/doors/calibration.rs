@@ -5,10 +5,12 @@ use std::process::Command;
 
 use sketchfind::Calibration;
 use sketchfind_core::dataset::{Dataset, Split};
+use sketchfind_tests::http::Server;
 use sketchfind_tests::programs::{fail, program, run, succeed};
 use sketchfind_tests::{surroundings, toy};
 
 use crate::refusals::small_model;
+use crate::serve::{PNG, json};
 
 const N_PHOTOS: usize = 44;
 
@@ -119,6 +121,8 @@ fn a_query_says_how_sure_it_is_and_that_nothing_fits() {
         }
     }
 
+    served(&scene, sketch, &found);
+
     // The threshold that was learned keeps most of those away whose photo is not there, and few of the others.
     let share = |is_there: bool| {
         let photos: Vec<&str> = scene.data.photos_in(Split::Test).map(|photo| photo.id.as_str()).collect();
@@ -135,6 +139,53 @@ fn a_query_says_how_sure_it_is_and_that_nothing_fits() {
     };
     let (there, without) = (share(true), share(false));
     assert!(there > 0.5 && without < 0.4 && there > without + 0.2, "{there} {without}");
+}
+
+/// The server's scores are those of the command, `found`.
+fn served(scene: &Scene, sketch: &Path, found: &[csv::StringRecord]) {
+    let mut serve = program("sketchfind");
+    serve.args(["serve", "--address", "127.0.0.1:0", "--gallery"]).arg(scene.path("gallery"));
+    serve.arg("--calibration").arg(scene.path("calibration.json"));
+    let server = Server::start(&mut serve);
+    let bytes = std::fs::read(sketch).unwrap();
+    let ask = |parameters: &str| server.ask("POST", &format!("/api/v1/query?{parameters}"), &[PNG], &bytes);
+    let answer = json(&ask("k=12"));
+    for (hit, row) in answer["hits"].as_array().unwrap().iter().zip(found) {
+        assert_eq!(
+            (&hit["id"], &hit["score"]),
+            (&row[2].into(), &row[4].parse().map_or(serde_json::Value::Null, |score: f64| score.into()))
+        );
+    }
+    let sum: f64 = found.iter().filter_map(|row| row[4].parse::<f64>().ok()).sum();
+    assert!((answer["score"].as_f64().unwrap() - sum).abs() < 1e-12);
+    let nothing = json(&ask("min_score=1"));
+    assert_eq!(
+        (nothing["hits"].as_array().unwrap().len(), &nothing["nothing"]["code"]),
+        (0, &"no_fit".into())
+    );
+    assert!(nothing["nothing"]["detail"].as_str().unwrap().contains("the score is 0."));
+    assert_eq!(json(&server.ask("GET", "/api/v1/gallery", &[], &[]))["has_scores"], true);
+    for wrong in ["min_score=2", "min_score=NaN", "min_score=often"] {
+        assert_eq!(ask(wrong).status, 400, "{wrong}");
+    }
+    drop(server);
+    // Without a calibration there is nothing to ask for; with one of another model there is no server.
+    let mut plain = program("sketchfind");
+    plain.args(["serve", "--address", "127.0.0.1:0", "--gallery"]).arg(scene.path("gallery"));
+    let server = Server::start(&mut plain);
+    let answer = server.ask("POST", "/api/v1/query?min_score=0.5", &[PNG], &bytes);
+    assert!(answer.status == 400 && answer.text().contains("without a calibration"), "{}", answer.text());
+    assert!(json(&server.ask("POST", "/api/v1/query", &[PNG], &bytes))["score"].is_null());
+    let text = std::fs::read_to_string(scene.path("calibration.json")).unwrap();
+    let model = Calibration::load(scene.path("calibration.json")).unwrap().model_sha256;
+    std::fs::write(scene.path("other.json"), text.replace(&model, &"0".repeat(64))).unwrap();
+    let mut other = program("sketchfind");
+    other.args(["serve", "--address", "127.0.0.1:0", "--gallery"]).arg(scene.path("gallery"));
+    fail(
+        other.arg("--calibration").arg(scene.path("other.json")),
+        3,
+        &["the model that the calibration is of"],
+    );
 }
 
 /// The report's figures are those of its rows.

@@ -11,21 +11,15 @@ use sketchfind_tests::surroundings;
 
 use crate::serve::{json, png};
 
-/// Builds the service, as `cargo build` in its folder does. What the checkout's own programs are made of is not built again, as
-/// far as it is the same.
+/// Builds the service, as `cargo build` in its folder does. It shares next to nothing with the checkout's own programs, which
+/// want other features of what it depends on.
 fn service() -> PathBuf {
     let folder = surroundings::checkout().join("examples/rust");
-    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
+    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("examples");
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    build.arg("build").arg("--locked").current_dir(folder).env("CARGO_TARGET_DIR", &target);
-    // The profile of the checkout.
-    for setting in
-        ["opt-level=1", "debug='line-tables-only'", "package.'*'.opt-level=3", "package.'*'.debug=false"]
-    {
-        build.arg("--config").arg(format!("profile.dev.{setting}"));
-    }
-    build.arg("--config").arg("profile.dev.build-override.opt-level=0");
-    succeed(&mut build);
+    build.args(["build", "--locked", "--config", "profile.dev.debug=false"]).current_dir(folder);
+    // It is there for the times of tests alone; cargo would compile everything anew for it.
+    succeed(build.env("CARGO_TARGET_DIR", &target).env_remove("RUSTC_BOOTSTRAP"));
     target.join("debug/shop")
 }
 

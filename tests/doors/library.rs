@@ -4,18 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sketchfind_tests::programs::{as_a_person_has_it, succeed};
+use sketchfind_tests::programs::{as_a_person_has_it, program, succeed};
 use sketchfind_tests::surroundings;
 
 /// The folder, far from where it was made.
 fn moved(parent: &Path) -> PathBuf {
     let made = parent.join("made/here");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut xtask = Command::new(cargo);
     // Where this test was built, so that what the library depends on is built already.
     let this = std::env::current_exe().unwrap();
     let target = this.ancestors().nth(3).unwrap();
-    xtask.args(["run", "--quiet", "--package", "xtask", "--target-dir"]).arg(target).arg("--");
+    // The one that is built already: cargo would build it anew for itself alone.
+    let mut xtask = Command::new(program("xtask").get_program());
     xtask.args(["dist", "library", "--dev", "--out"]).arg(&made);
     // It is there for the times of tests alone; cargo would compile everything anew for it.
     xtask.env_remove("RUSTC_BOOTSTRAP").env("CARGO_TARGET_DIR", target).current_dir(surroundings::checkout());

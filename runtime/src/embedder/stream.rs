@@ -276,7 +276,7 @@ impl Work<'_> {
         // A decoder that panics on some damaged file must cost that file and not the gallery.
         std::panic::catch_unwind(AssertUnwindSafe(|| {
             let image = match view {
-                View::Sketch(_) => picture.sketch(self.limits)?,
+                View::Sketch(share) => picture.sketch(self.limits, share)?,
                 View::Whole | View::Framed(_) | View::Around(..) => picture.photo(self.limits)?,
             };
             Input::of(self.card.onnx.input_kind, &self.card.preprocess, &view.of(image)?)

@@ -1,9 +1,10 @@
 //! Embeddings in a Parquet file. The parquet crate of arrow-rs does the format; here is what the columns mean.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
@@ -74,9 +75,28 @@ pub(super) fn unread_columns(path: &Path) -> Result<Vec<String>> {
     Ok(names.filter(|name| !COLUMNS.contains(&name.as_str())).cloned().collect())
 }
 
-/// Does what the parquet crate does on bytes that may hold anything: it panics on some of them.
+thread_local! {
+    /// Whether this thread is in [`guarded`].
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does what the parquet crate does on bytes that may hold anything: it panics on some of them, which becomes an error and is
+/// not printed besides.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // A thread that ends has no such variable any more, and is not in here.
+            if !IS_GUARDED.try_with(Cell::get).unwrap_or(false) {
+                usual(panic);
+            }
+        }));
+    });
+    IS_GUARDED.set(true);
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
+    IS_GUARDED.set(false);
+    outcome.unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no reason is given");
         Err(CoreError::malformed(path, format!("it is damaged, and cannot be read as Parquet: {text}"))

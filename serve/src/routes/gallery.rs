@@ -19,6 +19,8 @@ pub(super) struct Gallery {
     distance: String,
     /// The labels of photos, the most frequent first; at most 200.
     labels: Vec<Label>,
+    /// Whether hits have scores, and queries may ask for one.
+    has_scores: bool,
     /// Whether photos can be added and removed.
     is_changeable: bool,
     /// The version of the server.
@@ -53,6 +55,7 @@ pub(super) async fn gallery(State(app): State<App>) -> Result<Json<Gallery>, Pro
         model: retrieval.model().to_owned(),
         distance: retrieval.distance(),
         labels: labels.map(|(label, n_photos)| Label { label, n_photos }).collect(),
+        has_scores: retrieval.has_scores(),
         is_changeable: app.token.is_some() && retrieval.is_changeable(),
         version: env!("CARGO_PKG_VERSION"),
     }))

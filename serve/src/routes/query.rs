@@ -22,6 +22,7 @@ use super::parameters::{IDS, LABELS, PRODUCTS, parameters};
 use super::refusals::Refusals;
 use crate::gate::on_thread;
 use crate::problem::Problem;
+use crate::retrieval::Question;
 use crate::state::App;
 
 /// How many photos an answer has, where the client does not say.
@@ -67,6 +68,9 @@ pub(super) struct Parameters {
     /// its own.
     #[serde(default)]
     by_product: bool,
+    /// Answer that nothing fits where the score of the answer is below this. Needs a server that was started with a calibration.
+    #[param(minimum = 0, maximum = 1)]
+    min_score: Option<f64>,
 }
 
 impl Parameters {
@@ -156,6 +160,10 @@ pub(super) struct Answer {
     hits: Vec<Hit>,
     /// The number of photos in the gallery.
     n_photos: usize,
+    /// The probability that the photo that was drawn is among the first ten, where the server has a calibration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
+    score: Option<f64>,
     /// Why there are no hits, where there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     nothing: Option<NoHits>,
@@ -165,7 +173,7 @@ pub(super) struct Answer {
 /// Why no photo was found.
 #[derive(Serialize, ToSchema)]
 struct NoHits {
-    /// For programs: `empty_gallery`, `no_such_label`, `no_such_product`, `no_such_id` or `filter`.
+    /// For programs: `empty_gallery`, `no_such_label`, `no_such_product`, `no_such_id`, `filter` or `no_fit`.
     #[schema(example = "no_such_label")]
     code: &'static str,
     /// For people.
@@ -182,6 +190,11 @@ struct Hit {
     /// The distance to the sketch by the model's distance; smaller is more alike.
     #[schema(minimum = 0)]
     distance: f64,
+    /// The probability that it is the one that was drawn, or that its product is, where the server has a calibration; of the
+    /// first ten photos.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
+    score: Option<f64>,
     /// Where its file is, relative to the server's root; `?size=` makes it small.
     #[schema(example = "photos/shoe-17.jpg")]
     photo: String,
@@ -234,8 +247,11 @@ pub(super) async fn query(
     if !(1..=app.limits.k).contains(&k) {
         return Err(Problem::malformed(format!("the parameter 'k' is {k}, expected 1 to {}", app.limits.k)));
     }
-    let by_product = parameters.by_product;
-    let filter = parameters.filter()?;
+    let (by_product, min_score) = (parameters.by_product, parameters.min_score);
+    if let Some(score) = min_score.filter(|score| !(0.0..=1.0).contains(score)) {
+        return Err(Problem::malformed(format!("the parameter 'min_score' is {score}, expected 0 to 1")));
+    }
+    let question = Question { k: k as usize, filter: parameters.filter()?, by_product, min_score };
     let sketch = Sketch::of(&media_type(&headers), read(&app, &headers, body)?)?;
     // Nobody waits in line for a gallery that is not open yet.
     app.retrieval()?;
@@ -248,23 +264,26 @@ pub(super) async fn query(
         let begun = Instant::now();
         let image = sketch.image(&raster, retrieval.sketch_share(), limits.points, limits.pixels)?;
         let reading = begun.elapsed();
-        let found = retrieval.find(&image, k as usize, &filter, by_product, abandoned)?;
+        let found = retrieval.find(&image, &question, abandoned)?;
         metrics.stage("read", reading);
         metrics.stage("embed", found.embedding);
         metrics.stage("search", found.searching);
         let ms = |duration: std::time::Duration| duration.as_micros() as f64 / 1000.0;
-        let hits = found.matches.into_iter().map(|hit| Hit {
+        let answer = found.answer;
+        let hits = answer.matches.into_iter().map(|hit| Hit {
             rank: hit.rank,
             photo: address(&hit.id),
             id: hit.id,
             distance: hit.distance,
+            score: hit.score,
             labels: hit.labels.into_iter().collect(),
             product: hit.product,
         });
         Ok(Answer {
             hits: hits.collect(),
-            n_photos: found.n_photos,
-            nothing: found
+            n_photos: answer.n_photos,
+            score: answer.score,
+            nothing: answer
                 .nothing
                 .map(|nothing| NoHits { code: nothing.code(), detail: nothing.to_string() }),
             took_ms: Took {
