@@ -47,7 +47,9 @@ pub(crate) struct Retriever {
 impl Retriever {
     fn get(&self) -> PyResult<Arc<runtime::Retriever>> {
         let open = self.retriever.read().unwrap_or_else(PoisonError::into_inner);
-        open.clone().ok_or_else(|| Closed::new_err("the retriever is closed"))
+        let open = open.clone().ok_or_else(|| Closed::new_err("the retriever is closed"))?;
+        open.check_process().map_err(raised)?;
+        Ok(open)
     }
 
     fn photo_of(&self, id: &str) -> PyResult<runtime::Photo> {

@@ -88,6 +88,12 @@ def in_child():
         lambda: shop.remove(["red"]),
         lambda: shop.refresh(),
         lambda: shop.compact(),
+        lambda: len(shop),
+        lambda: shop.ids(),
+        lambda: shop.photos(),
+        lambda: shop.photo("red"),
+        lambda: shop.embedding("red"),
+        lambda: shop.export_embeddings("never.npy"),
     ]:
         refused(call)
     assert (embedder.embed([red]) == expected).all()

@@ -437,6 +437,7 @@ impl Gallery {
         progress: Progress<'_>,
         cancel: Cancel<'_>,
     ) -> Result<Exported> {
+        self.check_process()?;
         let (path, snapshot) = (path.as_ref(), self.snapshot());
         match Format::of(path) {
             Some(Format::Npy) => {

@@ -266,6 +266,15 @@ impl Retriever {
         self.model().map(drop)
     }
 
+    /// Checks that this is the process that opened it; whatever may be refused does so itself. For callers who promise that of
+    /// what cannot be refused here, such as a look at a snapshot.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a child that was made by fork.
+    pub fn check_process(&self) -> Result<()> {
+        self.gallery.check_process()
+    }
+
     /// All photos as they are now, for several questions about one state.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.gallery.snapshot()

@@ -154,6 +154,9 @@ fn the_process_that_forks() {
         assert_forked(retriever.compact(Default::default(), Default::default()), gallery);
         assert_forked(retriever.measure_costs(), gallery);
         assert_forked(retriever.gallery().checkpoint(), gallery);
+        let file = path.with_extension("npy");
+        assert_forked(retriever.gallery().export(&file, progress, cancel), gallery);
+        assert_forked(retriever.check_process(), gallery);
         assert_forked(retriever.gallery().set_index(IndexSpec::Exact), gallery);
         assert_forked(retriever.gallery().build_index(progress, cancel), gallery);
         assert_forked(retriever.gallery().measure_recall(Default::default(), Default::default()), gallery);

@@ -26,6 +26,7 @@ mod semver;
 mod skipped;
 mod slowest;
 mod stage;
+mod targets;
 mod test;
 mod tidy;
 mod web;
@@ -52,6 +53,8 @@ enum Command {
     /// It provisions nothing and asks no network once cargo has the crates. Without libtorch the trainer is left out, and
     /// that is said at the end. `test` tests all.
     Check,
+    /// Check that library, server and program compile for every other target that rustup has.
+    Targets,
     /// Compare the libraries that are published with an earlier commit, by cargo-semver-checks.
     Semver {
         /// The commit.
@@ -161,6 +164,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo { fresh } => demo::run(fresh),
         Command::Check => check::run(),
+        Command::Targets => targets::run(),
         Command::Semver { baseline } => semver::run(&baseline),
         Command::Test => test::run(),
         Command::Provision { what } => {

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::check::{self, step};
 use crate::weights::{Known, Profile};
-use crate::{checkout, emoji, fetch, provision, say, skipped, slowest, web, weights, wheel};
+use crate::{checkout, emoji, fetch, provision, say, skipped, slowest, targets, web, weights, wheel};
 
 /// Runs everything and stops at the first failure.
 pub(crate) fn run() -> Result<()> {
@@ -63,6 +63,7 @@ pub(crate) fn run() -> Result<()> {
     })?;
     if is_slow_asked_for() {
         step("fuzz targets", fuzz_targets)?;
+        step("other systems", targets::run)?;
     }
     step("the Python wheel", || wheel::test(&with_wheel))?;
     step("documentation", || {

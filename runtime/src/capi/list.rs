@@ -64,6 +64,7 @@ pub unsafe extern "C" fn skf_list_all(
     guarded(|| {
         // SAFETY: by this function's contract.
         let (retriever, filter) = unsafe { (handle(retriever, "retriever")?, filter.as_ref()) };
+        retriever.retriever.check_process()?;
         let snapshot = retriever.retriever.snapshot();
         let rest = snapshot.places().into_iter();
         let filter = filter.map_or_else(Filter::everything, |filter| filter.0.clone());
@@ -85,6 +86,7 @@ pub unsafe extern "C" fn skf_get(
     guarded(|| {
         // SAFETY: by this function's contract.
         let (retriever, id) = unsafe { (handle(retriever, "retriever")?, text(id, "id")?) };
+        retriever.retriever.check_process()?;
         let snapshot = retriever.retriever.snapshot();
         let rest = Vec::from_iter(snapshot.place_of(id)).into_iter();
         // SAFETY: by this function's contract.
