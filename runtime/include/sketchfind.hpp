@@ -545,18 +545,28 @@ class Retriever {
                              const Work &work = Work()) {
     skf_import_options how{};
     how.replace = options.replace;
-    skf_ingested *out = nullptr;
-    watched(work, [&](const skf_work *watch) { return skf_import(get(), path.c_str(), &how, watch, &out); });
-    return ingested_of(OwnedIngested(out));
+    OwnedIngested owned;
+    // Owned at once: a program's function may have thrown though the work was done.
+    watched(work, [&](const skf_work *watch) {
+      skf_ingested *out = nullptr;
+      const skf_status status = skf_import(get(), path.c_str(), &how, watch, &out);
+      owned.reset(out);
+      return status;
+    });
+    return ingested_of(owned);
   }
   /// Writes the gallery's embeddings to such a file, whole or not at all.
   Exported export_embeddings(const std::string &path, const Work &work = Work()) const {
-    skf_exported *out = nullptr;
-    watched(work, [&](const skf_work *watch) { return skf_export(get(), path.c_str(), watch, &out); });
-    const detail::Owned<skf_exported, skf_exported_free> owned(out);
-    Exported done{skf_exported_len(out), {}};
-    for (std::size_t place = 0; place < skf_exported_without_path_len(out); place++) {
-      done.without_path.push_back(skf_exported_without_path_at(out, place));
+    detail::Owned<skf_exported, skf_exported_free> owned;
+    watched(work, [&](const skf_work *watch) {
+      skf_exported *out = nullptr;
+      const skf_status status = skf_export(get(), path.c_str(), watch, &out);
+      owned.reset(out);
+      return status;
+    });
+    Exported done{skf_exported_len(owned.get()), {}};
+    for (std::size_t place = 0; place < skf_exported_without_path_len(owned.get()); place++) {
+      done.without_path.push_back(skf_exported_without_path_at(owned.get(), place));
     }
     return done;
   }

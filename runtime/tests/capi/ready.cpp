@@ -114,6 +114,11 @@ static void ready(const std::string &fixtures, const std::string &folder) {
   stopped = sf::Work();
   stopped.progress = [](std::size_t, std::size_t) { throw Stop(); };
   EXPECT(stops([&] { shop.export_embeddings(file, stopped); }));
+  // Also when all is done and that is told.
+  stopped.progress = [](std::size_t done, std::size_t all) {
+    if (done == all) throw Stop();
+  };
+  EXPECT(stops([&] { shop.export_embeddings(file, stopped); }) && stops([&] { shop.import_embeddings(file, {}, stopped); }));
 
   EXPECT(shop.export_embeddings(file, work).n_photos == n && n_done == n && n_all == n);
   EXPECT(shop.remove({"0", "1"}) == 2);
