@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use sketchfind::{Calibration, Card, Embeddings};
-use sketchfind_core::calibration::{Learned, ScoreMap};
+use sketchfind::{Card, Embeddings};
 use sketchfind_core::card::{MODEL, PROBE_EMBEDDINGS, SKETCH_MODEL, SKETCH_PROBE_EMBEDDINGS, SketchSide};
 use sketchfind_core::image::Preprocess;
 
-use crate::{copy_folder, fixture};
+use crate::{calibration_of, copy_folder, fixture};
 
 fn manifest_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -153,29 +152,7 @@ fn all_is_well(program: &Path, has: &str, valgrind: bool) {
 #[cfg(target_os = "linux")]
 fn calibrations(folder: &Path) {
     let card = Card::load(&fixture("mean8")).unwrap();
-    let mut calibration = Calibration {
-        tool: "test".into(),
-        model: card.name.clone(),
-        model_sha256: card.fingerprint(),
-        distance: card.distance,
-        sketch_share: None,
-        photo_frame: None,
-        map: ScoreMap { scale: 0.001, nearness: 1.0, ground: 0.0, none: -2.0 },
-        min_score: 0.5,
-        false_answers: 0.1,
-        learned: Learned {
-            dataset_sha256: "0".repeat(64),
-            split: "test".into(),
-            n_photos: 20,
-            n_sketches: 20,
-            n_without: 10,
-            without: 0.5,
-            n_folds: 2,
-            seed: 1,
-            confidence: 0.95,
-        },
-        measured: Vec::new(),
-    };
+    let mut calibration = calibration_of(&card);
     calibration.save(folder.join("calibration.json")).unwrap();
     calibration.model_sha256 = "1".repeat(64);
     calibration.save(folder.join("other.json")).unwrap();

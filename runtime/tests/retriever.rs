@@ -5,13 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sketchfind::{
-    Calibration, Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Framing, Gallery,
-    GalleryOptions, Photo, Picture, Progress, Retriever, RetrieverOptions, Role, SearchOptions, Strokes,
+    Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Framing, Gallery, GalleryOptions, Photo,
+    Picture, Progress, Retriever, RetrieverOptions, Role, SearchOptions, Strokes,
 };
-use sketchfind_core::calibration::{Learned, ScoreMap};
 use sketchfind_core::image::{Channels, Image, Pixels, Samples};
 
-use crate::{assert_says, fixture};
+use crate::{assert_says, calibration_of, fixture};
 
 fn grey(value: u8) -> Image {
     Image::new(2, 2, vec![value; 12]).unwrap()
@@ -72,29 +71,7 @@ fn an_answer_says_how_sure_it_is() {
     assert_says(refused, &["min_score is 0.5", "no calibration"]);
     let card = plain.card().unwrap().clone();
     drop(plain);
-    let calibration = Calibration {
-        tool: "test".into(),
-        model: card.name.clone(),
-        model_sha256: card.onnx.sha256.clone(),
-        distance: card.distance,
-        sketch_share: None,
-        photo_frame: None,
-        map: ScoreMap { scale: 0.001, nearness: 1.0, ground: 0.0, none: -2.0 },
-        min_score: 0.5,
-        false_answers: 0.1,
-        learned: Learned {
-            dataset_sha256: "0".repeat(64),
-            split: "test".into(),
-            n_photos: 20,
-            n_sketches: 20,
-            n_without: 10,
-            without: 0.5,
-            n_folds: 2,
-            seed: 1,
-            confidence: 0.95,
-        },
-        measured: Vec::new(),
-    };
+    let calibration = calibration_of(&card);
     let mut other = calibration.clone();
     other.model_sha256 = "1".repeat(64);
     let refused = Retriever::open(&path, options().with_calibration(other)).unwrap_err();

@@ -6,27 +6,7 @@
 #include <iterator>
 #include <type_traits>
 
-#include "sketchfind.hpp"
-
-namespace sf = sketchfind;
-
-static void expect(bool holds, const char *what, int line) {
-  if (!holds) {
-    std::cerr << "line " << line << ": " << what << " does not hold; last error: '" << skf_last_error() << "'\n";
-    std::exit(1);
-  }
-}
-#define EXPECT(...) expect(__VA_ARGS__, #__VA_ARGS__, __LINE__)
-
-template <typename Work>
-static bool fails(skf_status status, const std::string &words, Work work) {
-  try {
-    work();
-  } catch (const sf::Error &error) {
-    return error.status() == status && std::string(error.what()).find(words) != std::string::npos;
-  }
-  return false;
-}
+#include "expect.hpp"
 
 static std::vector<std::uint8_t> read(const std::string &path) {
   std::ifstream file(path, std::ios::binary);
