@@ -10,15 +10,16 @@ use sketchfind_core::unicode::{Meant, Names};
 
 use crate::building::{Building, How, build_graphs, build_index};
 use crate::exit::Exit;
+use crate::general;
 use crate::intake::Intake;
 use crate::progress::say;
 
 /// The arguments of `index build`.
 #[derive(clap::Args)]
 pub(crate) struct BuildOptions {
-    /// The model's folder.
+    /// The model's folder; by default the general model that comes with this program.
     #[arg(long)]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// The gallery's folder; a gallery there is replaced once the new one is whole.
     #[arg(long)]
     out: PathBuf,
@@ -79,13 +80,14 @@ pub(crate) struct CopyOptions {
 
 pub(crate) fn build(options: &BuildOptions) -> Result<Exit> {
     let BuildOptions { model, out, index, fresh, frame, intake } = options;
+    let model = general::named_or_general(model.as_deref())?;
     let mut gathered = intake.gather()?;
     for file in &mut gathered.files {
         // A new gallery has no earlier labels and products that could be kept, and an unfinished one is to become the same.
         let product = file.photo.product().unwrap_or_default().to_owned();
         file.photo = file.photo.clone().with_labels(Vec::<String>::new()).with_product(product);
     }
-    let how = How { model, index: *index, frame: *frame, fresh: *fresh, taking: &intake.taking };
+    let how = How { model: &model, index: *index, frame: *frame, fresh: *fresh, taking: &intake.taking };
     let building = Building::at(out)?;
     let (done, n) = building.fill(&gathered, &how)?;
     building.install()?;

@@ -16,13 +16,16 @@ mod building;
 mod calibrate;
 mod compare;
 mod data;
+mod draw;
 mod embed;
 mod embedding;
 mod evaluate;
 mod exchange;
 mod exit;
 mod figures;
+mod followed;
 mod frames;
+mod general;
 mod index;
 mod info;
 mod intake;
@@ -74,6 +77,12 @@ enum Command {
     /// Answers come out as they are found, in the order of the sketches. That nothing is found is an answer: its header is
     /// there, standard error says why, and the exit code is 0.
     Query(Box<query::Options>),
+    /// Draw over a folder of photos: a page opens where one draws, and the photos are ranked as one does.
+    ///
+    /// The photos are taken in with the general model that comes with this program, while the page already answers from those
+    /// that are in. Then the folder is followed: new, changed and removed photos appear and go. Nothing is written into it; the
+    /// gallery lies among the user's caches, so that the next time begins at once.
+    Draw(draw::Options),
     /// Serve a gallery over HTTP: a page to draw on, which ranks as one draws, and a JSON API.
     Serve(serve::Arguments),
     /// Write the embeddings of a data set's split as a NumPy file, with their ids in a CSV file beside it.
@@ -289,15 +298,15 @@ enum IndexCommand {
     Copy(index::CopyOptions),
     /// List a gallery's photos, sorted by id.
     ///
-    /// Columns: id; labels, as a JSON array of texts; source, the path of the photo's file; sha256 of that file. The last two
-    /// are empty where the gallery was not told.
+    /// Columns: id; labels, as a JSON array of texts; product; source, the path of the photo's file; sha256 of that file. The
+    /// last three are empty where the gallery was not told.
     List(listing::Options),
     /// Measure how many of the ten nearest a gallery's graph finds, on photos that a seed draws.
     Recall(listing::RecallOptions),
     /// Write a gallery's embeddings to a file that other programs read.
     ///
     /// *.npy is a NumPy matrix with the ids of its rows in a CSV file (row, id) beside it. *.parquet has the columns id,
-    /// embedding (a fixed-size list of float32), labels, source, sha256, error and model.
+    /// embedding (a fixed-size list of float32), labels, source, sha256, error, model and product.
     Export(exchange::ExportOptions),
     /// Bring embeddings that another program has made into a gallery, or make a gallery of them.
     ///
@@ -468,6 +477,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Index(IndexCommand::Export(options)) => exchange::export(&options),
         Command::Index(IndexCommand::Import(options)) => exchange::import(&options),
         Command::Query(options) => query::query(*options),
+        Command::Draw(options) => draw::draw(&options),
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Embed { model, data, split, modality, out, frame, compute } => {
             embed::embed(&model, &data, split, modality, &out, frame, compute)

@@ -11,8 +11,12 @@ use sketchfind::Calibration;
 use sketchfind_serve::{Options, Token};
 
 use crate::exit::Exit;
+use crate::followed::Followed;
 use crate::progress::{is_quiet, say};
 use crate::{Compute, DrawingFrame, output};
+
+/// Where servers listen by default.
+pub(crate) const ADDRESS: &str = "127.0.0.1:7878";
 
 /// The variable that may hold the token: what stands on a command line, every user of the machine can read.
 const TOKEN: &str = "SKETCHFIND_TOKEN";
@@ -21,13 +25,16 @@ const TOKEN: &str = "SKETCHFIND_TOKEN";
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The gallery, made by `index build`.
-    #[arg(long, required_unless_present = "openapi")]
+    #[arg(long, required_unless_present_any = ["openapi", "photos"])]
     gallery: Option<PathBuf>,
+    /// A folder of photos in the place of a gallery: it is taken in and followed, as `draw` does.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["gallery", "token_file"])]
+    photos: Option<PathBuf>,
     /// Print the description of the API (OpenAPI 3.1) and serve nothing.
     #[arg(long)]
     openapi: bool,
     /// Where to listen; port 0 lets the system choose.
-    #[arg(long, default_value = "127.0.0.1:7878")]
+    #[arg(long, default_value = ADDRESS)]
     address: SocketAddr,
     /// A file with the token that allows clients to add and remove photos; or set SKETCHFIND_TOKEN. Without a token
     /// there are no changes.
@@ -81,7 +88,7 @@ pub(crate) struct Arguments {
 
 /// The form of the log.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Log {
+pub(crate) enum Log {
     /// For people: key=value.
     Text,
     /// For programs: one JSON object a line.
@@ -95,7 +102,9 @@ pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
         output::raw(sketchfind_serve::openapi())?;
         return Ok(Exit::Success);
     }
-    let mut options = Options::new(arguments.gallery.unwrap_or_default(), arguments.compute.options());
+    let followed = arguments.photos.as_deref().map(|folder| Followed::begin(folder, None)).transpose()?;
+    let gallery = followed.as_ref().map(|followed| followed.gallery().to_owned()).or(arguments.gallery);
+    let mut options = Options::new(gallery.unwrap_or_default(), arguments.compute.options());
     options.address = arguments.address;
     options.framing = arguments.frame.framing;
     options.calibration = arguments.calibration.map(Calibration::load).transpose()?;
@@ -104,6 +113,8 @@ pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
     options.hosts = arguments.allow_host;
     options.token = match arguments.token_file {
         Some(path) => Some(Token::read(&path)?),
+        // What clients add would not be in the folder.
+        None if followed.is_some() => None,
         None => std::env::var(TOKEN)
             .ok()
             .filter(|text| !text.is_empty())
@@ -122,14 +133,17 @@ pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
         None => limits.wait.min(limits.request * 2 / 3),
     };
     listen_to(arguments.log);
-    sketchfind_serve::serve(options, |address| {
-        // On standard output, so that a script that let the system choose the port can read it.
-        let printed = output::stream(format!("http://{address}/\n").as_bytes());
-        if printed.is_err() {
-            say(&format!("listening on http://{address}/"));
-        }
-    })?;
+    let ended = sketchfind_serve::serve(options, print);
+    followed.into_iter().for_each(Followed::end);
+    ended?;
     Ok(Exit::Success)
+}
+
+/// Prints where a server listens: on standard output, so that a script that let the system choose the port can read it.
+pub(crate) fn print(address: SocketAddr) {
+    if output::stream(format!("http://{address}/\n").as_bytes()).is_err() {
+        say(&format!("listening on http://{address}/"));
+    }
 }
 
 fn line_width(text: &str) -> Result<f32, String> {
@@ -138,7 +152,7 @@ fn line_width(text: &str) -> Result<f32, String> {
 }
 
 /// Writes what the server tells to standard error.
-fn listen_to(log: Option<Log>) {
+pub(crate) fn listen_to(log: Option<Log>) {
     let ordinary = match std::io::stderr().is_terminal() {
         _ if is_quiet() => Log::Quiet,
         true => Log::Text,

@@ -7,6 +7,7 @@ mod batches;
 mod calibration;
 /// Downloads: layouts become data sets.
 mod downloads;
+mod draw;
 /// Evaluation with all its options, and its page in a browser.
 mod evaluation;
 /// The example in Rust, outside of the workspace.
