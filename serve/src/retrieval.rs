@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
 use sketchfind::{Access, Answer, Error, Filter, Photo, Retriever, RetrieverOptions, SearchOptions};
 use sketchfind_core::card::Card;
 use sketchfind_core::dataset::Modality;
@@ -131,7 +132,8 @@ impl Retrieval {
         let Question { k, filter, by_product, min_score } = question;
         if min_score.is_some() && !self.has_scores() {
             let detail = "the server was started without a calibration, so that there is no score to ask for";
-            return Err(Problem::malformed(format!("the parameter 'min_score': {detail}")));
+            // Lawful in itself: another server would answer.
+            return Err(Problem::new(StatusCode::CONFLICT, "no_scores", detail));
         }
         let failed = |error: Error| Problem::internal(&error);
         let started = Instant::now();

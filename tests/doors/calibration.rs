@@ -174,7 +174,7 @@ fn served(scene: &Scene, sketch: &Path, found: &[csv::StringRecord]) {
     plain.args(["serve", "--address", "127.0.0.1:0", "--gallery"]).arg(scene.path("gallery"));
     let server = Server::start(&mut plain);
     let answer = server.ask("POST", "/api/v1/query?min_score=0.5", &[PNG], &bytes);
-    assert!(answer.status == 400 && answer.text().contains("without a calibration"), "{}", answer.text());
+    assert!(answer.status == 409 && answer.text().contains("without a calibration"), "{}", answer.text());
     assert!(json(&server.ask("POST", "/api/v1/query", &[PNG], &bytes))["score"].is_null());
     let text = std::fs::read_to_string(scene.path("calibration.json")).unwrap();
     let model = Calibration::load(scene.path("calibration.json")).unwrap().model_sha256;

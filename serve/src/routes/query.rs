@@ -21,7 +21,7 @@ use super::bodies::{ImageFile, is_image, media_type, other_type, read};
 use super::parameters::{IDS, LABELS, PRODUCTS, parameters};
 use super::refusals::Refusals;
 use crate::gate::on_thread;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemBody};
 use crate::retrieval::Question;
 use crate::state::App;
 
@@ -234,7 +234,12 @@ struct Took {
         (ImageFile = "image/bmp"),
         (ImageFile = "image/tiff"),
     )),
-    responses((status = 200, description = "The ranking", body = Answer), Refusals)
+    responses(
+        (status = 200, description = "The ranking", body = Answer),
+        (status = 409, description = "A score is asked for, and the server has no calibration", body = ProblemBody,
+            content_type = "application/problem+json"),
+        Refusals,
+    )
 )]
 pub(super) async fn query(
     State(app): State<App>,
