@@ -1,7 +1,7 @@
 //! A gallery that is as a folder is, and stays so while the folder changes. It lies among the user's caches, under the folder's
 //! path and the model's fingerprint.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 use sketchfind::gallery::MANIFEST;
 use sketchfind::{
-    EmbedderOptions, Framing, Gallery, GalleryOptions, IngestOptions, OnBroken, OnOtherSource, Photo,
-    PhotoFile, Retriever, RetrieverOptions,
+    Framing, Gallery, GalleryOptions, IngestOptions, OnBroken, OnOtherSource, Photo, PhotoFile, Retriever,
+    RetrieverOptions,
 };
 use sketchfind_core::card::Card;
 use sketchfind_core::photo_files::{Exclude, PhotoFiles};
@@ -20,6 +20,7 @@ use sketchfind_core::work::{Cancel, Progress};
 use sketchfind_core::{Error, fingerprint};
 
 use crate::general;
+use crate::photos::There;
 use crate::progress::{Bar, say, warn};
 
 /// Photos that are acknowledged at once, so that they are found soon; the first of many are fewer.
@@ -48,18 +49,22 @@ impl Followed {
             return Err(Error::malformed(&folder, "it is a file, expected a folder of photos").into());
         }
         let model = general::named_or_general(model)?;
-        let gallery = place(&folder, &Card::load_with_model(&model)?)?;
-        if !is_whole(&gallery) {
-            if gallery.exists() {
-                // Whatever it is, it lies under a name of ours among caches.
-                std::fs::remove_dir_all(&gallery).map_err(Error::io("remove", &gallery))?;
+        let card = Card::load_with_model(&model)?;
+        let gallery = place(&folder, &card)?;
+        let retriever = match kept(&gallery)? {
+            Some(retriever) => retriever,
+            None => {
+                if gallery.exists() {
+                    // Whatever it is, it lies under a name of ours among caches.
+                    std::fs::remove_dir_all(&gallery).map_err(Error::io("remove", &gallery))?;
+                }
+                let photo_frame = Framing::Card.of_photos(card.frame)?;
+                let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
+                let options = GalleryOptions::auto(tool).with_photo_frame(photo_frame);
+                Gallery::create_empty(&gallery, &model, &options)?;
+                open(&gallery)?
             }
-            let photo_frame = Framing::Card.of_photos(Card::load(&model)?.frame)?;
-            let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
-            let options = GalleryOptions::auto(tool).with_photo_frame(photo_frame);
-            Gallery::create_empty(&gallery, &model, &options)?;
-        }
-        let retriever = Retriever::open(&gallery, RetrieverOptions::new(EmbedderOptions::cpu()).by_turns())?;
+        };
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);
         let follow = move || follow(&retriever, &folder, &over);
@@ -87,12 +92,24 @@ fn place(folder: &Path, card: &Card) -> Result<PathBuf> {
     Ok(general::cache()?.join("galleries").join(name))
 }
 
-/// Whether the gallery is there and can be read. One that cannot is a cache, and made anew.
-fn is_whole(gallery: &Path) -> bool {
-    gallery.join(MANIFEST).is_file()
-        && Gallery::open(gallery)
-            .inspect_err(|error| warn(&format!("the gallery is made anew, since it cannot be read: {error}")))
-            .is_ok()
+fn open(gallery: &Path) -> sketchfind::Result<Retriever> {
+    Retriever::open(gallery, RetrieverOptions::cpu().by_turns())
+}
+
+/// The gallery, where it is there and can be read. One that cannot is a cache, and made anew.
+fn kept(gallery: &Path) -> Result<Option<Retriever>> {
+    if !gallery.join(MANIFEST).is_file() {
+        return Ok(None);
+    }
+    match open(gallery) {
+        Ok(retriever) => Ok(Some(retriever)),
+        Err(error @ (sketchfind::Error::Gallery { .. } | sketchfind::Error::Core(_))) => {
+            warn(&format!("the gallery is made anew, since it cannot be read: {error}"));
+            Ok(None)
+        }
+        // It may be whole: a library that does not load, for example.
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn follow(retriever: &Retriever, folder: &Path, is_over: &AtomicBool) {
@@ -202,29 +219,20 @@ impl Known {
 
     /// Removes photos that are gone; their number. What is there and cannot be read is not gone.
     fn remove(&mut self, retriever: &Retriever, found: &PhotoFiles) -> Result<usize> {
-        let there: BTreeSet<&str> = found
-            .photos
-            .iter()
-            .map(|photo| photo.id.as_str())
-            .chain(found.left_out.iter().map(|file| file.id.as_str()))
-            .collect();
-        let is_unseen = |id: &str| {
-            let folders = found.left_out.iter().filter(|left_out| left_out.is_folder);
-            folders
-                .into_iter()
-                .any(|folder| id.strip_prefix(&folder.id).is_some_and(|rest| rest.starts_with('/')))
-        };
+        let photos = found.photos.iter().map(|photo| photo.id.as_str());
+        let left_out = || found.left_out.iter();
+        let there = There::new(
+            photos.chain(left_out().map(|file| file.id.as_str())),
+            left_out().filter(|file| file.is_folder).map(|folder| folder.id.as_str()),
+        );
         let snapshot = retriever.snapshot();
-        let gone: Vec<&str> = snapshot
-            .photos()
-            .map(|(photo, _)| photo.id())
-            .filter(|id| !there.contains(id) && !is_unseen(id))
-            .collect();
+        let ids = snapshot.photos().map(|(photo, _)| photo.id());
+        let gone: Vec<&str> = ids.filter(|id| there.lacks(id)).collect();
         if gone.is_empty() {
             return Ok(0);
         }
         let n_removed = retriever.remove(&gone)?;
-        self.files.retain(|id, _| there.contains(id.as_str()));
+        self.files.retain(|id, _| !there.lacks(id));
         Ok(n_removed)
     }
 }

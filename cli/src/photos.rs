@@ -1,6 +1,6 @@
 //! What `--photos` names: a folder of images, or a data set's photos.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -23,6 +23,29 @@ pub(crate) struct Photos {
     pub(crate) left_out: Vec<BrokenImage>,
     /// The ids of folders among these: below them there may be photos that nobody has seen.
     pub(crate) unseen: Vec<String>,
+}
+
+/// What a look at a folder has seen, whether it can be read or not.
+pub(crate) struct There<'a> {
+    ids: BTreeSet<&'a str>,
+    /// Folders that nobody could look into.
+    unseen: Vec<&'a str>,
+}
+
+impl<'a> There<'a> {
+    /// What has these ids, with folders of these ids that nobody could look into.
+    pub(crate) fn new(
+        ids: impl Iterator<Item = &'a str>,
+        unseen: impl Iterator<Item = &'a str>,
+    ) -> There<'a> {
+        There { ids: ids.collect(), unseen: unseen.collect() }
+    }
+
+    /// Whether `id` is not there any more. What may lie where nobody could look is not gone.
+    pub(crate) fn lacks(&self, id: &str) -> bool {
+        let is_below = |folder: &&str| id.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
+        !self.ids.contains(id) && !self.unseen.iter().any(is_below)
+    }
 }
 
 /// Lines about one matter, before the rest is a number.

@@ -102,9 +102,7 @@ pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
         output::raw(sketchfind_serve::openapi())?;
         return Ok(Exit::Success);
     }
-    let followed = arguments.photos.as_deref().map(|folder| Followed::begin(folder, None)).transpose()?;
-    let gallery = followed.as_ref().map(|followed| followed.gallery().to_owned()).or(arguments.gallery);
-    let mut options = Options::new(gallery.unwrap_or_default(), arguments.compute.options());
+    let mut options = Options::new(arguments.gallery.unwrap_or_default(), arguments.compute.options());
     options.address = arguments.address;
     options.framing = arguments.frame.framing;
     options.calibration = arguments.calibration.map(Calibration::load).transpose()?;
@@ -114,7 +112,7 @@ pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
     options.token = match arguments.token_file {
         Some(path) => Some(Token::read(&path)?),
         // What clients add would not be in the folder.
-        None if followed.is_some() => None,
+        None if arguments.photos.is_some() => None,
         None => std::env::var(TOKEN)
             .ok()
             .filter(|text| !text.is_empty())
@@ -133,6 +131,9 @@ pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
         None => limits.wait.min(limits.request * 2 / 3),
     };
     listen_to(arguments.log);
+    // When nothing can be refused any more.
+    let followed = arguments.photos.as_deref().map(|folder| Followed::begin(folder, None)).transpose()?;
+    followed.iter().for_each(|followed| options.gallery = followed.gallery().to_owned());
     let ended = sketchfind_serve::serve(options, print);
     followed.into_iter().for_each(Followed::end);
     ended?;

@@ -1,6 +1,6 @@
 //! `sketchfind index sync`: a gallery as a folder is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::index::on_other_source;
 use crate::intake::{Gathered, Intake};
 use crate::output;
+use crate::photos::There;
 use crate::progress::say;
 
 /// The arguments of `index sync`.
@@ -102,17 +103,12 @@ fn belonging(snapshot: &Snapshot, gathered: &Gathered, folder: &Path, prefix: &s
             })
     };
     let files = gathered.files.iter().map(|file| file.photo.id());
-    // What is there and cannot be read is not gone.
-    let there: BTreeSet<&str> = files.chain(gathered.left_out.iter().map(|file| file.id.as_str())).collect();
-    let is_unseen = |id: &str| {
-        let below =
-            |folder: &String| id.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
-        gathered.unseen.iter().any(below)
-    };
+    let left_out = gathered.left_out.iter().map(|file| file.id.as_str());
+    let there = There::new(files.chain(left_out), gathered.unseen.iter().map(String::as_str));
     let (mut n_own, mut gone) = (0, Vec::new());
     for (photo, _) in snapshot.photos().filter(|(photo, _)| is_own(photo)) {
         n_own += 1;
-        if !there.contains(photo.id()) && !is_unseen(photo.id()) {
+        if there.lacks(photo.id()) {
             gone.push(photo.id().to_owned());
         }
     }
