@@ -198,7 +198,6 @@ pub struct Retriever {
 
 /// A gallery's model, ready to run.
 struct Model {
-    card: Card,
     pool: Pool,
     /// The share of its page that a drawing is made to fill.
     share: Option<f32>,
@@ -237,8 +236,8 @@ impl Retriever {
         let gallery = Gallery::open_with(path, options.access)?;
         let model = Model::of(&gallery, options.embedder, options.sessions, options.framing)?;
         if let Some(calibration) = &options.calibration {
-            let model = model.as_ref().ok_or_else(|| no_model(&gallery))?;
-            calibration.check(&model.card, model.share, gallery.photo_frame())?;
+            let (card, model) = gallery.card().zip(model.as_ref()).ok_or_else(|| no_model(&gallery))?;
+            calibration.check(card, model.share, gallery.photo_frame())?;
         }
         let gallery = Arc::new(gallery);
         let follow = options.follow.filter(|_| options.access != Access::Write);
@@ -543,7 +542,8 @@ impl Retriever {
         };
         // Scores are of the first few photos, also where fewer are asked for, or products.
         let of_photos = SearchOptions { by_product: false, ..options };
-        let photos = snapshot.search_each(queries, k.max(N_SCORED), filter, of_photos)?;
+        let n = if options.by_product { N_SCORED } else { k.max(N_SCORED) };
+        let photos = snapshot.search_each(queries, n, filter, of_photos)?;
         let mut answers: Vec<Answer> = photos.into_iter().map(|photos| scored(calibration, photos)).collect();
         if options.by_product {
             let products = snapshot.search_each(queries, k, filter, options)?;
@@ -813,7 +813,7 @@ impl Retriever {
     /// # Errors
     /// Those of [`Gallery::set_costs`] and [`Embedder::embed`].
     pub fn measure_costs(&self) -> Result<Costs> {
-        let card = &self.model()?.card;
+        let card = self.card().ok_or_else(|| no_model(&self.gallery))?;
         let side = card.preprocess.crop;
         let image = Image::new(side, side, vec![127; side as usize * side as usize * 3])?;
         let embedding_us = median_us(|| self.embed(std::slice::from_ref(&image)).map(drop))?;
@@ -851,7 +851,7 @@ impl Model {
         sessions: usize,
         framing: Framing,
     ) -> Result<Option<Model>> {
-        let (Some(folder), Some(card)) = (gallery.model_dir(), gallery.card().cloned()) else {
+        let (Some(folder), Some(card)) = (gallery.model_dir(), gallery.card()) else {
             return Ok(None);
         };
         if sessions > 1 && options.n_threads.is_none() {
@@ -862,7 +862,7 @@ impl Model {
         // Opening the gallery has checked the model.
         let session = |_| Embedder::of_card(&folder, card.clone(), options.clone());
         let pool = Pool::new((0..sessions).map(session).collect::<Result<_>>()?);
-        Ok(Some(Model { card, pool, share }))
+        Ok(Some(Model { pool, share }))
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use sketchfind::{Access, Answer, Error, Filter, Photo, Retriever, RetrieverOptions, SearchOptions};
-use sketchfind_core::card::Card;
 use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::Image;
 use sketchfind_core::{atomic, fingerprint};
@@ -18,7 +17,6 @@ use crate::problem::Problem;
 /// An open gallery with its model.
 pub(crate) struct Retrieval {
     retriever: Retriever,
-    card: Card,
     /// Where the files of photos that clients add are kept.
     added: PathBuf,
     /// Held by the one who changes the gallery and the files beside it.
@@ -48,14 +46,11 @@ impl Retrieval {
         let retriever = Retriever::open(path, options)?;
         let white = Image::new(1, 1, vec![255; 3])?;
         retriever.embed(&[white])?;
-        let Some(card) = retriever.card().cloned() else {
-            return Err(Error::NoModel { path: path.to_owned() });
-        };
         // Absolute, since the gallery will hold the paths of its photos, and be opened from elsewhere.
         let whole = std::path::absolute(path).map_err(sketchfind_core::Error::io("read", path))?;
         let mut name = whole.file_name().unwrap_or_default().to_owned();
         name.push(".photos");
-        Ok(Retrieval { retriever, card, added: whole.with_file_name(name), changing: Mutex::new(()) })
+        Ok(Retrieval { retriever, added: whole.with_file_name(name), changing: Mutex::new(()) })
     }
 
     /// Sees what others have written to the gallery since; whether there was anything.
@@ -88,12 +83,13 @@ impl Retrieval {
 
     /// The model's name.
     pub(crate) fn model(&self) -> &str {
-        &self.card.name
+        // There is one, or it would not have been opened.
+        self.retriever.card().map_or("", |card| &card.name)
     }
 
     /// The model's distance.
     pub(crate) fn distance(&self) -> String {
-        self.card.distance.to_string()
+        self.retriever.snapshot().distance().to_string()
     }
 
     /// Whether the gallery may be changed.

@@ -237,13 +237,15 @@ impl LiveSegment {
 
     /// Whether a photo that is not removed has `label`.
     pub(super) fn has_label(&self, label: &str) -> bool {
-        let rows = self.segment.rows_of_label.get(label);
-        rows.is_some_and(|rows| rows.iter().any(|&row| self.is_live(row as usize)))
+        self.is_any_live(self.segment.rows_of_label.get(label))
     }
 
     /// Whether a photo that is not removed shows `product`.
     pub(super) fn has_product(&self, product: &str) -> bool {
-        let rows = self.segment.rows_of_product.get(product);
+        self.is_any_live(self.segment.rows_of_product.get(product))
+    }
+
+    fn is_any_live(&self, rows: Option<&Vec<u32>>) -> bool {
         rows.is_some_and(|rows| rows.iter().any(|&row| self.is_live(row as usize)))
     }
 
