@@ -5,6 +5,9 @@
 mod batches;
 /// How sure one may be of a hit, and when nothing fits.
 mod calibration;
+/// The documents: their commands exist, their tutorials run.
+#[cfg(unix)]
+mod documents;
 /// Downloads: layouts become data sets.
 mod downloads;
 mod draw;

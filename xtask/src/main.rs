@@ -12,6 +12,7 @@ mod bench_neighbours;
 mod bench_precision;
 mod bench_search;
 mod bench_serve;
+mod book;
 mod check;
 mod checkout;
 mod circles;
@@ -19,6 +20,7 @@ mod demo;
 mod dist;
 mod emoji;
 mod fetch;
+mod pages;
 mod provision;
 mod pythons;
 mod say;
@@ -88,6 +90,8 @@ enum Command {
     },
     /// Compile the drawing page into the files that the program holds.
     Page,
+    /// Build the documents as a book into target/book.
+    Book,
     /// Build the Python wheel into target/wheels.
     Wheel {
         /// Build it without optimisation and run its tests in a fresh environment.
@@ -108,7 +112,7 @@ enum Command {
         #[arg(long)]
         parquet: bool,
     },
-    /// Check the rules of the house: dependency edges, headers, forbidden words.
+    /// Check the rules of the house: dependency edges, headers, forbidden words, links of the documents.
     Tidy,
 }
 
@@ -189,6 +193,7 @@ fn run(command: Command) -> Result<()> {
             bench_search::run()
         }
         Command::Page => web::build(),
+        Command::Book => book::build(),
         Command::Wheel { test: true } => wheel::test(&wheel::install()?),
         Command::Wheel { test: false } => {
             say::result(&wheel::build(true)?.display().to_string());
