@@ -13,6 +13,7 @@ mod bench_precision;
 mod bench_search;
 mod bench_serve;
 mod book;
+mod chart;
 mod check;
 mod checkout;
 mod circles;
@@ -21,6 +22,7 @@ mod dist;
 mod emoji;
 mod fetch;
 mod pages;
+mod plots;
 mod provision;
 mod pythons;
 mod say;
@@ -92,6 +94,8 @@ enum Command {
     Page,
     /// Build the documents as a book into target/book.
     Book,
+    /// Draw the pictures of the documents from the figures of studies and benchmarks.
+    Plots,
     /// Build the Python wheel into target/wheels.
     Wheel {
         /// Build it without optimisation and run its tests in a fresh environment.
@@ -194,6 +198,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Page => web::build(),
         Command::Book => book::build(),
+        Command::Plots => plots::draw(),
         Command::Wheel { test: true } => wheel::test(&wheel::install()?),
         Command::Wheel { test: false } => {
             say::result(&wheel::build(true)?.display().to_string());

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::{checkout, circles, pages, say};
+use crate::{checkout, circles, pages, plots, say};
 
 /// What a package may never depend on, however far away.
 const FORBIDDEN: [(&str, &[&str]); 11] = [
@@ -42,6 +42,7 @@ pub(crate) fn run() -> Result<()> {
     let mut wrong = dependency_edges()?;
     let files = tracked_files()?;
     wrong.extend(pages::faults(&files)?);
+    wrong.extend(plots::faults()?);
     for file in files {
         let path = checkout::root().join(&file);
         let Ok(metadata) = fs::metadata(&path) else {
