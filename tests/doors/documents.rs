@@ -88,7 +88,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 /// Which program of ours a command starts, and with what.
 fn ours(words: &[String]) -> Option<(&'static str, &[String])> {
     let is_before = |word: &&String| {
-        ["time", "do", "alone"].contains(&word.as_str())
+        ["time", "do"].contains(&word.as_str())
             || word
                 .split_once('=')
                 .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
