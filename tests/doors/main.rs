@@ -5,6 +5,9 @@
 mod batches;
 /// How sure one may be of a hit, and when nothing fits.
 mod calibration;
+/// Folders that can be moved: that with the program.
+#[cfg(target_os = "linux")]
+mod dist;
 /// The documents: their commands exist, their tutorials run.
 #[cfg(unix)]
 mod documents;
