@@ -132,6 +132,13 @@ fn refusal(name: &str, words: &[String]) -> Option<String> {
     (said.code != Some(0)).then(|| said.err.lines().next().unwrap_or_default().to_owned())
 }
 
+/// The words of a command without the places that its options name.
+fn shape(words: &[String]) -> Vec<&str> {
+    let places = ["--config", "--data", "--model", "--gallery", "--out"];
+    let is_place = |at: usize| at > 0 && places.contains(&words[at - 1].as_str());
+    words.iter().enumerate().map(|(at, word)| if is_place(at) { "PLACE" } else { word }).collect()
+}
+
 #[test]
 fn each_command_in_the_documents_exists_with_its_options() {
     let words = |text: &str| commands(text)[0].clone();
@@ -167,27 +174,19 @@ fn each_command_in_the_documents_exists_with_its_options() {
         }
     }
     assert!(found.len() > 100, "{}", found.len());
-    // Those that differ in nothing but where something lies are one.
-    let mut shapes: BTreeMap<(&str, Vec<String>), (Vec<String>, BTreeSet<String>)> = BTreeMap::new();
-    for ((name, words), pages) in found {
-        let places = ["--config", "--data", "--model", "--gallery", "--out"];
-        let is_place = |at: usize| at > 0 && places.contains(&words[at - 1].as_str());
-        let shape = words
-            .iter()
-            .enumerate()
-            .map(|(at, word)| if is_place(at) { "PLACE" } else { word }.to_owned())
-            .collect();
-        let (_, of_shape) = shapes.entry((name, shape)).or_insert_with(|| (words.clone(), BTreeSet::new()));
-        of_shape.extend(pages);
-    }
-    let found: Vec<_> = shapes.into_iter().map(|((name, _), (words, pages))| (name, words, pages)).collect();
+    // Of those that differ in nothing but where something lies, one is asked.
+    let mut shapes = BTreeSet::new();
+    let found: Vec<_> = found
+        .into_iter()
+        .filter(|((name, words), _)| shapes.insert((*name, shape(words).join("\n"))))
+        .collect();
     // Each start of the trainer loads libtorch: two wait less than one.
     let halves = found.chunks(found.len().div_ceil(2));
     let refused = std::thread::scope(|scope| {
         let asked: Vec<_> = halves
             .map(|half| {
                 scope.spawn(move || {
-                    let told = half.iter().filter_map(|(name, words, pages)| {
+                    let told = half.iter().filter_map(|((name, words), pages)| {
                         let reason = refusal(name, words)?;
                         Some(format!("{pages:?}: {name} {}: {reason}", words.join(" ")))
                     });

@@ -954,7 +954,7 @@ mod tests {
         let teacher = Teacher {
             network: "mobilenet_v2".into(),
             weights: RANDOM.into(),
-            head: recipe.head.clone(),
+            head: recipe.head,
             distillation: Distillation::Embeddings,
             weight: 1.0,
         };
