@@ -69,8 +69,13 @@ class Documentation(WithGallery):
         self.assertEqual(without, [])
 
     def test_the_readme_runs(self):
-        readme = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
-        blocks = [block.split("```")[0] for block in readme.split("```python\n")[1:]]
+        self.run_page(pathlib.Path(__file__).parents[1] / "README.md")
+
+    def test_the_tutorial_runs(self):
+        self.run_page(pathlib.Path(__file__).parents[2] / "docs/tutorials/python.md")
+
+    def run_page(self, page):
+        blocks = [block.split("```")[0] for block in page.read_text().split("```python\n")[1:]]
         self.assertGreater(len(blocks), 0)
         os.chdir(self.folder)
         self.addCleanup(os.chdir, pathlib.Path(__file__).parent)
@@ -82,7 +87,7 @@ class Documentation(WithGallery):
         known = {}
         for block in blocks:
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(block, "README.md", "exec"), known)
+                exec(compile(block, str(page), "exec"), known)
 
 
 class Stubs(unittest.TestCase):

@@ -35,10 +35,10 @@
 //! distance that leaves this crate is [`Distance::between`](sketchfind_core::distance::Distance::between),
 //! whichever index found it.
 
-/// The README's example compiles.
+/// The tutorial's example compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+#[doc = include_str!("../../docs/tutorials/rust.md")]
+struct Tutorial;
 
 #[cfg(feature = "inference")]
 mod background;

@@ -8,6 +8,9 @@ mod calibration;
 /// Folders that can be moved: that with the program.
 #[cfg(target_os = "linux")]
 mod dist;
+/// The documents: their commands exist, their tutorials run.
+#[cfg(unix)]
+mod documents;
 /// Downloads: layouts become data sets.
 mod downloads;
 mod draw;

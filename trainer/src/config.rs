@@ -900,6 +900,8 @@ pub const RANDOM: &str = "random";
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const PLAIN: &str = include_str!("../configs/chair-v1-mobilenet.toml");
@@ -924,6 +926,84 @@ mod tests {
             n_configs += 1;
         }
         assert!(n_configs >= 3 + 5 * 3 + 2);
+    }
+
+    /// The keys of a configuration as `table.key`, down to tables within tables.
+    fn keys(config: &Config) -> BTreeSet<String> {
+        let mut keys = BTreeSet::new();
+        for (table, value) in toml::Table::try_from(config).unwrap() {
+            match value {
+                toml::Value::Table(values) => {
+                    for (key, value) in values {
+                        let within = value.as_table().into_iter().flat_map(toml::Table::keys);
+                        keys.extend(within.map(|within| format!("{table}.{within}")));
+                        keys.insert(format!("{table}.{key}"));
+                    }
+                }
+                _ => drop(keys.insert(table)),
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn the_page_of_configurations_has_every_key_and_no_other() {
+        // Between them these have every table, and every kind of loss, head, optimiser and schedule.
+        let recipe = parse(include_str!("../configs/recipes/pairs.toml")).unwrap();
+        let topology = parse(include_str!("../configs/paper/chair-v1-meta.toml")).unwrap();
+        let teacher = Teacher {
+            network: "mobilenet_v2".into(),
+            weights: RANDOM.into(),
+            head: recipe.head.clone(),
+            distillation: Distillation::Embeddings,
+            weight: 1.0,
+        };
+        let rest = Config {
+            teacher: Some(teacher),
+            gradients: Some(Gradients { batches: 2 }),
+            schedule: Schedule::Step { every_epochs: 1, factor: 0.5 },
+            ..recipe.clone()
+        };
+        let known: BTreeSet<String> = [recipe, topology, rest].iter().flat_map(keys).collect();
+        assert!(known.len() > 70, "{known:?}");
+
+        let page = include_str!("../../docs/configuration.md");
+        let (page, _) = page.split_once("\n## Studies").unwrap();
+        let (mut listed, mut named) = (BTreeSet::new(), BTreeSet::new());
+        for section in page.split("\n## ").skip(1) {
+            let table = section.strip_prefix("`[").and_then(|rest| rest.split(']').next());
+            for row in section.lines().filter(|line| line.starts_with("| `")) {
+                let column =
+                    |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+                let (first, rest) = row[2..].split_once(" | ").unwrap();
+                let keys = column(first).into_iter().map(|key| match table {
+                    Some(table) => format!("{table}.{key}"),
+                    None => key,
+                });
+                for key in keys {
+                    let table = key.split_once('.').map(|(table, _)| table.to_owned());
+                    let words = column(rest).join(" ");
+                    let words = words.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned);
+                    named.extend(
+                        words.map(|word| {
+                            table.iter().map(|table| format!("{table}.{word}")).collect::<String>()
+                        }),
+                    );
+                    listed.insert(key);
+                }
+            }
+        }
+        let lacking: Vec<&String> = known.difference(&listed).filter(|key| !named.contains(*key)).collect();
+        // What stands within a teacher's head stands in the table of the head.
+        let lacking: Vec<_> = lacking
+            .into_iter()
+            .filter(|key| {
+                key.strip_prefix("teacher.").is_none_or(|key| !known.contains(&format!("head.{key}")))
+            })
+            .collect();
+        assert!(lacking.is_empty(), "docs/configuration.md says nothing of {lacking:?}");
+        let unknown: Vec<&String> = listed.difference(&known).collect();
+        assert!(unknown.is_empty(), "docs/configuration.md has {unknown:?}, which no configuration has");
     }
 
     /// A method that trains the topology cannot be had without its settings, in a file or by hand.

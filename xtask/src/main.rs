@@ -12,6 +12,8 @@ mod bench_neighbours;
 mod bench_precision;
 mod bench_search;
 mod bench_serve;
+mod book;
+mod chart;
 mod check;
 mod checkout;
 mod circles;
@@ -19,6 +21,8 @@ mod demo;
 mod dist;
 mod emoji;
 mod fetch;
+mod pages;
+mod plots;
 mod provision;
 mod pythons;
 mod say;
@@ -88,6 +92,10 @@ enum Command {
     },
     /// Compile the drawing page into the files that the program holds.
     Page,
+    /// Build the documents as a book into target/book.
+    Book,
+    /// Draw the pictures of the documents from the figures of studies and benchmarks.
+    Plots,
     /// Build the Python wheel into target/wheels.
     Wheel {
         /// Build it without optimisation and run its tests in a fresh environment.
@@ -105,7 +113,7 @@ enum Command {
         #[arg(long)]
         built: Option<std::path::PathBuf>,
     },
-    /// Check the rules of the house: dependency edges, headers, forbidden words.
+    /// Check the rules of the house: dependency edges, headers, forbidden words, links of the documents.
     Tidy,
 }
 
@@ -188,6 +196,8 @@ fn run(command: Command) -> Result<()> {
             bench_search::run()
         }
         Command::Page => web::build(),
+        Command::Book => book::build(),
+        Command::Plots => plots::draw(),
         Command::Wheel { test: true } => wheel::test(&wheel::install()?),
         Command::Wheel { test: false } => {
             say::result(&wheel::build(true)?.display().to_string());

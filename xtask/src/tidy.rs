@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::{checkout, circles, say};
+use crate::{checkout, circles, pages, plots, say};
 
 /// What a package may never depend on, however far away.
 const FORBIDDEN: [(&str, &[&str]); 11] = [
@@ -40,7 +40,10 @@ const MAX_ZOO_FILE: u64 = 8 << 20;
 /// Runs every check and lists all that is wrong.
 pub(crate) fn run() -> Result<()> {
     let mut wrong = dependency_edges()?;
-    for file in tracked_files()? {
+    let files = tracked_files()?;
+    wrong.extend(pages::faults(&files)?);
+    wrong.extend(plots::faults()?);
+    for file in files {
         let path = checkout::root().join(&file);
         let Ok(metadata) = fs::metadata(&path) else {
             continue; // deleted, not yet committed
@@ -113,7 +116,8 @@ fn other_builds() -> Result<Vec<String>> {
         .collect())
 }
 
-fn tracked_files() -> Result<Vec<String>> {
+/// What git tracks, and what it would track if it were added.
+pub(crate) fn tracked_files() -> Result<Vec<String>> {
     let mut list = checkout::command("git");
     let list = checkout::output(list.args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
     Ok(list.lines().map(str::to_owned).collect())
