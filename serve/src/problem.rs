@@ -52,6 +52,11 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, code, detail)
     }
 
+    /// The gallery has no such photo.
+    pub(crate) fn no_photo() -> Problem {
+        Problem::absent("no_photo", "the gallery has no photo with this id")
+    }
+
     /// As much as fits is under way already.
     pub(crate) fn overloaded() -> Problem {
         Problem::new(

@@ -127,9 +127,9 @@ impl Retrieval {
     ) -> Result<Found, Problem> {
         let Question { k, filter, by_product, min_score } = question;
         if min_score.is_some() && !self.has_scores() {
-            let detail = "the server was started without a calibration, so that there is no score to ask for";
-            // Lawful in itself: another server would answer.
-            return Err(Problem::new(StatusCode::CONFLICT, "no_scores", detail));
+            return Err(no_scores(
+                "the server was started without a calibration, so that there is no score to ask for",
+            ));
         }
         let failed = |error: Error| Problem::internal(&error);
         let started = Instant::now();
@@ -155,6 +155,29 @@ impl Retrieval {
             embedding: embedded - started,
             searching: embedded.elapsed(),
         })
+    }
+
+    /// The photos that are most like the photo `id`, itself among them, or the products. Hits have no score: what a calibration
+    /// says is said of drawings.
+    pub(crate) fn find_like(&self, id: &str, question: &Question) -> Result<Found, Problem> {
+        let Question { k, filter, by_product, min_score } = question;
+        if min_score.is_some() {
+            return Err(no_scores("scores are of drawings, and there are none for a photo of the gallery"));
+        }
+        let started = Instant::now();
+        // One state of the gallery for the photo and the answer.
+        let snapshot = self.retriever.snapshot();
+        let embedding = snapshot.embedding(id).ok_or_else(Problem::no_photo)?;
+        let mut options = SearchOptions::default();
+        options.by_product = *by_product;
+        let found = snapshot.search_with(embedding, *k, filter, options);
+        let mut answer = Answer::default();
+        answer.matches = found.map_err(|error| Problem::internal(&error))?;
+        answer.n_photos = snapshot.len();
+        if answer.matches.is_empty() {
+            answer.nothing = snapshot.why_nothing(filter);
+        }
+        Ok(Found { answer, embedding: Duration::ZERO, searching: started.elapsed() })
     }
 
     /// What the gallery knows of a photo.
@@ -229,6 +252,11 @@ impl Retrieval {
             tracing::warn!(%error, "a photo's file that is not needed any more cannot be removed");
         }
     }
+}
+
+/// A score is asked for where there is none. Lawful in itself: another question, or another server, would be answered.
+fn no_scores(detail: &str) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "no_scores", detail)
 }
 
 /// How long a change waits for the turn of another program, which writes for a moment or for as long as it adds photos.

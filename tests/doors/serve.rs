@@ -137,6 +137,36 @@ fn an_image_and_a_drawing_are_ranked_as_by_the_command_line() {
     assert!(ids(&server.ask("POST", "/api/v1/query?label=boots", &[PNG], &image)).is_empty());
 }
 
+/// A photo of the gallery is searched with by the embedding that the gallery holds.
+#[test]
+fn photos_like_a_photo_are_found() {
+    let scene = Scene::new();
+    let server = Server::start(&mut scene.command());
+    let like = |id: &str, parameters: &str| {
+        let body = serde_json::json!({"photo": id}).to_string();
+        server.ask("POST", &format!("/api/v1/query?{parameters}"), &[JSON], body.as_bytes())
+    };
+    let by_id = like("red.png", "k=4");
+    assert_eq!(json(&by_id)["hits"][0]["distance"].as_f64(), Some(0.0));
+    // As by its file, which is embedded anew. The model sees the mean colour, so that no digit is lost.
+    let file = std::fs::read(scene.path("photos").join("red.png")).unwrap();
+    let by_file = server.ask("POST", "/api/v1/query?k=4", &[PNG], &file);
+    assert_eq!(json(&by_id)["hits"], json(&by_file)["hits"]);
+    assert_eq!(ids(&like("red.png", "not_id=red.png")).len(), 3);
+    assert_eq!(ids(&like("red.png", "id=blue.png&by_product=true")), ["blue.png"]);
+    assert!(json(&like("red.png", "label=boots"))["nothing"]["code"] == "no_such_label");
+    // Its file is not asked for.
+    std::fs::remove_file(scene.path("photos").join("red.png")).unwrap();
+    assert_eq!(ids(&like("red.png", "k=4")), ids(&by_id));
+    for unknown in ["nowhere", "../secret.png", &"a".repeat(1024)] {
+        refused(&like(unknown, "k=4"), 404, "no_photo");
+    }
+    for wrong in ["", &"a".repeat(1025)] {
+        refused(&like(wrong, "k=4"), 400, "malformed");
+    }
+    refused(&like("red.png", "min_score=0.5"), 409, "no_scores");
+}
+
 #[test]
 fn photos_of_one_product_are_found_once() {
     let scene = Scene::new();
