@@ -42,6 +42,21 @@ fn the_page_does_what_it_shows() {
     passes(node.env("SKETCHFIND_PHOTOS", scene.path("photos")), &server);
 }
 
+/// What a person does before and after the first find: examples, a photo in large, more like it, links, earlier drawings.
+#[test]
+fn the_page_goes_on_after_the_first_find() {
+    let scene = Scene::new();
+    let labels = scene.path("labels.csv");
+    std::fs::write(&labels, "id,label,product\nred.png,warm,ball\nred.png,round,ball\nblue.png,cold,\n")
+        .unwrap();
+    let mut index = program("sketchfind");
+    index.args(["index", "add", "--gallery"]).arg(scene.path("gallery"));
+    succeed(index.arg("--photos").arg(scene.path("photos")).arg("--labels").arg(&labels));
+    let server = Server::start(scene.command().args(["--frame", "0.8"]));
+    let Some(mut node) = page_test("finds.mjs", &server) else { return };
+    passes(node.env("SKETCHFIND_PHOTOS", scene.path("photos")), &server);
+}
+
 /// The page that is compiled into the program is named in its Rust file, one line a file.
 #[test]
 fn every_compiled_file_is_in_the_program() {

@@ -8,7 +8,11 @@ export interface Hit {
   readonly rank: number;
   readonly id: string;
   readonly distance: number;
+  /** The probability that it is the one that was drawn, where the server knows. */
+  readonly score?: number;
   readonly photo: string;
+  readonly labels: readonly string[];
+  readonly product: string | null;
 }
 
 export interface Answer {
@@ -119,8 +123,13 @@ export class Search {
     const parameters = new URLSearchParams([["k", String(k)]]);
     labels.forEach((label) => parameters.append("label", label));
     ids.forEach((id) => parameters.append("id", id));
-    const body = sketch.image === null ? strokesOf(sketch) : sketch.image.bytes;
-    const type = sketch.image === null ? "application/json" : sketch.image.bytes.type;
+    const asked = sketch.image?.query ?? null;
+    const body = asked === null ? strokesOf(sketch) : typeof asked === "string" ? JSON.stringify({ photo: asked }) : asked;
+    const type = body instanceof Blob ? body.type : "application/json";
+    if (typeof asked === "string") {
+      // It is what is looked at already.
+      parameters.append("not_id", asked);
+    }
     for (let attempt = 1; ; attempt++) {
       const response = await this.fetched(`api/v1/query?${parameters}`, {
         method: "POST",

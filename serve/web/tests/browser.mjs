@@ -27,8 +27,8 @@ export async function launch() {
 }
 
 /** Opens the page in a window of its own. It fails at its end if the page asked anybody else, broke its own policy or
-    wrote an error. `expected` are errors that a test provokes. */
-export async function open(browser, options = {}, expected = []) {
+    wrote an error. `expected` are errors that a test provokes, `fragment` what stands behind the address. */
+export async function open(browser, options = {}, expected = [], fragment = "") {
   assert.ok(ADDRESS, "SKETCHFIND_ADDRESS is not set");
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
   const page = await context.newPage();
@@ -44,7 +44,7 @@ export async function open(browser, options = {}, expected = []) {
       complaints.push(message.text());
     }
   });
-  await page.goto(ADDRESS);
+  await page.goto(ADDRESS + fragment);
   await page.waitForFunction(() => document.querySelector("#gallery").textContent.includes("photos"));
   return {
     page,
@@ -94,9 +94,17 @@ export async function ids(page) {
 
 /** The sketch as the page would save it. */
 export async function svgOf(page) {
-  const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#svg").click()]);
+  const download = await saved(page, "svg");
   assert.equal(download.suggestedFilename(), "sketch.svg");
   return await textOf(download);
+}
+
+/** What the sheet for sharing saves as a file. */
+export async function saved(page, kind) {
+  await page.locator("#share").click();
+  const [download] = await Promise.all([page.waitForEvent("download"), page.locator(`#${kind}`).click()]);
+  await page.keyboard.press("Escape");
+  return download;
 }
 
 export async function bytesOf(download) {
