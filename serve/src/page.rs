@@ -11,7 +11,7 @@ use sketchfind_core::fingerprint;
 use crate::state::App;
 
 /// Path, media type, text.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("/", "text/html; charset=utf-8", include_str!("../web/index.html")),
     ("/style.css", "text/css; charset=utf-8", include_str!("../web/style.css")),
     ("/icon.svg", "image/svg+xml", include_str!("../web/icon.svg")),
@@ -29,6 +29,7 @@ const FILES: [(&str, &str, &str); 18] = [
     ("/shelf.js", "text/javascript; charset=utf-8", include_str!("../web/built/shelf.js")),
     ("/sketch.js", "text/javascript; charset=utf-8", include_str!("../web/built/sketch.js")),
     ("/store.js", "text/javascript; charset=utf-8", include_str!("../web/built/store.js")),
+    ("/teach.js", "text/javascript; charset=utf-8", include_str!("../web/built/teach.js")),
     ("/viewer.js", "text/javascript; charset=utf-8", include_str!("../web/built/viewer.js")),
 ];
 

@@ -1,14 +1,16 @@
 //! The gallery as the routes see it: a thin layer over the runtime.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
 use sketchfind::{Access, Answer, Error, Filter, Photo, Retriever, RetrieverOptions, SearchOptions};
 use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::Image;
+use sketchfind_core::random::Stream;
 use sketchfind_core::{atomic, fingerprint};
 
 use crate::gate::Abandoned;
@@ -19,6 +21,8 @@ pub(crate) struct Retrieval {
     retriever: Retriever,
     /// Where the files of photos that clients add are kept.
     added: PathBuf,
+    /// Of the order in which photos are drawn from memory.
+    seed: u64,
     /// Held by the one who changes the gallery and the files beside it.
     changing: Mutex<()>,
 }
@@ -50,7 +54,8 @@ impl Retrieval {
         let whole = std::path::absolute(path).map_err(sketchfind_core::Error::io("read", path))?;
         let mut name = whole.file_name().unwrap_or_default().to_owned();
         name.push(".photos");
-        Ok(Retrieval { retriever, added: whole.with_file_name(name), changing: Mutex::new(()) })
+        let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Ok(Retrieval { retriever, added: whole.with_file_name(name), seed, changing: Mutex::new(()) })
     }
 
     /// Sees what others have written to the gallery since; whether there was anything.
@@ -133,12 +138,7 @@ impl Retrieval {
         }
         let failed = |error: Error| Problem::internal(&error);
         let started = Instant::now();
-        let framed = self.retriever.framed(image).map_err(|error| match error {
-            sketchfind::Error::Core(blank @ sketchfind_core::Error::Blank { .. }) => {
-                Problem::unusable("blank", blank.to_string())
-            }
-            error => failed(error),
-        })?;
+        let framed = self.framed(image)?;
         let embedding = self.retriever.with_embedder(|embedder| {
             // A session may have been waited for.
             abandoned.check()?;
@@ -155,6 +155,26 @@ impl Retrieval {
             embedding: embedded - started,
             searching: embedded.elapsed(),
         })
+    }
+
+    /// A drawing as the model is given it.
+    pub(crate) fn framed<'i>(&self, image: &'i Image) -> Result<Cow<'i, Image>, Problem> {
+        self.retriever.framed(image).map_err(|error| match error {
+            Error::Core(blank @ sketchfind_core::Error::Blank { .. }) => {
+                Problem::unusable("blank", blank.to_string())
+            }
+            error => Problem::internal(&error),
+        })
+    }
+
+    /// The `n`th photo with a file, in an order of chance that begins anew after the last.
+    pub(crate) fn photo_to_draw(&self, n: u64) -> Option<Photo> {
+        let snapshot = self.retriever.snapshot();
+        let mut photos: Vec<&Photo> =
+            snapshot.photos().map(|(photo, _)| photo).filter(|photo| photo.source().is_some()).collect();
+        Stream::new(self.seed, "photos to draw", &[]).shuffle(&mut photos);
+        let place = n.checked_rem(photos.len() as u64)?;
+        photos.get(usize::try_from(place).ok()?).copied().cloned()
     }
 
     /// The photos that are most like the photo `id`, itself among them, or the products. Hits have no score: what a calibration

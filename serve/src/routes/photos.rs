@@ -77,7 +77,7 @@ pub(super) struct Described {
 }
 
 impl Described {
-    fn of(photo: &Photo) -> Described {
+    pub(super) fn of(photo: &Photo) -> Described {
         Described {
             id: photo.id().to_owned(),
             labels: photo.labels().iter().cloned().collect(),
@@ -113,9 +113,7 @@ pub(super) async fn file(
         return Err(Problem::malformed(format!("size is {size}, expected one of {SIZES:?}")));
     }
     let photo = app.retrieval()?.photo(&id).ok_or_else(Problem::no_photo)?;
-    let Some(path) = photo.source().map(std::path::Path::to_owned) else {
-        return Err(Problem::absent("no_photo_file", "the gallery was not told where the photo's file is"));
-    };
+    let path = photo.source().ok_or_else(Problem::no_photo_file)?.to_owned();
     let file = app.photo_files.get(path, size).await?;
     let is_known = page::is_fresh(&headers, &file.etag);
     let body = if is_known { Body::empty() } else { Body::from(file.bytes) };
@@ -243,7 +241,7 @@ pub(super) async fn remove(
 }
 
 /// The id in a path, percent-decoded.
-fn named(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+pub(super) fn named(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     id.map(|Path(id)| id).map_err(|_not_utf8| Problem::malformed("the photo's id in the path is not UTF-8"))
 }
 

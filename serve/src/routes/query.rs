@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use sketchfind::Filter;
 use sketchfind_core::frame;
@@ -161,7 +161,7 @@ struct LikePhoto {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"strokes": {"canvas": [512, 512], "polylines": [[[100, 100], [400, 120], [250, 400], [100, 100]]]}}))]
-struct Drawing {
+pub(super) struct Drawing {
     #[expect(dead_code, reason = "it stands for its schema only")]
     strokes: DrawnStrokes,
 }
@@ -401,18 +401,35 @@ impl Sketch {
                 frame::decode_sketch(bytes, "in the body", DecodeLimits { max_pixels: most_pixels })
                     .map_err(|error| Problem::unusable("image", error.to_string()))
             }
-            Sketch::Strokes(strokes) => {
-                let n_points = strokes.n_points();
-                if n_points > most_points {
-                    let detail =
-                        format!("the drawing has {n_points} points, at most {most_points} are taken");
-                    return Err(Problem::unusable("too_many_points", detail));
-                }
-                strokes
-                    .picture(raster, share)
-                    .map_err(|error| Problem::unusable("drawing", error.to_string()))
-            }
+            Sketch::Strokes(strokes) => picture(strokes, raster, share, most_points),
         }
+    }
+}
+
+/// The picture of strokes, drawn where `share` says.
+pub(super) fn picture(
+    strokes: &Strokes,
+    raster: &Raster,
+    share: Option<f32>,
+    most_points: usize,
+) -> Result<Image, Problem> {
+    let n_points = strokes.n_points();
+    if n_points > most_points {
+        let detail = format!("the drawing has {n_points} points, at most {most_points} are taken");
+        return Err(Problem::unusable("too_many_points", detail));
+    }
+    strokes.picture(raster, share).map_err(|error| Problem::unusable("drawing", error.to_string()))
+}
+
+/// The drawing in a body that can be nothing else.
+pub(super) fn drawing(media_type: &str, body: &[u8]) -> Result<Strokes, Problem> {
+    if media_type != "application/json" {
+        let detail = "the body's Content-Type is another than that of a drawing, application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", detail));
+    }
+    match asked(body)? {
+        Subject::Sketch(Sketch::Strokes(strokes)) => Ok(strokes),
+        _ => Err(Problem::malformed("the body has a photo, expected 'strokes'")),
     }
 }
 

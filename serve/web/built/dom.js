@@ -16,8 +16,9 @@ export function dialog(id) {
     const found = byId(id, HTMLDialogElement);
     found.addEventListener("click", (event) => {
         const { target } = event;
-        if (target === found || (target instanceof Element && target.closest("[data-closes]") !== null)) {
-            found.close();
+        const button = target instanceof Element ? target.closest("[data-closes]") : null;
+        if (target === found || button !== null) {
+            found.close(button?.dataset["closes"] ?? "");
         }
     });
     return found;

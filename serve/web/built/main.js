@@ -9,6 +9,7 @@ import { Ranking, shortly } from "./ranking.js";
 import { Search, reasonOf } from "./search.js";
 import { Share } from "./share.js";
 import { isEmpty } from "./sketch.js";
+import { Teach } from "./teach.js";
 import { Viewer } from "./viewer.js";
 const paper = byId("paper", HTMLDivElement);
 const status = byId("status", HTMLParagraphElement);
@@ -28,20 +29,32 @@ const [frame, share] = [byId("frame", HTMLButtonElement), byId("share", HTMLButt
 const pad = new Pad(byId("pad", HTMLCanvasElement), {
     drawing: (sketch) => {
         refresh(sketch);
-        search.whileDrawing();
+        if (!teach.isOn) {
+            search.whileDrawing();
+        }
     },
     changed: (sketch, at) => {
         refresh(sketch);
         earlier.changed(sketch);
-        search.now(at);
+        if (!teach.isOn) {
+            search.now(at);
+        }
     },
 });
-const viewer = new Viewer((hit) => void imageOfPhoto(hit).then((image) => pad.show(image)));
+const say = (reason) => {
+    status.textContent = reason;
+};
+const teach = new Teach(pad, turned, say);
+const viewer = new Viewer({
+    likeThis: (hit) => void imageOfPhoto(hit).then((image) => pad.show(image)),
+    mayBeSaid: () => teach.mayAsk && pad.sketch.strokes.length > 0,
+    said: (hit) => teach.keepAnswer(hit.id),
+});
 const ranking = new Ranking(list, (hits, hit) => viewer.show(hits, hit));
 const earlier = new Earlier(load);
 const sheet = new Share(pad);
 const guide = new Guide(pad.sketch);
-const search = new Search(() => pad.sketch, () => ({ k: Number(kChoice.value), labels: chosenLabels(), ids: chosenIds() }), { answered, nothing, failed: (reason) => (status.textContent = reason) });
+const search = new Search(() => pad.sketch, () => ({ k: Number(kChoice.value), labels: chosenLabels(), ids: chosenIds() }), { answered, nothing, failed: say });
 function answered(answer, since) {
     ranking.show(answer.hits);
     empty.hidden = answer.hits.length > 0;
@@ -88,10 +101,15 @@ function refresh(sketch) {
     clear.disabled = isEmpty(sketch);
     share.disabled = isEmpty(sketch);
     guide.show(sketch);
+    teach.changed(sketch);
 }
 function load(strokes) {
     earlier.begin(strokes);
     pad.load(strokes);
+}
+function turned(isTeaching) {
+    document.body.classList.toggle("is-teaching", isTeaching);
+    search.now(performance.now());
 }
 function choose(tool) {
     pad.tool = tool;
@@ -145,7 +163,7 @@ document.addEventListener("keydown", (event) => {
         setWidth(pad.width + (key === "[" ? -1 : 1));
     }
 });
-listenForImages((image) => pad.show(image), (reason) => (status.textContent = reason));
+listenForImages((image) => pad.show(image), say);
 for (const { name, strokes } of EXAMPLES) {
     const button = element("button", "tile");
     button.type = "button";
@@ -210,6 +228,7 @@ async function introduce() {
         line.textContent = `${gallery.n_photos.toLocaleString("en")} photos · ${gallery.model}`;
         labelsField.append(...gallery.labels.map(({ label, n_photos }) => chip(label, n_photos)));
         labelsField.hidden = gallery.labels.length === 0;
+        teach.setTeaching(gallery.teaching);
         guide.setShare(gallery.sketch_share);
         frame.hidden = gallery.sketch_share === null;
     }

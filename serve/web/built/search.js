@@ -77,7 +77,7 @@ export class Search {
         labels.forEach((label) => parameters.append("label", label));
         ids.forEach((id) => parameters.append("id", id));
         const asked = sketch.image?.query ?? null;
-        const body = asked === null ? strokesOf(sketch) : typeof asked === "string" ? JSON.stringify({ photo: asked }) : asked;
+        const body = asked === null ? strokesOf(sketch.strokes) : typeof asked === "string" ? JSON.stringify({ photo: asked }) : asked;
         const type = body instanceof Blob ? body.type : "application/json";
         if (typeof asked === "string") {
             parameters.append("not_id", asked);
@@ -111,8 +111,8 @@ export class Search {
         }
     }
 }
-function strokesOf(sketch) {
-    const polylines = sketch.strokes.map((stroke) => stroke.points.map(([x, y]) => [x, y]));
+export function strokesOf(strokes) {
+    const polylines = strokes.map((stroke) => stroke.points.map(([x, y]) => [x, y]));
     return JSON.stringify({ strokes: { canvas: [CANVAS, CANVAS], polylines } });
 }
 export async function reasonOf(response) {

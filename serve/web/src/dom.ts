@@ -18,13 +18,15 @@ export function element<Name extends keyof HTMLElementTagNameMap>(name: Name, ki
   return made;
 }
 
-/** A dialog that closes by Escape, which browsers do, by its buttons for that, and by a tap beside it. */
+/** A dialog that closes by Escape, which browsers do, by its buttons for that, and by a tap beside it. What a button's
+    `data-closes` says is what the dialog returns. */
 export function dialog(id: string): HTMLDialogElement {
   const found = byId(id, HTMLDialogElement);
   found.addEventListener("click", (event) => {
     const { target } = event;
-    if (target === found || (target instanceof Element && target.closest("[data-closes]") !== null)) {
-      found.close();
+    const button = target instanceof Element ? target.closest<HTMLElement>("[data-closes]") : null;
+    if (target === found || button !== null) {
+      found.close(button?.dataset["closes"] ?? "");
     }
   });
   return found;

@@ -14,6 +14,8 @@ import type { Answer } from "./search.js";
 import { Share } from "./share.js";
 import { isEmpty } from "./sketch.js";
 import type { Sketch, Stroke } from "./sketch.js";
+import { Teach } from "./teach.js";
+import type { Teaching } from "./teach.js";
 import { Viewer } from "./viewer.js";
 
 const paper = byId("paper", HTMLDivElement);
@@ -35,16 +37,28 @@ const [frame, share] = [byId("frame", HTMLButtonElement), byId("share", HTMLButt
 const pad = new Pad(byId("pad", HTMLCanvasElement), {
   drawing: (sketch) => {
     refresh(sketch);
-    search.whileDrawing();
+    if (!teach.isOn) {
+      search.whileDrawing();
+    }
   },
   changed: (sketch, at) => {
     refresh(sketch);
     earlier.changed(sketch);
-    search.now(at);
+    if (!teach.isOn) {
+      search.now(at);
+    }
   },
 });
 
-const viewer = new Viewer((hit) => void imageOfPhoto(hit).then((image) => pad.show(image)));
+const say = (reason: string): void => {
+  status.textContent = reason;
+};
+const teach = new Teach(pad, turned, say);
+const viewer = new Viewer({
+  likeThis: (hit) => void imageOfPhoto(hit).then((image) => pad.show(image)),
+  mayBeSaid: () => teach.mayAsk && pad.sketch.strokes.length > 0,
+  said: (hit) => teach.keepAnswer(hit.id),
+});
 const ranking = new Ranking(list, (hits, hit) => viewer.show(hits, hit));
 const earlier = new Earlier(load);
 const sheet = new Share(pad);
@@ -53,7 +67,7 @@ const guide = new Guide(pad.sketch);
 const search = new Search(
   () => pad.sketch,
   () => ({ k: Number(kChoice.value), labels: chosenLabels(), ids: chosenIds() }),
-  { answered, nothing, failed: (reason) => (status.textContent = reason) },
+  { answered, nothing, failed: say },
 );
 
 function answered(answer: Answer, since: number | null): void {
@@ -110,12 +124,19 @@ function refresh(sketch: Sketch): void {
   clear.disabled = isEmpty(sketch);
   share.disabled = isEmpty(sketch);
   guide.show(sketch);
+  teach.changed(sketch);
 }
 
 /** Puts a drawing onto the pad that was drawn before. */
 function load(strokes: readonly Stroke[]): void {
   earlier.begin(strokes);
   pad.load(strokes);
+}
+
+/** The page is for teaching, or for searching again: no photo may be looked up while it is drawn from memory. */
+function turned(isTeaching: boolean): void {
+  document.body.classList.toggle("is-teaching", isTeaching);
+  search.now(performance.now());
 }
 
 function choose(tool: Tool): void {
@@ -168,7 +189,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-listenForImages((image) => pad.show(image), (reason) => (status.textContent = reason));
+listenForImages((image) => pad.show(image), say);
 
 // Drawings that are there already: examples, and what a link holds.
 
@@ -203,6 +224,7 @@ interface Gallery {
   readonly model: string;
   readonly labels: readonly { readonly label: string; readonly n_photos: number }[];
   readonly sketch_share: number | null;
+  readonly teaching: Teaching | null;
 }
 
 function chosenLabels(): string[] {
@@ -253,6 +275,7 @@ async function introduce(): Promise<void> {
     line.textContent = `${gallery.n_photos.toLocaleString("en")} photos · ${gallery.model}`;
     labelsField.append(...gallery.labels.map(({ label, n_photos }) => chip(label, n_photos)));
     labelsField.hidden = gallery.labels.length === 0;
+    teach.setTeaching(gallery.teaching);
     guide.setShare(gallery.sketch_share);
     frame.hidden = gallery.sketch_share === null;
   } catch (error) {

@@ -1,7 +1,7 @@
 // Asking the server: one question at a time, the newest wins, a late answer never replaces a newer one.
 
 import { CANVAS, isEmpty } from "./sketch.js";
-import type { Sketch } from "./sketch.js";
+import type { Sketch, Stroke } from "./sketch.js";
 
 /** A photo of the ranking, as `/api/v1/query` gives it. */
 export interface Hit {
@@ -124,7 +124,7 @@ export class Search {
     labels.forEach((label) => parameters.append("label", label));
     ids.forEach((id) => parameters.append("id", id));
     const asked = sketch.image?.query ?? null;
-    const body = asked === null ? strokesOf(sketch) : typeof asked === "string" ? JSON.stringify({ photo: asked }) : asked;
+    const body = asked === null ? strokesOf(sketch.strokes) : typeof asked === "string" ? JSON.stringify({ photo: asked }) : asked;
     const type = body instanceof Blob ? body.type : "application/json";
     if (typeof asked === "string") {
       // It is what is looked at already.
@@ -161,8 +161,8 @@ export class Search {
 }
 
 /** The strokes without pressure and width: the server draws them as evaluation does. */
-function strokesOf(sketch: Sketch): string {
-  const polylines = sketch.strokes.map((stroke) => stroke.points.map(([x, y]) => [x, y]));
+export function strokesOf(strokes: readonly Stroke[]): string {
+  const polylines = strokes.map((stroke) => stroke.points.map(([x, y]) => [x, y]));
   return JSON.stringify({ strokes: { canvas: [CANVAS, CANVAS], polylines } });
 }
 

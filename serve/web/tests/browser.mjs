@@ -123,3 +123,59 @@ async function textOf(download) {
 export function strokesIn(svg) {
   return svg.split("<path ").length - 1;
 }
+
+/** The words of the page, or of the sheet above it, whose contrast is below 4.5, and how many there are. */
+export async function hardToRead(page) {
+  return await page.evaluate(() => {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 1;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    // Whatever way a style has of saying a colour, over those below it.
+    const over = (colours) => {
+      context.clearRect(0, 0, 1, 1);
+      colours.forEach((colour) => {
+        context.fillStyle = colour;
+        context.fillRect(0, 0, 1, 1);
+      });
+      return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+    };
+    const luminance = (rgb) => {
+      const [r, g, b] = rgb.map((value) => (value / 255 <= 0.04045 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const above = document.querySelector("dialog[open]") ?? document.body;
+    const texts = document.createTreeWalker(above, NodeFilter.SHOW_TEXT);
+    const found = [];
+    let n = 0;
+    while (texts.nextNode()) {
+      const element = texts.currentNode.parentElement;
+      const isSeen = texts.currentNode.data.trim() !== "" && element.checkVisibility() && !element.closest(".unseen, .quiet, .skip, .drop, :disabled");
+      if (!isSeen || element.closest(".width")) {
+        continue;
+      }
+      const grounds = [];
+      for (let one = element; one !== null; one = one.parentElement) {
+        grounds.unshift(getComputedStyle(one).backgroundColor);
+      }
+      const ground = over(grounds);
+      const ink = over([`rgb(${ground})`, getComputedStyle(element).color]);
+      const [light, dark] = [luminance(ground), luminance(ink)].sort((a, b) => b - a);
+      const contrast = (light + 0.05) / (dark + 0.05);
+      n += 1;
+      if (contrast < 4.5) {
+        found.push(`'${texts.currentNode.data.trim()}' ${contrast.toFixed(2)}`);
+      }
+    }
+    return { n, found };
+  });
+}
+
+/** What reaches beyond the page's left or right edge. */
+export async function sticksOut(page) {
+  return await page.evaluate(() =>
+    [...document.querySelectorAll("body *")]
+      .filter((one) => one.checkVisibility() && !one.closest(".unseen, .quiet, .skip, .width span, svg"))
+      .filter((one) => one.getBoundingClientRect().right > innerWidth + 0.5 || one.getBoundingClientRect().left < -0.5)
+      .map((one) => one.id || one.className),
+  );
+}

@@ -6,7 +6,7 @@ import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { ADDRESS, draw, ids, launch, open, ranked, strokesIn, svgOf } from "./browser.mjs";
+import { ADDRESS, draw, hardToRead, ids, launch, open, ranked, sticksOut, strokesIn, svgOf } from "./browser.mjs";
 
 const photo = (colour) => join(process.env.SKETCHFIND_PHOTOS, `${colour}.png`);
 const LINE = [[100, 100], [160, 140], [220, 160], [300, 300]];
@@ -229,6 +229,8 @@ test("earlier drawings are kept in the browser, and can be forgotten", async () 
     await page.locator("#drawings").click();
     return await tiles.count();
   };
+  // A server without a folder for drawings has nothing to teach.
+  assert.equal(await page.locator("#teach").isVisible(), false);
   assert.equal(await look(), 0);
   assert.equal(await page.locator("#forget").isDisabled(), true);
   await page.keyboard.press("Escape");
@@ -410,51 +412,8 @@ test("all of it by the keyboard alone", async () => {
 test("words can be read in light and dark, on every sheet", async () => {
   for (const colorScheme of ["light", "dark"]) {
     const { page, close } = await open(browser, { colorScheme });
-    const weak = () =>
-      page.evaluate(() => {
-        const canvas = document.createElement("canvas");
-        canvas.width = canvas.height = 1;
-        const context = canvas.getContext("2d", { willReadFrequently: true });
-        // Whatever way a style has of saying a colour, over those below it.
-        const over = (colours) => {
-          context.clearRect(0, 0, 1, 1);
-          colours.forEach((colour) => {
-            context.fillStyle = colour;
-            context.fillRect(0, 0, 1, 1);
-          });
-          return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
-        };
-        const luminance = (rgb) => {
-          const [r, g, b] = rgb.map((value) => (value / 255 <= 0.04045 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
-          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-        };
-        const above = document.querySelector("dialog[open]") ?? document.body;
-        const texts = document.createTreeWalker(above, NodeFilter.SHOW_TEXT);
-        const found = [];
-        let n = 0;
-        while (texts.nextNode()) {
-          const element = texts.currentNode.parentElement;
-          const isSeen = texts.currentNode.data.trim() !== "" && element.checkVisibility() && !element.closest(".unseen, .quiet, .skip, .drop, :disabled");
-          if (!isSeen || element.closest(".width")) {
-            continue;
-          }
-          const grounds = [];
-          for (let one = element; one !== null; one = one.parentElement) {
-            grounds.unshift(getComputedStyle(one).backgroundColor);
-          }
-          const ground = over(grounds);
-          const ink = over([`rgb(${ground})`, getComputedStyle(element).color]);
-          const [light, dark] = [luminance(ground), luminance(ink)].sort((a, b) => b - a);
-          const contrast = (light + 0.05) / (dark + 0.05);
-          n += 1;
-          if (contrast < 4.5) {
-            found.push(`'${texts.currentNode.data.trim()}' ${contrast.toFixed(2)}`);
-          }
-        }
-        return { n, found };
-      });
     const check = async (where, least) => {
-      const { n, found } = await weak();
+      const { n, found } = await hardToRead(page);
       assert.deepEqual(found, [], `${where}, ${colorScheme}`);
       assert.ok(n >= least, `${where}: ${n} texts`);
     };
@@ -477,18 +436,11 @@ test("words can be read in light and dark, on every sheet", async () => {
 test("nothing sticks out of a narrow page", async () => {
   for (const width of [320, 360, 390, 820]) {
     const { page, close } = await open(browser, { ...PHONE, viewport: { width, height: 740 } });
-    const sticksOut = () =>
-      page.evaluate(() =>
-        [...document.querySelectorAll("body *")]
-          .filter((one) => one.checkVisibility() && !one.closest(".unseen, .quiet, .skip, .width span, svg"))
-          .filter((one) => one.getBoundingClientRect().right > innerWidth + 0.5 || one.getBoundingClientRect().left < -0.5)
-          .map((one) => one.id || one.className),
-      );
-    assert.deepEqual(await sticksOut(), []);
+    assert.deepEqual(await sticksOut(page), []);
     await ranked(page, () => draw(page, LINE));
     for (const button of [".hit button", "#share", "#drawings"]) {
       await page.locator(button).first().click();
-      assert.deepEqual(await sticksOut(), [], `${button} at ${width}`);
+      assert.deepEqual(await sticksOut(page), [], `${button} at ${width}`);
       await page.keyboard.press("Escape");
     }
     await close();
