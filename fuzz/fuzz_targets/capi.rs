@@ -12,7 +12,7 @@ use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::sync::LazyLock;
 
-use sketchfind::capi::*;
+use sketchfind_c::*;
 
 #[path = "../../tests/doors/forge.rs"]
 #[allow(dead_code)]

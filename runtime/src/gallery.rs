@@ -60,7 +60,7 @@ use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 pub use copy::{Copied, OnExisting};
 pub use manifest::{FORMAT, MAGIC, MANIFEST, Manifest};
 pub use nothing::Nothing;
-pub use snapshot::{Match, Snapshot};
+pub use snapshot::{Match, Place, Snapshot};
 pub use space::EmbeddingSpace;
 #[cfg(feature = "parquet")]
 pub(crate) use space::WIDEST;
@@ -670,7 +670,7 @@ impl Gallery {
 }
 
 /// The most photos of the sample on which recall is measured.
-pub(crate) const MOST_IN_SAMPLE: usize = 200;
+pub const MOST_IN_SAMPLE: usize = 200;
 
 /// Rows below which a graph gains nothing: looking at all of them is as fast.
 const LEAST_FOR_GRAPH: usize = 1024;

@@ -42,8 +42,6 @@ struct Readme;
 
 #[cfg(feature = "inference")]
 mod background;
-#[cfg(feature = "capi")]
-pub mod capi;
 #[cfg(feature = "inference")]
 mod device;
 #[cfg(feature = "inference")]

@@ -259,9 +259,11 @@ impl Retriever {
         self.model.as_ref().ok_or_else(|| no_model(&self.gallery))
     }
 
-    /// Refuses what needs a model where there is none, before there is any work.
-    #[cfg(feature = "capi")]
-    pub(crate) fn check_model(&self) -> Result<()> {
+    /// Refuses what needs a model where there is none, for callers who want to know before there is any work.
+    ///
+    /// # Errors
+    /// [`Error::NoModel`].
+    pub fn check_model(&self) -> Result<()> {
         self.model().map(drop)
     }
 
@@ -334,8 +336,12 @@ impl Retriever {
         self.embed_as(Modality::Photo, images)
     }
 
-    /// The embeddings of images that are framed already, where they are to be.
-    pub(crate) fn embed_as(&self, modality: Modality, images: &[Image]) -> Result<Vec<f32>> {
+    /// The embeddings, one after another, of photos or sketches that are framed already, where they are to be: by the network
+    /// that the model has for them.
+    ///
+    /// # Errors
+    /// Those of [`Embedder::embed`]; [`Error::NoModel`].
+    pub fn embed_as(&self, modality: Modality, images: &[Image]) -> Result<Vec<f32>> {
         self.gallery.check_process()?;
         let model = self.model()?;
         if images.is_empty() {

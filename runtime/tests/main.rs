@@ -1,10 +1,9 @@
 //! The runtime's tests, a module per noun. Models and photos are in `fixtures`, beside the script that makes
-//! them.
+//! them; so is a calibration, with figures that nobody has measured.
 
 // A test that unwraps says what it expected by failing there.
 #![allow(clippy::unwrap_used)]
 
-mod capi;
 mod conformance;
 mod copies;
 mod embedder;
@@ -28,9 +27,6 @@ mod verify;
 mod without_model;
 
 use std::path::{Path, PathBuf};
-
-use sketchfind::{Calibration, Card};
-use sketchfind_core::calibration::{Learned, ScoreMap};
 
 /// A file or folder of `tests/fixtures`.
 fn fixture(name: &str) -> PathBuf {
@@ -57,33 +53,6 @@ fn assert_says(error: impl std::fmt::Display, parts: &[&str]) {
     let message = error.to_string();
     for part in parts {
         assert!(message.contains(part), "'{part}' is not in: {message}");
-    }
-}
-
-/// A calibration of the model of `card`, whose figures nobody has measured.
-fn calibration_of(card: &Card) -> Calibration {
-    Calibration {
-        tool: "test".into(),
-        model: card.name.clone(),
-        model_sha256: card.fingerprint(),
-        distance: card.distance,
-        sketch_share: None,
-        photo_frame: None,
-        map: ScoreMap { scale: 0.001, nearness: 1.0, ground: 0.0, none: -2.0 },
-        min_score: 0.5,
-        false_answers: 0.1,
-        learned: Learned {
-            dataset_sha256: "0".repeat(64),
-            split: "test".into(),
-            n_photos: 20,
-            n_sketches: 20,
-            n_without: 10,
-            without: 0.5,
-            n_folds: 2,
-            seed: 1,
-            confidence: 0.95,
-        },
-        measured: Vec::new(),
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sketchfind::{
-    Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Framing, Gallery, GalleryOptions, Photo,
-    Picture, Progress, Retriever, RetrieverOptions, Role, SearchOptions, Strokes,
+    Calibration, Cancel, DecodeLimits, Embedder, EmbedderOptions, Error, Filter, Framing, Gallery,
+    GalleryOptions, Photo, Picture, Progress, Retriever, RetrieverOptions, Role, SearchOptions, Strokes,
 };
 use sketchfind_core::image::{Channels, Image, Pixels, Samples};
 
-use crate::{assert_says, calibration_of, fixture};
+use crate::{assert_says, fixture};
 
 fn grey(value: u8) -> Image {
     Image::new(2, 2, vec![value; 12]).unwrap()
@@ -69,9 +69,8 @@ fn an_answer_says_how_sure_it_is() {
     assert_eq!((without.score, without.matches[0].score, without.matches.len()), (None, None, 2));
     let refused = plain.answer(&grey(0), 2, &Filter::everything(), Some(0.5)).unwrap_err();
     assert_says(refused, &["min_score is 0.5", "no calibration"]);
-    let card = plain.card().unwrap().clone();
     drop(plain);
-    let calibration = calibration_of(&card);
+    let calibration = Calibration::load(fixture("calibration.json")).unwrap();
     let mut other = calibration.clone();
     other.model_sha256 = "1".repeat(64);
     let refused = Retriever::open(&path, options().with_calibration(other)).unwrap_err();

@@ -4,20 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sketchfind_tests::programs::{as_a_person_has_it, program, succeed};
+use sketchfind_tests::programs::{as_a_person_has_it, c_library, program, succeed};
 use sketchfind_tests::surroundings;
 
 /// The folder, far from where it was made.
 fn moved(parent: &Path) -> PathBuf {
     let made = parent.join("made/here");
-    // Where this test was built, so that what the library depends on is built already.
-    let this = std::env::current_exe().unwrap();
-    let target = this.ancestors().nth(3).unwrap();
-    // The one that is built already: cargo would build it anew for itself alone.
     let mut xtask = Command::new(program("xtask").get_program());
-    xtask.args(["dist", "library", "--dev", "--out"]).arg(&made);
-    // It is there for the times of tests alone; cargo would compile everything anew for it.
-    xtask.env_remove("RUSTC_BOOTSTRAP").env("CARGO_TARGET_DIR", target).current_dir(surroundings::checkout());
+    xtask.args(["dist", "library", "--out"]).arg(&made).arg("--built").arg(c_library());
+    xtask.current_dir(surroundings::checkout());
     let said = succeed(&mut xtask);
     assert_eq!(said.trim_end(), made.display().to_string());
     let elsewhere = parent.join("far away");
@@ -135,7 +130,7 @@ fn programs_are_built_from_the_folder_alone_wherever_it_lies() {
                     "--leak-check=full",
                     "--errors-for-leak-kinds=definite,indirect",
                 ]);
-                let known = surroundings::checkout().join("runtime/tests/capi/valgrind.supp");
+                let known = surroundings::checkout().join("c/tests/programs/valgrind.supp");
                 valgrind.arg(format!("--suppressions={}", known.display()));
                 valgrind
             };

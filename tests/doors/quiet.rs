@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use sketchfind_tests::http::Server;
-use sketchfind_tests::programs::{as_a_person_has_it, fail, program, run, succeed};
+use sketchfind_tests::programs::{as_a_person_has_it, c_library, fail, program, run, succeed};
 use sketchfind_tests::witness::{Sockets, Witness};
 use sketchfind_tests::{surroundings, toy};
 
@@ -110,23 +110,14 @@ with sketchfind.Retriever('made/gallery', writable=True) as shop:
     assert_eq!(quietly(&witness, &command, Some("made")), "red\n");
 }
 
-/// A C program that is compiled here against the shared library, which is built here too.
+/// A C program that is compiled here against the shared library.
 fn c_program(folder: &Path, source: &str, is_linked: bool) -> (PathBuf, PathBuf) {
     let root = surroundings::checkout();
-    // In the folder of the other programs, where what it depends on is built already.
-    let built = PathBuf::from(program("sketchfind").get_program());
-    let target = built.ancestors().nth(2).unwrap();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["rustc", "--package", "sketchfind", "--features", "capi", "--crate-type", "cdylib"]);
-    // It is there for the times of tests alone; cargo would compile everything anew for it.
-    build.env_remove("RUSTC_BOOTSTRAP");
-    succeed(build.arg("--target-dir").arg(target).current_dir(&root));
-    let library = target.join("debug/libsketchfind.so");
+    let library = c_library();
     let compiled = folder.join("program");
     let mut compiler = Command::new("gcc");
-    compiler.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"]).arg(root.join("runtime/include"));
-    compiler.arg(root.join("runtime/tests/capi").join(source)).arg("-o").arg(&compiled);
+    compiler.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"]).arg(root.join("c/include"));
+    compiler.arg(root.join("c/tests/programs").join(source)).arg("-o").arg(&compiled);
     if is_linked {
         // The program looks for it under the name that it has where it is installed.
         std::os::unix::fs::symlink(&library, folder.join("libsketchfind.so.0")).unwrap();

@@ -133,7 +133,7 @@ fn each_verb_has_its_name_in_each_language() {
     let stub = ["__init__.pyi", "_values.py"]
         .map(|file| read_to_string(root.join("python/sketchfind").join(file)).unwrap())
         .join("\n");
-    let header = read_to_string(root.join("runtime/include/sketchfind.h")).unwrap();
+    let header = read_to_string(root.join("c/include/sketchfind.h")).unwrap();
     let openapi = read_to_string(root.join("docs/openapi.json")).unwrap();
     let openapi: serde_json::Value = serde_json::from_str(&openapi).unwrap();
     let exists = |language: &str, cell: &str| match language {

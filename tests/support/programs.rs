@@ -1,5 +1,6 @@
 //! The project's programs as processes.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -13,17 +14,25 @@ use crate::surroundings::checkout;
 /// # Panics
 /// Where it has not been built.
 pub fn program(name: &str) -> Command {
+    let mut command = Command::new(built(name));
+    as_a_person_has_it(&mut command);
+    command
+}
+
+/// The library for C, as built by `cargo build`.
+///
+/// # Panics
+/// Where it has not been built.
+pub fn c_library() -> PathBuf {
+    built(&format!("{DLL_PREFIX}sketchfind_c{DLL_SUFFIX}"))
+}
+
+fn built(name: &str) -> PathBuf {
     let folder =
         std::env::var_os("SKETCHFIND_BIN_DIR").map_or_else(|| checkout().join("target/debug"), PathBuf::from);
     let path = folder.join(name);
-    assert!(
-        path.is_file(),
-        "'{}' is not built: cargo build --package sketchfind-cli --package sketchfind-trainer",
-        path.display()
-    );
-    let mut command = Command::new(path);
-    as_a_person_has_it(&mut command);
-    command
+    assert!(path.is_file(), "'{}' is not built: cargo build --workspace", path.display());
+    path
 }
 
 /// What a person's shell passes on, and where cargo's configuration says that ONNX Runtime is.

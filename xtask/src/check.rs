@@ -57,7 +57,7 @@ pub(crate) fn rules() -> Result<()> {
 pub(crate) fn lints(left_out: &[&str]) -> Result<()> {
     step("lints", || {
         let mut clippy: Command = checkout::cargo();
-        clippy.args(["clippy", "--workspace", "--all-targets", "--features", "sketchfind/capi", "--quiet"]);
+        clippy.args(["clippy", "--workspace", "--all-targets", "--quiet"]);
         clippy.args(left_out);
         checkout::run(clippy.args(["--", "--deny", "warnings"]))
     })

@@ -9,6 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{checkout, fetch, provision, say};
 
+/// The package that the library is made of.
+const PACKAGE: &str = "sketchfind-c";
+
 /// The released model that comes along.
 const MODEL: &str = "general-mobilenet_v2";
 
@@ -38,8 +41,7 @@ cc examples/c/find.c -o find $(pkg-config --cflags --libs sketchfind) -Wl,-rpath
 cmake -S examples/cpp -B build -DCMAKE_PREFIX_PATH=$here && cmake --build build
 ```
 
-Embeddings come and go as `.npy` files; a library that reads and writes Parquet too is made with `--parquet`, and this one says
-`SKF_NO_PARQUET` where it cannot. A program that is shipped with the library beside itself is linked with `-Wl,-rpath,'$ORIGIN'`. Programs run with later
+A program that is shipped with the library beside itself is linked with `-Wl,-rpath,'$ORIGIN'`. Programs run with later
 libraries of the same number, the one behind `.so`.
 ";
 
@@ -84,8 +86,8 @@ else()
 endif()
 ";
 
-/// Makes the folder `out`, which is not there yet, with a library of these features. Without `release` it is built as tests are.
-pub(crate) fn library(out: &Path, release: bool, features: &str) -> Result<()> {
+/// Makes the folder `out`, which is not there yet, with a library that is built for it, or that is `built` already.
+pub(crate) fn library(out: &Path, built: Option<&Path>) -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!(
             "the library's folder is made on Linux alone so far: elsewhere libraries have other names and other paths"
@@ -96,7 +98,7 @@ pub(crate) fn library(out: &Path, release: bool, features: &str) -> Result<()> {
         bail!("'{}' is there already; remove it first, or name another folder", out.display());
     }
     provision::onnxruntime()?;
-    let built = build(release, features)?;
+    let built = built.map_or_else(build, |built| Ok(built.to_owned()))?;
     let parent = out.parent().context("the folder has a parent")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create '{}'", parent.display()))?;
     // Whole or not at all.
@@ -105,40 +107,25 @@ pub(crate) fn library(out: &Path, release: bool, features: &str) -> Result<()> {
         .tempdir_in(parent)
         .with_context(|| format!("cannot write to '{}'", parent.display()))?;
     let folder = partial.path().join("new");
-    fill(&folder, &built, features)?;
+    fill(&folder, &built)?;
     fs::rename(&folder, &out).with_context(|| format!("cannot write '{}'", out.display()))?;
     say::result(&out.display().to_string());
     Ok(())
 }
 
 /// Builds the shared library and returns its file.
-fn build(release: bool, features: &str) -> Result<PathBuf> {
+fn build() -> Result<PathBuf> {
     let mut cargo = checkout::cargo();
-    cargo.args([
-        "rustc",
-        "--quiet",
-        "--package",
-        "sketchfind",
-        "--features",
-        features,
-        "--crate-type",
-        "cdylib",
-    ]);
-    if release {
-        cargo.arg("--release");
-    }
+    cargo.args(["build", "--quiet", "--release", "--package", PACKAGE]);
     checkout::run(&mut cargo).context("cannot build the library")?;
-    let built = checkout::target(if release { "release" } else { "debug" }).join("libsketchfind.so");
-    if !built.is_file() {
-        bail!("cargo made no '{}'", built.display());
-    }
-    Ok(built)
+    Ok(checkout::target("release").join("libsketchfind_c.so"))
 }
 
-fn fill(folder: &Path, built: &Path, features: &str) -> Result<()> {
+fn fill(folder: &Path, built: &Path) -> Result<()> {
     let root = checkout::root();
     let version = env!("CARGO_PKG_VERSION");
-    let header = fs::read_to_string(root.join("runtime/include/sketchfind.h"))?;
+    let header = fs::read_to_string(root.join("c/include/sketchfind.h"))
+        .context("cannot read c/include/sketchfind.h")?;
     let abi = header.lines().find_map(|line| line.strip_prefix("#define SKF_ABI "));
     let abi = abi.context("sketchfind.h does not define SKF_ABI")?;
 
@@ -154,7 +141,7 @@ fn fill(folder: &Path, built: &Path, features: &str) -> Result<()> {
     }
 
     for name in ["sketchfind.h", "sketchfind.hpp"] {
-        copy(&root.join("runtime/include").join(name), &folder.join("include").join(name))?;
+        copy(&root.join("c/include").join(name), &folder.join("include").join(name))?;
     }
     copy_folder(&root.join("models/zoo").join(MODEL), &folder.join("share/sketchfind/model"))?;
     copy_folder(&root.join("examples/c"), &folder.join("examples/c"))?;
@@ -164,7 +151,7 @@ fn fill(folder: &Path, built: &Path, features: &str) -> Result<()> {
     write(&lib.join("pkgconfig/sketchfind.pc"), &of_version(PKG_CONFIG))?;
     write(&lib.join("cmake/sketchfind/sketchfind-config.cmake"), &of_version(CMAKE))?;
     write(&lib.join("cmake/sketchfind/sketchfind-config-version.cmake"), &of_version(CMAKE_VERSION))?;
-    licences(&folder.join("licences"), features)
+    licences(&folder.join("licences"))
 }
 
 /// ONNX Runtime's file, with links resolved.
@@ -175,7 +162,7 @@ fn onnx_runtime() -> Result<PathBuf> {
 }
 
 /// The licences of all that is in the folder: ours, ONNX Runtime's, and those of the crates that are linked into the library.
-fn licences(folder: &Path, features: &str) -> Result<()> {
+fn licences(folder: &Path) -> Result<()> {
     for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
         copy(&checkout::root().join(name), &folder.join(name))?;
     }
@@ -190,7 +177,7 @@ fn licences(folder: &Path, features: &str) -> Result<()> {
     let metadata =
         checkout::output(checkout::cargo().args(["metadata", "--quiet", "--format-version", "1"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata")?;
-    let linked = linked(features)?;
+    let linked = linked()?;
     let mut n_found = 0;
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let text = |key: &str| package[key].as_str().unwrap_or_default();
@@ -216,9 +203,9 @@ fn licences(folder: &Path, features: &str) -> Result<()> {
 }
 
 /// The crates that are linked into the library, as `name vVERSION`.
-fn linked(features: &str) -> Result<BTreeSet<String>> {
+fn linked() -> Result<BTreeSet<String>> {
     let mut tree = checkout::cargo();
-    tree.args(["tree", "--quiet", "--package", "sketchfind", "--features", features, "--edges", "normal"]);
+    tree.args(["tree", "--quiet", "--package", PACKAGE, "--edges", "normal"]);
     let tree = checkout::output(tree.args(["--prefix", "none", "--format", "{p}"]))?;
     let first_two = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
     Ok(tree.lines().map(first_two).collect())
@@ -285,7 +272,7 @@ mod tests {
     fn a_folder_that_is_there_stays_as_it_is() {
         let there = tempfile::tempdir().unwrap();
         fs::write(there.path().join("mine"), "kept").unwrap();
-        let message = library(there.path(), false, "capi").unwrap_err().to_string();
+        let message = library(there.path(), None).unwrap_err().to_string();
         assert!(message.contains("is there already"), "{message}");
         assert_eq!(fs::read_to_string(there.path().join("mine")).unwrap(), "kept");
     }

@@ -101,12 +101,9 @@ enum Command {
         /// The folder, which is not there yet.
         #[arg(long)]
         out: std::path::PathBuf,
-        /// Build without optimisation, as tests are built.
+        /// Take this library, which is built already.
         #[arg(long)]
-        dev: bool,
-        /// Let the library read and write Parquet too, which makes it larger.
-        #[arg(long)]
-        parquet: bool,
+        built: Option<std::path::PathBuf>,
     },
     /// Check the rules of the house: dependency edges, headers, forbidden words.
     Tidy,
@@ -194,9 +191,7 @@ fn run(command: Command) -> Result<()> {
             say::result(&wheel::build(true)?.display().to_string());
             Ok(())
         }
-        Command::Dist { what: Dist::Library, out, dev, parquet } => {
-            dist::library(&out, !dev, if parquet { "capi,parquet" } else { "capi" })
-        }
+        Command::Dist { what: Dist::Library, out, built } => dist::library(&out, built.as_deref()),
         Command::Tidy => tidy::run(),
     }
 }

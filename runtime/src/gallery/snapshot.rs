@@ -39,6 +39,13 @@ impl Match {
     }
 }
 
+/// Where a photo is in a [`Snapshot`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    part: usize,
+    row: usize,
+}
+
 /// All photos of a gallery at one moment. It never changes, whatever a writer does meanwhile.
 pub struct Snapshot {
     distance: Distance,
@@ -272,22 +279,21 @@ impl Snapshot {
         &self.parts
     }
 
-    /// Where its photos are, sorted by id, for [`Snapshot::at`]: a list of the C interface outlives the borrow of an iterator.
-    #[cfg(feature = "capi")]
-    pub(crate) fn places(&self) -> Vec<(usize, usize)> {
-        sorted_rows(&self.parts)
+    /// Where its photos are, sorted by id, for [`Snapshot::at`]: what [`Snapshot::photos`] goes through, for those who cannot
+    /// keep an iterator's borrow, as a list of another language cannot.
+    pub fn places(&self) -> Vec<Place> {
+        sorted_rows(&self.parts).into_iter().map(|(part, row)| Place { part, row }).collect()
     }
 
     /// Where the photo of this id is.
-    #[cfg(feature = "capi")]
-    pub(crate) fn place_of(&self, id: &str) -> Option<(usize, usize)> {
-        self.find(id)
+    pub fn place_of(&self, id: &str) -> Option<Place> {
+        self.find(id).map(|(part, row)| Place { part, row })
     }
 
-    /// The photo at a place of this snapshot, and its embedding.
-    #[cfg(feature = "capi")]
-    pub(crate) fn at(&self, (part, row): (usize, usize)) -> (&Photo, &[f32]) {
-        photo_and_row(&self.parts, part, row)
+    /// The photo at a place of this snapshot, and its embedding; of a place of another snapshot nothing, or some other photo.
+    pub fn at(&self, Place { part, row }: Place) -> Option<(&Photo, &[f32])> {
+        let segment = &self.parts.get(part)?.segment;
+        Some((segment.photos().get(row)?, segment.matrix().row(row)?))
     }
 
     fn find(&self, id: &str) -> Option<(usize, usize)> {

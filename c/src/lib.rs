@@ -1,18 +1,18 @@
 //! The C interface: opaque handles, error codes with messages, nothing unwinds across the border. The header
-//! `include/sketchfind.h` is made from the files of this folder by cbindgen.
+//! `include/sketchfind.h` is made from the modules of this crate by cbindgen.
 //!
 //! Rules for callers, which the header repeats: texts are UTF-8 and end with a zero byte; a function that takes a handle
 //! takes a live one; what a function gives out is freed by the function named beside it. A retriever may be used by any
 //! number of threads at once, everything else by one at a time. ONNX Runtime's telemetry is off: see
-//! [`native::init`](crate::native::init) and the header for what that asks of a process that loads the library late.
+//! [`native::init`](sketchfind::native::init) and the header for what that asks of a process that loads the library late.
 //!
 //! A program that was built with one version runs with a later one of the same [`skf_abi`]: functions and members stay as
 //! they are. A struct that callers make ends with members in reserve, which are zero; a member that is added takes their
 //! place, and zero is what was before there was one. A library that is older than what it is given sees that one of them is
 //! not zero, and refuses it. A struct that the library makes is given out by its address alone, and grows at its end.
 
-// A foreign interface deals in pointers, which only unsafe code can follow: this folder holds all of it, and the rest of
-// the crate is called with checked values.
+// A foreign interface deals in pointers, which only unsafe code can follow: this crate holds all of it, and the library is
+// called with checked values.
 #![allow(unsafe_code)]
 // The names are those of the header.
 #![allow(non_camel_case_types)]

@@ -2,10 +2,10 @@
 
 use std::ffi::c_char;
 
-use super::border::{give_if_asked, guarded, text};
-use super::retriever::{device_of, skf_options};
-use super::status::skf_status;
-use crate::verify;
+use crate::border::{give_if_asked, guarded, text};
+use crate::retriever::{device_of, skf_options};
+use crate::status::skf_status;
+use sketchfind::verify;
 
 /// What came of embedding a model's probe anew.
 #[repr(C)]

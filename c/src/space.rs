@@ -2,10 +2,10 @@
 
 use std::ffi::c_char;
 
-use super::border::{check_reserve, guarded, handle, text, text_or_none};
-use super::retriever::{TOOL, index_of};
-use super::status::{Outcome, bad, skf_status};
-use crate::{Distance, EmbeddingSpace, Gallery, GalleryOptions};
+use crate::border::{check_reserve, guarded, handle, text, text_or_none};
+use crate::retriever::{TOOL, index_of};
+use crate::status::{Outcome, bad, skf_status};
+use sketchfind::{Distance, EmbeddingSpace, Gallery, GalleryOptions};
 
 /// By what embeddings are compared.
 #[repr(C)]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::AssertUnwindSafe;
 
-use super::status::{Failure, Outcome, bad, skf_status};
+use crate::status::{Failure, Outcome, bad, skf_status};
 
 thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
@@ -18,7 +18,7 @@ pub extern "C" fn skf_last_error() -> *const c_char {
 }
 
 /// Runs `work` and turns whatever comes of it into a code; a panic goes no further.
-pub(super) fn guarded(work: impl FnOnce() -> Outcome<()>) -> skf_status {
+pub(crate) fn guarded(work: impl FnOnce() -> Outcome<()>) -> skf_status {
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
         let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -38,7 +38,7 @@ pub(super) fn guarded(work: impl FnOnce() -> Outcome<()>) -> skf_status {
 ///
 /// # Safety
 /// `text` is null or points to bytes that end with a zero and live for `'a`.
-pub(super) unsafe fn text<'a>(text: *const c_char, what: &str) -> Outcome<&'a str> {
+pub(crate) unsafe fn text<'a>(text: *const c_char, what: &str) -> Outcome<&'a str> {
     if text.is_null() {
         return Err(bad(format!("{what} is null")));
     }
@@ -50,7 +50,7 @@ pub(super) unsafe fn text<'a>(text: *const c_char, what: &str) -> Outcome<&'a st
 ///
 /// # Safety
 /// That of [`text`].
-pub(super) unsafe fn text_or_none<'a>(given: *const c_char, what: &str) -> Outcome<Option<&'a str>> {
+pub(crate) unsafe fn text_or_none<'a>(given: *const c_char, what: &str) -> Outcome<Option<&'a str>> {
     // SAFETY: by this function's contract.
     if given.is_null() { Ok(None) } else { unsafe { text(given, what) }.map(Some) }
 }
@@ -59,7 +59,7 @@ pub(super) unsafe fn text_or_none<'a>(given: *const c_char, what: &str) -> Outco
 ///
 /// # Safety
 /// `texts` is null or points to `n` texts as of [`text`], which all live for `'a`.
-pub(super) unsafe fn texts<'a>(texts: *const *const c_char, n: usize, what: &str) -> Outcome<Vec<&'a str>> {
+pub(crate) unsafe fn texts<'a>(texts: *const *const c_char, n: usize, what: &str) -> Outcome<Vec<&'a str>> {
     // SAFETY: by this function's contract.
     let texts = unsafe { array(texts, n, what) }?;
     // SAFETY: by this function's contract.
@@ -70,7 +70,7 @@ pub(super) unsafe fn texts<'a>(texts: *const *const c_char, n: usize, what: &str
 ///
 /// # Safety
 /// `start` is null or points to `n` values that live for `'a`.
-pub(super) unsafe fn array<'a, T>(start: *const T, n: usize, what: &str) -> Outcome<&'a [T]> {
+pub(crate) unsafe fn array<'a, T>(start: *const T, n: usize, what: &str) -> Outcome<&'a [T]> {
     if n == 0 {
         return Ok(&[]);
     }
@@ -86,13 +86,13 @@ pub(super) unsafe fn array<'a, T>(start: *const T, n: usize, what: &str) -> Outc
 ///
 /// # Safety
 /// `handle` is null or a live handle that this library gave out.
-pub(super) unsafe fn handle<'a, T>(handle: *const T, what: &str) -> Outcome<&'a T> {
+pub(crate) unsafe fn handle<'a, T>(handle: *const T, what: &str) -> Outcome<&'a T> {
     // SAFETY: null is checked here; otherwise by this function's contract.
     unsafe { handle.as_ref() }.ok_or_else(|| bad(format!("{what} is null")))
 }
 
 /// Members of a struct that are in reserve: what is there was meant for a later version.
-pub(super) fn check_reserve(reserved: &[u64], what: &str) -> Outcome<()> {
+pub(crate) fn check_reserve(reserved: &[u64], what: &str) -> Outcome<()> {
     if reserved.iter().all(|&value| value == 0) {
         return Ok(());
     }
@@ -106,7 +106,7 @@ pub(super) fn check_reserve(reserved: &[u64], what: &str) -> Outcome<()> {
 ///
 /// # Safety
 /// `out` is null or points to `n` values that may be written.
-pub(super) unsafe fn room<'a, T>(
+pub(crate) unsafe fn room<'a, T>(
     out: *mut T,
     n: usize,
     expected: usize,
@@ -125,7 +125,7 @@ pub(super) unsafe fn room<'a, T>(
 ///
 /// # Safety
 /// `out` is null or may be written.
-pub(super) unsafe fn give<T>(out: *mut T, value: T) -> Outcome<()> {
+pub(crate) unsafe fn give<T>(out: *mut T, value: T) -> Outcome<()> {
     if out.is_null() {
         return Err(bad("the place for the result is null"));
     }
@@ -138,7 +138,7 @@ pub(super) unsafe fn give<T>(out: *mut T, value: T) -> Outcome<()> {
 ///
 /// # Safety
 /// `out` is null or may be written.
-pub(super) unsafe fn give_if_asked<T>(out: *mut T, value: T) -> Outcome<()> {
+pub(crate) unsafe fn give_if_asked<T>(out: *mut T, value: T) -> Outcome<()> {
     // SAFETY: by this function's contract.
     if out.is_null() { Ok(()) } else { unsafe { give(out, value) } }
 }
@@ -147,7 +147,7 @@ pub(super) unsafe fn give_if_asked<T>(out: *mut T, value: T) -> Outcome<()> {
 ///
 /// # Safety
 /// `out` is null or may be written.
-pub(super) unsafe fn give_handle<T>(out: *mut *mut T, value: T) -> Outcome<()> {
+pub(crate) unsafe fn give_handle<T>(out: *mut *mut T, value: T) -> Outcome<()> {
     let handle = Box::into_raw(Box::new(value));
     // SAFETY: by this function's contract.
     unsafe { give(out, handle) }.inspect_err(|_| {
@@ -160,7 +160,7 @@ pub(super) unsafe fn give_handle<T>(out: *mut *mut T, value: T) -> Outcome<()> {
 ///
 /// # Safety
 /// `handle` is null or came out of [`give_handle`] and is used by nobody.
-pub(super) unsafe fn free<T>(handle: *mut T) {
+pub(crate) unsafe fn free<T>(handle: *mut T) {
     if !handle.is_null() {
         // SAFETY: not null, and by this function's contract.
         let owned = unsafe { Box::from_raw(handle) };
@@ -173,7 +173,7 @@ pub(super) unsafe fn free<T>(handle: *mut T) {
 
 /// Texts that are given out, which live as long as this.
 #[derive(Default)]
-pub(super) struct Texts {
+pub(crate) struct Texts {
     // Their bytes stay where they are when a CString, or an array of pointers, is moved.
     texts: Vec<CString>,
     arrays: Vec<Box<[*const c_char]>>,
@@ -181,7 +181,7 @@ pub(super) struct Texts {
 
 impl Texts {
     /// The address of a copy of `text`.
-    pub(super) fn keep(&mut self, text: &str) -> Outcome<*const c_char> {
+    pub(crate) fn keep(&mut self, text: &str) -> Outcome<*const c_char> {
         let text = CString::new(text).map_err(|_zero| bad(format!("the text {text:?} has a zero byte")))?;
         let start = text.as_ptr();
         self.texts.push(text);
@@ -189,7 +189,7 @@ impl Texts {
     }
 
     /// The address of copies of `texts`, not null though there are none, and how many there are.
-    pub(super) fn keep_all<'t>(
+    pub(crate) fn keep_all<'t>(
         &mut self,
         texts: impl IntoIterator<Item = &'t String>,
     ) -> Outcome<(*const *const c_char, usize)> {
@@ -200,12 +200,12 @@ impl Texts {
     }
 
     /// The address of a copy of `text`; null where there is none.
-    pub(super) fn keep_if_any(&mut self, text: Option<&str>) -> Outcome<*const c_char> {
+    pub(crate) fn keep_if_any(&mut self, text: Option<&str>) -> Outcome<*const c_char> {
         text.map_or(Ok(std::ptr::null()), |text| self.keep(text))
     }
 
     /// The address of a copy of a path; null where there is none, or it is no text.
-    pub(super) fn keep_path(&mut self, path: Option<&std::path::Path>) -> Outcome<*const c_char> {
+    pub(crate) fn keep_path(&mut self, path: Option<&std::path::Path>) -> Outcome<*const c_char> {
         self.keep_if_any(path.and_then(std::path::Path::to_str))
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use sketchfind_core::card::Card;
 use sketchfind_core::image::DecodeLimits;
 
-use super::border::{check_reserve, free, give_handle, give_if_asked, guarded, handle, text, text_or_none};
-use super::status::{Outcome, bad, skf_status};
-use crate::{
+use crate::border::{check_reserve, free, give_handle, give_if_asked, guarded, handle, text, text_or_none};
+use crate::status::{Outcome, bad, skf_status};
+use sketchfind::{
     Calibration, Device, EmbedderOptions, Framing, Gallery, GalleryOptions, IndexKind, IndexSpec, Retriever,
     RetrieverOptions, native,
 };
@@ -79,8 +79,8 @@ impl Default for skf_options {
 
 /// A gallery, with its model where it has one.
 pub struct skf_retriever {
-    pub(super) retriever: Retriever,
-    pub(super) limits: DecodeLimits,
+    pub(crate) retriever: Retriever,
+    pub(crate) limits: DecodeLimits,
 }
 
 /// Makes an empty gallery at `path` of the model in the folder `model`, with an index of skf_index. A gallery that is
@@ -101,10 +101,10 @@ pub unsafe extern "C" fn skf_create(path: *const c_char, model: *const c_char, i
 }
 
 /// What a gallery says that made it.
-pub(super) const TOOL: &str = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
+pub(crate) const TOOL: &str = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
 
 /// The index that a value of skf_index is.
-pub(super) fn index_of(index: u32) -> Outcome<IndexSpec> {
+pub(crate) fn index_of(index: u32) -> Outcome<IndexSpec> {
     const EXACT: u32 = skf_index::SKF_EXACT as u32;
     const HNSW: u32 = skf_index::SKF_HNSW as u32;
     const AUTO: u32 = skf_index::SKF_AUTO as u32;
@@ -177,7 +177,7 @@ unsafe fn options_of(given: &skf_options) -> Outcome<RetrieverOptions> {
 ///
 /// # Safety
 /// Their texts are null or texts.
-pub(super) unsafe fn device_of(given: &skf_options) -> Outcome<Device> {
+pub(crate) unsafe fn device_of(given: &skf_options) -> Outcome<Device> {
     check_reserve(&given.reserved, "skf_options")?;
     // SAFETY: by this function's contract.
     let (device, library) =

@@ -2,12 +2,12 @@
 
 use std::ffi::c_char;
 
-use super::border::{give, give_if_asked, guarded, handle, text};
-use super::retriever::{index_of, skf_retriever};
-use super::status::skf_status;
-use super::work::{skf_work, watched};
-use crate::gallery::MOST_IN_SAMPLE;
-use crate::{Cancel, Gallery, OnExisting, Progress, Recall};
+use crate::border::{give, give_if_asked, guarded, handle, text};
+use crate::retriever::{index_of, skf_retriever};
+use crate::status::skf_status;
+use crate::work::{skf_work, watched};
+use sketchfind::gallery::MOST_IN_SAMPLE;
+use sketchfind::{Cancel, Gallery, OnExisting, Progress, Recall};
 
 /// What a copy of a gallery is made of.
 #[repr(C)]

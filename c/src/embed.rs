@@ -2,11 +2,11 @@
 
 use sketchfind_core::image::Image;
 
-use super::border::{array, guarded, handle, room};
-use super::picture::{drawing, picture, skf_image, skf_sketch};
-use super::retriever::skf_retriever;
-use super::status::{Outcome, bad, skf_status};
-use crate::Modality;
+use crate::border::{array, guarded, handle, room};
+use crate::picture::{drawing, picture, skf_image, skf_sketch};
+use crate::retriever::skf_retriever;
+use crate::status::{Outcome, bad, skf_status};
+use sketchfind::Modality;
 
 /// Writes the embedding of the image whose file's bytes are given to `out`, which has room for `n_out` numbers, as many
 /// as skf_width says. The image is taken as it is: not framed as queries and photos are.
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn skf_embed_sketch(
 ///
 /// # Safety
 /// `embeddings` is null or points to `n` times `width` numbers that live for `'a`.
-pub(super) unsafe fn matrix<'a>(
+pub(crate) unsafe fn matrix<'a>(
     embeddings: *const f32,
     n: usize,
     width: usize,

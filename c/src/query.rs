@@ -1,14 +1,14 @@
 //! Queries: a drawing, several of them, or an embedding.
 
-use super::border::{array, give, guarded, handle};
-use super::embed::matrix;
-use super::filter::skf_filter;
-use super::matches::skf_matches;
-use super::picture::{drawing, skf_image, skf_sketch, skf_strokes};
-use super::retriever::skf_retriever;
-use super::search_options::skf_search_options;
-use super::status::{Failure, Outcome, bad, skf_status};
-use crate::{Filter, Modality};
+use crate::border::{array, give, guarded, handle};
+use crate::embed::matrix;
+use crate::filter::skf_filter;
+use crate::matches::skf_matches;
+use crate::picture::{drawing, skf_image, skf_sketch, skf_strokes};
+use crate::retriever::skf_retriever;
+use crate::search_options::skf_search_options;
+use crate::status::{Failure, Outcome, bad, skf_status};
+use sketchfind::{Filter, Modality};
 
 /// Finds the `k` photos that match the drawing whose file's bytes (JPEG, PNG, WebP, GIF, BMP, TIFF) are given, framed as
 /// `skf_options.frame` says. `filter` may be null. The answer is freed by skf_matches_free.

@@ -3,18 +3,19 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use super::border::{Texts, free, give_handle, guarded, handle, text};
-use super::filter::skf_filter;
-use super::photos::skf_photo;
-use super::retriever::skf_retriever;
-use super::status::{Outcome, skf_status};
-use crate::{Filter, Photo, Snapshot};
+use crate::border::{Texts, free, give_handle, guarded, handle, text};
+use crate::filter::skf_filter;
+use crate::photos::skf_photo;
+use crate::retriever::skf_retriever;
+use crate::status::{Outcome, skf_status};
+use sketchfind::gallery::Place;
+use sketchfind::{Filter, Photo, Snapshot};
 
 /// Photos of a gallery as they were when it was made, sorted by id, from which one after another is taken.
 pub struct skf_list {
     snapshot: Arc<Snapshot>,
     filter: Filter,
-    rest: std::vec::IntoIter<(usize, usize)>,
+    rest: std::vec::IntoIter<Place>,
     current: Option<Current>,
 }
 
@@ -40,7 +41,7 @@ impl skf_list {
     fn take(&mut self) -> Outcome<*const skf_photo> {
         self.current = None;
         for place in self.rest.by_ref() {
-            let (photo, embedding) = self.snapshot.at(place);
+            let Some((photo, embedding)) = self.snapshot.at(place) else { continue };
             if self.filter.passes(photo) {
                 let current = self.current.insert(Current::new(photo, embedding)?);
                 return Ok(&raw const current.photo);

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use sketchfind_core::photo_files::{Exclude, PhotoFiles};
 
-use super::border::{Texts, array, check_reserve, free, give_handle, guarded, handle, text};
-use super::photos::{photo_of, skf_photo};
-use super::retriever::skf_retriever;
-use super::status::{Outcome, bad, skf_status};
-use crate::{
+use crate::border::{Texts, array, check_reserve, free, give_handle, guarded, handle, text};
+use crate::photos::{photo_of, skf_photo};
+use crate::retriever::skf_retriever;
+use crate::status::{Outcome, bad, skf_status};
+use sketchfind::{
     BrokenImage, Cancel, EmbeddingFiles, FailedRow, Imported, IngestOptions, Ingested, OnBroken,
     OnOtherSource, Photo, PhotoFile, Progress,
 };
@@ -106,16 +106,16 @@ impl skf_ingested {
         Ok(skf_ingested { counts, _texts: texts, left_out, unread: Vec::new() })
     }
 
-    pub(super) fn of_import(done: Imported, files: &EmbeddingFiles) -> Outcome<skf_ingested> {
+    pub(crate) fn of_import(done: Imported, files: &EmbeddingFiles) -> Outcome<skf_ingested> {
         let mut texts = Texts::default();
-        let left_out = files.failed().iter().map(|FailedRow { id, error }| {
+        let left_out = files.failed().iter().map(|FailedRow { id, error, .. }| {
             let (id, reason) = (texts.keep(id)?, texts.keep(&error.replace('\0', "?"))?);
             Ok(skf_left_out { id, file: std::ptr::null(), reason })
         });
         let left_out = left_out.collect::<Outcome<_>>()?;
         let unread = files.unread_columns().iter().map(|name| texts.keep(&name.replace('\0', "?")));
         let unread = unread.collect::<Outcome<_>>()?;
-        let Imported { n_added, n_replaced, n_unchanged } = done;
+        let Imported { n_added, n_replaced, n_unchanged, .. } = done;
         let counts = skf_counts { n_added, n_replaced, n_unchanged, n_known: 0 };
         Ok(skf_ingested { counts, _texts: texts, left_out, unread })
     }
@@ -248,7 +248,7 @@ fn ingest(retriever: &skf_retriever, files: &[PhotoFile], options: &skf_ingest_o
 
 /// # Safety
 /// `out` is null or may be written.
-pub(super) unsafe fn give_out(
+pub(crate) unsafe fn give_out(
     out: *mut *mut skf_ingested,
     done: impl FnOnce() -> Outcome<skf_ingested>,
 ) -> Outcome<()> {

@@ -245,34 +245,29 @@ static void files_of_embeddings(const char *fixtures, const char *folder) {
   FAILS(skf_import(other, file, NULL, &work, NULL), SKF_BAD_ARGUMENT, "later version");
   FAILS(skf_export(other, file, &work, NULL), SKF_BAD_ARGUMENT, "later version");
 
-  // A table has labels too, rows that failed, and columns that nobody knows; or the library says that it knows no tables.
+  // A table has labels too, rows that failed, and columns that nobody knows.
   path_in(parquet, folder, "embeddings.parquet");
-  if (strcmp(getenv("LIBRARY_HAS"), "parquet") != 0) {
-    FAILS(skf_export(other, parquet, NULL, NULL), SKF_NO_PARQUET, "embeddings.parquet': this program was built without");
-    FAILS(skf_import(other, parquet, NULL, NULL, NULL), SKF_NO_PARQUET, "embeddings.parquet': this program was built without");
-  } else {
-    EXPECT(skf_export(other, parquet, NULL, &exported) == SKF_OK && skf_exported_len(exported) == N_MANY);
-    skf_exported_free(exported);
-    EXPECT(skf_import(shop, parquet, NULL, NULL, &imported) == SKF_OK);
-    EXPECT(skf_ingested_counts(imported)->n_unchanged == N_MANY);
-    skf_ingested_free(imported);
-    skf_close(other);
-    const skf_space space = {.width = 2};
-    const skf_options options = {.writable = true};
-    EXPECT(skf_create_without_model(other_path, &space, SKF_EXACT) == SKF_OK);
-    EXPECT(skf_open(other_path, &options, &other) == SKF_OK);
-    EXPECT(skf_import(other, path_in(parquet, fixtures, "embeddings/full.parquet"), NULL, NULL, &imported) == SKF_OK);
-    EXPECT(skf_ingested_counts(imported)->n_added == 3 && skf_ingested_left_out_len(imported) == 1);
-    const skf_left_out *row = skf_ingested_left_out_at(imported, 0);
-    EXPECT(strcmp(row->id, "broken") == 0 && row->file == NULL && strcmp(row->reason, "cannot decode") == 0);
-    EXPECT(skf_ingested_unread_columns_len(imported) == 1);
-    EXPECT(strcmp(skf_ingested_unread_columns_at(imported, 0), "price") == 0);
-    skf_ingested_free(imported);
-    EXPECT(skf_get(other, "a", &list) == SKF_OK);
-    const skf_photo *photo = skf_list_next(list);
-    EXPECT(photo->n_labels == 2 && strcmp(photo->path, "shop/a.jpg") == 0 && skf_list_embedding(list)[1] == 2);
-    skf_list_free(list);
-  }
+  EXPECT(skf_export(other, parquet, NULL, &exported) == SKF_OK && skf_exported_len(exported) == N_MANY);
+  skf_exported_free(exported);
+  EXPECT(skf_import(shop, parquet, NULL, NULL, &imported) == SKF_OK);
+  EXPECT(skf_ingested_counts(imported)->n_unchanged == N_MANY);
+  skf_ingested_free(imported);
+  skf_close(other);
+  const skf_space space = {.width = 2};
+  const skf_options options = {.writable = true};
+  EXPECT(skf_create_without_model(other_path, &space, SKF_EXACT) == SKF_OK);
+  EXPECT(skf_open(other_path, &options, &other) == SKF_OK);
+  EXPECT(skf_import(other, path_in(parquet, fixtures, "embeddings/full.parquet"), NULL, NULL, &imported) == SKF_OK);
+  EXPECT(skf_ingested_counts(imported)->n_added == 3 && skf_ingested_left_out_len(imported) == 1);
+  const skf_left_out *row = skf_ingested_left_out_at(imported, 0);
+  EXPECT(strcmp(row->id, "broken") == 0 && row->file == NULL && strcmp(row->reason, "cannot decode") == 0);
+  EXPECT(skf_ingested_unread_columns_len(imported) == 1);
+  EXPECT(strcmp(skf_ingested_unread_columns_at(imported, 0), "price") == 0);
+  skf_ingested_free(imported);
+  EXPECT(skf_get(other, "a", &list) == SKF_OK);
+  const skf_photo *photo = skf_list_next(list);
+  EXPECT(photo->n_labels == 2 && strcmp(photo->path, "shop/a.jpg") == 0 && skf_list_embedding(list)[1] == 2);
+  skf_list_free(list);
   FAILS(skf_import(shop, path_in(file, fixtures, "mean8/probe.npy"), NULL, NULL, NULL), SKF_BAD_FILE, "wide");
   free(rows);
   skf_close(shop);

@@ -1,9 +1,9 @@
 //! How a query is answered, besides what is looked for and among which photos.
 
-use super::border::check_reserve;
-use super::retriever::skf_retriever;
-use super::status::{Outcome, bad};
-use crate::SearchOptions;
+use crate::border::check_reserve;
+use crate::retriever::skf_retriever;
+use crate::status::{Outcome, bad};
+use sketchfind::SearchOptions;
 
 /// How a query is answered. All zeros are the ordinary options, and so is a null pointer to it.
 #[repr(C)]
@@ -34,13 +34,12 @@ impl Default for skf_search_options {
 
 impl skf_search_options {
     /// How to search, and the least score, where there is one.
-    pub(super) fn checked(&self, retriever: &skf_retriever) -> Outcome<(SearchOptions, Option<f64>)> {
+    pub(crate) fn checked(&self, retriever: &skf_retriever) -> Outcome<(SearchOptions, Option<f64>)> {
         check_reserve(&self.reserved, "skf_search_options")?;
-        let options = SearchOptions {
-            ef: (self.ef > 0).then_some(self.ef as usize),
-            exact: self.exact,
-            by_product: self.by_product,
-        };
+        let mut options = SearchOptions::default();
+        options.ef = (self.ef > 0).then_some(self.ef as usize);
+        options.exact = self.exact;
+        options.by_product = self.by_product;
         options.check()?;
         if self.min_score >= 0.0 || self.min_score.is_nan() {
             return Ok((options, (self.min_score != 0.0).then_some(self.min_score)));

@@ -4,9 +4,9 @@ use sketchfind_core::frame::{decode_sketch, sketch_of_pixels};
 use sketchfind_core::image::{Channels, DecodeLimits, Image, Pixels, Samples};
 use sketchfind_core::strokes::Strokes;
 
-use super::border::{array, check_reserve, handle};
-use super::retriever::skf_retriever;
-use super::status::{Outcome, bad};
+use crate::border::{array, check_reserve, handle};
+use crate::retriever::skf_retriever;
+use crate::status::{Outcome, bad};
 
 /// What the bytes of an image are.
 #[repr(C)]
@@ -168,7 +168,7 @@ unsafe fn given<'a>(image: &skf_image) -> Outcome<Given<'a>> {
 ///
 /// # Safety
 /// `image` is null or points to an image whose bytes are as it says.
-pub(super) unsafe fn picture(image: *const skf_image, origin: &str, limits: DecodeLimits) -> Outcome<Image> {
+pub(crate) unsafe fn picture(image: *const skf_image, origin: &str, limits: DecodeLimits) -> Outcome<Image> {
     // SAFETY: by this function's contract.
     let given = unsafe { given(handle(image, "image")?) }?;
     Ok(match given {
@@ -181,7 +181,7 @@ pub(super) unsafe fn picture(image: *const skf_image, origin: &str, limits: Deco
 ///
 /// # Safety
 /// Of the sketch's pointers each is null or points to a value whose pointers are as it says.
-pub(super) unsafe fn drawing(sketch: &skf_sketch, retriever: &skf_retriever) -> Outcome<Image> {
+pub(crate) unsafe fn drawing(sketch: &skf_sketch, retriever: &skf_retriever) -> Outcome<Image> {
     check_reserve(&sketch.reserved, "a sketch")?;
     match (sketch.image.is_null(), sketch.strokes.is_null()) {
         (false, true) => {

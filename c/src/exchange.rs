@@ -2,12 +2,12 @@
 
 use std::ffi::c_char;
 
-use super::border::{Texts, check_reserve, free, give_handle, guarded, handle, text};
-use super::ingest::{give_out, skf_ingested};
-use super::retriever::skf_retriever;
-use super::status::{Outcome, skf_status};
-use super::work::{skf_work, watched};
-use crate::{Cancel, EmbeddingFiles, Exported, ImportOptions, Progress};
+use crate::border::{Texts, check_reserve, free, give_handle, guarded, handle, text};
+use crate::ingest::{give_out, skf_ingested};
+use crate::retriever::skf_retriever;
+use crate::status::{Outcome, skf_status};
+use crate::work::{skf_work, watched};
+use sketchfind::{Cancel, EmbeddingFiles, Exported, ImportOptions, Progress};
 
 /// How files of embeddings are brought into a gallery. All zeros are the ordinary options, and so is a null pointer to it.
 #[repr(C)]
@@ -32,8 +32,7 @@ impl Default for skf_import_options {
 /// has no embedding is told there as left out.
 ///
 /// All is read and checked before anything is changed. Then every few thousand photos are kept, and also when this ends with an
-/// error or is cancelled, so that the same call goes on where it was. Parquet needs a library that was built with it, see
-/// SKF_NO_PARQUET.
+/// error or is cancelled, so that the same call goes on where it was.
 ///
 /// # Safety
 /// `retriever` is a live handle, `path` is a text, `options` is null or points to options, `work` is null or points to work
@@ -52,7 +51,8 @@ pub unsafe extern "C" fn skf_import(
             unsafe { (handle(retriever, "retriever")?, text(path, "path")?, options.as_ref().copied()) };
         let given = options.unwrap_or_default();
         check_reserve(&given.reserved, "skf_import_options")?;
-        let options = ImportOptions { replace: given.replace, ..ImportOptions::default() };
+        let mut options = ImportOptions::default();
+        options.replace = given.replace;
         let gallery = retriever.retriever.gallery();
         // SAFETY: by this function's contract.
         let files = unsafe { watched(work, None, |_, cancel| EmbeddingFiles::open(path, cancel)) }?;
@@ -82,8 +82,8 @@ impl skf_exported {
 }
 
 /// Writes the gallery's embeddings to a file, whole or not at all: `X.npy` with the ids in `X.csv` beside it, or `X.parquet` with
-/// labels, paths, products and the model too, which needs a library that was built with it, see SKF_NO_PARQUET. `work` is told of photos.
-/// `work` and `out` may be null; what `out` is given skf_exported_free frees.
+/// labels, paths, products and the model too. `work` is told of photos. `work` and `out` may be null; what `out` is given
+/// skf_exported_free frees.
 ///
 /// # Safety
 /// `retriever` is a live handle, `path` is a text, `work` is null or points to work whose functions may be called with its

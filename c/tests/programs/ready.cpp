@@ -110,15 +110,10 @@ static void ready(const std::string &fixtures, const std::string &folder) {
   replacing.replace = true;
   EXPECT(shop.import_embeddings(file, replacing, work).n_replaced == 1 && n_done == n);
   const std::string table = folder + "/embeddings.parquet", full = fixtures + "/embeddings/full.parquet";
-  if (std::string(std::getenv("LIBRARY_HAS")) == "parquet") {
-    EXPECT(shop.export_embeddings(table).without_path.empty() && shop.import_embeddings(table).n_unchanged == n);
-    const sf::Ingested some = shop.import_embeddings(full);
-    EXPECT(some.n_added == 3 && some.left_out.size() == 1 && some.left_out[0].reason == "cannot decode" && !some.left_out[0].file);
-    EXPECT(some.unread_columns == std::vector<std::string>{"price"} && shop.remove({"a", "b", "caf\u00e9"}) == 3);
-  } else {
-    EXPECT(fails(SKF_NO_PARQUET, "embeddings.parquet", [&] { shop.export_embeddings(table); }));
-    EXPECT(fails(SKF_NO_PARQUET, "full.parquet", [&] { shop.import_embeddings(full); }));
-  }
+  EXPECT(shop.export_embeddings(table).without_path.empty() && shop.import_embeddings(table).n_unchanged == n);
+  const sf::Ingested some = shop.import_embeddings(full);
+  EXPECT(some.n_added == 3 && some.left_out.size() == 1 && some.left_out[0].reason == "cannot decode" && !some.left_out[0].file);
+  EXPECT(some.unread_columns == std::vector<std::string>{"price"} && shop.remove({"a", "b", "caf\u00e9"}) == 3);
 
   const sf::Copied copied = sf::Retriever::copy(path, copy);
   EXPECT(copied.n_photos == n && copied.n_own > 0);

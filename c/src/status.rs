@@ -2,7 +2,7 @@
 
 use sketchfind_core::Error as CoreError;
 
-use crate::Error;
+use sketchfind::Error;
 
 /// How a call ended. Anything but SKF_OK leaves a message for skf_last_error. There may be more of them in later versions.
 #[repr(C)]
@@ -32,17 +32,15 @@ pub enum skf_status {
     SKF_FORKED = 10,
     /// A picture was given to a gallery that has no model: it takes embeddings that are ready, and is asked with such.
     SKF_NO_MODEL = 11,
-    /// A Parquet file is to be read or written, and this library was built without Parquet: X.npy is what it reads and writes.
-    SKF_NO_PARQUET = 12,
     /// A defect of this library.
     SKF_INTERNAL = 99,
 }
 use skf_status::*;
 
 /// What went wrong: a code and words.
-pub(super) struct Failure(pub(super) skf_status, pub(super) String);
+pub(crate) struct Failure(pub(crate) skf_status, pub(crate) String);
 
-pub(super) type Outcome<T> = std::result::Result<T, Failure>;
+pub(crate) type Outcome<T> = std::result::Result<T, Failure>;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
@@ -65,7 +63,6 @@ impl From<Error> for Failure {
             Error::Cancelled => SKF_CANCELLED,
             Error::Forked { .. } => SKF_FORKED,
             Error::NoModel { .. } => SKF_NO_MODEL,
-            Error::NoParquet { .. } => SKF_NO_PARQUET,
             _ => SKF_NATIVE,
         };
         Failure(status, error.to_string())
@@ -79,6 +76,6 @@ impl From<CoreError> for Failure {
 }
 
 /// An argument that is not as it is to be.
-pub(super) fn bad(words: impl Into<String>) -> Failure {
+pub(crate) fn bad(words: impl Into<String>) -> Failure {
     Failure(SKF_BAD_ARGUMENT, words.into())
 }

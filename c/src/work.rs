@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::border::check_reserve;
-use super::status::Outcome;
-use crate::{Cancel, Error, Progress, Result};
+use crate::border::check_reserve;
+use crate::status::Outcome;
+use sketchfind::{Cancel, Error, Progress, Result};
 
 /// Who is told how far long work is, and who may stop it. All zeros is nobody, and so is a null pointer to it.
 ///
@@ -58,7 +58,7 @@ impl Watcher<'_> {
 ///
 /// # Safety
 /// `work` is null or points to work whose functions may be called with its `user`.
-pub(super) unsafe fn watched<T: Send>(
+pub(crate) unsafe fn watched<T: Send>(
     work: *const skf_work,
     n_all: Option<usize>,
     what: impl FnOnce(Progress<'_>, Cancel<'_>) -> Result<T> + Send,

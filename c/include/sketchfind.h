@@ -1,4 +1,4 @@
-// sketchfind: find the photos of a gallery that match a sketch. Made by cbindgen of runtime/src/capi; do not edit.
+// sketchfind: find the photos of a gallery that match a sketch. Made by cbindgen of c/src; do not edit.
 //
 // Texts are UTF-8 and end with a zero byte. A function that takes a handle takes a live one. A retriever may be used by
 // any number of threads at once, everything else by one at a time. Nothing here prints, exits or unwinds.
@@ -53,8 +53,6 @@ typedef enum skf_status {
   SKF_FORKED = 10,
   // A picture was given to a gallery that has no model: it takes embeddings that are ready, and is asked with such.
   SKF_NO_MODEL = 11,
-  // A Parquet file is to be read or written, and this library was built without Parquet: X.npy is what it reads and writes.
-  SKF_NO_PARQUET = 12,
   // A defect of this library.
   SKF_INTERNAL = 99,
 } skf_status;
@@ -573,8 +571,7 @@ void skf_ingested_free(struct skf_ingested *ingested);
 // has no embedding is told there as left out.
 //
 // All is read and checked before anything is changed. Then every few thousand photos are kept, and also when this ends with an
-// error or is cancelled, so that the same call goes on where it was. Parquet needs a library that was built with it, see
-// SKF_NO_PARQUET.
+// error or is cancelled, so that the same call goes on where it was.
 //
 // # Safety
 // `retriever` is a live handle, `path` is a text, `options` is null or points to options, `work` is null or points to work
@@ -586,8 +583,8 @@ enum skf_status skf_import(const struct skf_retriever *retriever,
                            struct skf_ingested **out);
 
 // Writes the gallery's embeddings to a file, whole or not at all: `X.npy` with the ids in `X.csv` beside it, or `X.parquet` with
-// labels, paths, products and the model too, which needs a library that was built with it, see SKF_NO_PARQUET. `work` is told of photos.
-// `work` and `out` may be null; what `out` is given skf_exported_free frees.
+// labels, paths, products and the model too. `work` is told of photos. `work` and `out` may be null; what `out` is given
+// skf_exported_free frees.
 //
 // # Safety
 // `retriever` is a live handle, `path` is a text, `work` is null or points to work whose functions may be called with its

@@ -2,12 +2,12 @@
 
 use std::ffi::c_char;
 
-use super::border::{array, check_reserve, give_if_asked, guarded, handle, text, text_or_none, texts};
-use super::embed::matrix;
-use super::picture::{picture, skf_image};
-use super::retriever::skf_retriever;
-use super::status::{Failure, Outcome, skf_status};
-use crate::Photo;
+use crate::border::{array, check_reserve, give_if_asked, guarded, handle, text, text_or_none, texts};
+use crate::embed::matrix;
+use crate::picture::{picture, skf_image};
+use crate::retriever::skf_retriever;
+use crate::status::{Failure, Outcome, skf_status};
+use sketchfind::Photo;
 
 /// What a gallery knows of a photo. In what the library gives out, texts live as long as it says there, labels are never null,
 /// and a null path or product is none.
@@ -46,7 +46,7 @@ impl Default for skf_photo {
 
 /// # Safety
 /// The photo's pointers are null or as it says.
-pub(super) unsafe fn photo_of(given: &skf_photo) -> Outcome<Photo> {
+pub(crate) unsafe fn photo_of(given: &skf_photo) -> Outcome<Photo> {
     check_reserve(&given.reserved, "a photo")?;
     // SAFETY: by this function's contract.
     let (id, path, product) = unsafe {

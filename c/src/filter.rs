@@ -2,12 +2,12 @@
 
 use std::ffi::c_char;
 
-use super::border::{free, give_handle, guarded, texts};
-use super::status::{bad, skf_status};
-use crate::Filter;
+use crate::border::{free, give_handle, guarded, texts};
+use crate::status::{bad, skf_status};
+use sketchfind::Filter;
 
 /// Which photos a query may find: those that meet every condition.
-pub struct skf_filter(pub(super) Filter);
+pub struct skf_filter(pub(crate) Filter);
 
 /// A filter that every photo passes; skf_filter_free frees it. Null only where memory is short.
 #[unsafe(no_mangle)]

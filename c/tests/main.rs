@@ -1,15 +1,15 @@
-//! The C interface: its header, its library, and programs in C and C++ that use them.
+//! The header, the library, and programs in C and C++ that use them.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps says what it expected by failing there")]
 
 use std::collections::BTreeSet;
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
-use sketchfind::{Card, Embeddings};
+use sketchfind::{Calibration, Card, Embeddings};
 use sketchfind_core::card::{MODEL, PROBE_EMBEDDINGS, SKETCH_MODEL, SKETCH_PROBE_EMBEDDINGS, SketchSide};
 use sketchfind_core::image::Preprocess;
-
-use crate::{calibration_of, copy_folder, fixture};
+use sketchfind_tests::surroundings::{self, is_installed, is_slow_asked_for};
 
 fn manifest_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -39,9 +39,10 @@ fn the_header_is_what_cbindgen_makes() {
         "upkeep",
         "verify",
     ];
-    let folder = manifest_dir().join("src/capi");
+    let folder = manifest_dir().join("src");
     let mut there: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     there.sort();
+    there.retain(|file| !file.ends_with("lib.rs"));
     let mut named = files.map(|name| folder.join(name).with_extension("rs"));
     let builder = cbindgen::Builder::new().with_config(config);
     let builder = named.iter().fold(builder, |builder, file| builder.with_src(file));
@@ -61,42 +62,18 @@ fn the_header_is_what_cbindgen_makes() {
     );
 }
 
-/// The shared library as it is shipped, and the one that reads Parquet too.
-struct Libraries {
-    plain: PathBuf,
-    with_parquet: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-/// Builds them with this profile, once: both come out under the same name.
-fn libraries() -> &'static Libraries {
-    static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
-    LIBRARIES.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let [with_parquet, plain] = ["capi,parquet", "capi"].map(|features| {
-            let library = folder.path().join(features);
-            std::fs::copy(built(features), &library).unwrap();
-            library
-        });
-        Libraries { plain, with_parquet, _folder: folder }
-    })
-}
-
-/// Builds the shared library beside the programs of this profile.
-fn built(features: &str) -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let deps = std::env::current_exe().unwrap();
-    let profile = deps.parent().unwrap().parent().unwrap();
-    let target = profile.parent().unwrap();
-    let mut build = Command::new(cargo);
-    build.args(["rustc", "--package", "sketchfind", "--features", features, "--crate-type", "cdylib"]);
-    // It is there for the times of tests alone; cargo would compile everything anew for it.
-    build.env_remove("RUSTC_BOOTSTRAP");
-    let output = build.arg("--target-dir").arg(target).current_dir(manifest_dir()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let library = target.join("debug/libsketchfind.so");
+/// The shared library, which cargo has built beside this test.
+fn library() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let name = format!("{DLL_PREFIX}sketchfind_c{DLL_SUFFIX}");
+    let library = this.parent().unwrap().join(name);
     assert!(library.is_file(), "{}", library.display());
     library
+}
+
+/// A file or folder of the runtime's fixtures.
+fn fixture(name: &str) -> PathBuf {
+    surroundings::checkout().join("runtime/tests/fixtures").join(name)
 }
 
 /// The name that a program looks for when it starts.
@@ -109,13 +86,13 @@ fn under_its_soname(library: &Path, folder: &Path) {
     std::os::unix::fs::symlink(library, folder.join(SONAME)).unwrap();
 }
 
-/// Compiles a program of `tests/capi` against the library, which it finds in `folder`.
+/// Compiles a program of `tests/programs` against the library, which it finds in `folder`.
 #[cfg(target_os = "linux")]
 fn compiled(compiler: &str, standard: &str, source: &str, library: &Path, folder: &Path) -> PathBuf {
     let program = folder.join("program");
     let mut command = Command::new(compiler);
     command.args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-I"]);
-    command.arg(manifest_dir().join("include")).arg(manifest_dir().join("tests/capi").join(source));
+    command.arg(manifest_dir().join("include")).arg(manifest_dir().join("tests/programs").join(source));
     command.arg("-o").arg(&program).arg(library).arg(format!("-Wl,-rpath,{}", folder.display()));
     let output = command.args(["-lm", "-lpthread"]).output().unwrap();
     assert!(output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stderr));
@@ -124,7 +101,7 @@ fn compiled(compiler: &str, standard: &str, source: &str, library: &Path, folder
 
 /// Runs a program with the fixtures and a fresh folder in which is what the programs ask for; with `valgrind` under it.
 #[cfg(target_os = "linux")]
-fn all_is_well(program: &Path, has: &str, valgrind: bool) {
+fn all_is_well(program: &Path, valgrind: bool) {
     let library_of_onnx_runtime = &sketchfind::native::init(None).unwrap().path;
     let mut command = Command::new(program);
     if valgrind {
@@ -134,14 +111,14 @@ fn all_is_well(program: &Path, has: &str, valgrind: bool) {
             "--leak-check=full",
             "--errors-for-leak-kinds=definite,indirect",
         ]);
-        command.arg("--suppressions=tests/capi/valgrind.supp").current_dir(manifest_dir()).arg(program);
+        command.arg("--suppressions=tests/programs/valgrind.supp").current_dir(manifest_dir()).arg(program);
     }
     let folder = tempfile::tempdir().unwrap();
     calibrations(folder.path());
     models(folder.path());
     // What a developer or a CI machine has set stays out.
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command.env("ORT_DYLIB_PATH", library_of_onnx_runtime).env("LIBRARY_HAS", has);
+    command.env("ORT_DYLIB_PATH", library_of_onnx_runtime);
     let output = command.arg(fixture("")).arg(folder.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -151,11 +128,25 @@ fn all_is_well(program: &Path, has: &str, valgrind: bool) {
 /// `calibration.json` of the model mean8, and `other.json` of another.
 #[cfg(target_os = "linux")]
 fn calibrations(folder: &Path) {
-    let card = Card::load(&fixture("mean8")).unwrap();
-    let mut calibration = calibration_of(&card);
+    let mut calibration = Calibration::load(fixture("calibration.json")).unwrap();
     calibration.save(folder.join("calibration.json")).unwrap();
     calibration.model_sha256 = "1".repeat(64);
     calibration.save(folder.join("other.json")).unwrap();
+}
+
+/// Copies a folder and what is in it.
+#[cfg(target_os = "linux")]
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 /// `two-networks`, of which sketches have twice the embedding that photos have, and `changed`, which does not give what its probe
@@ -181,31 +172,13 @@ fn models(folder: &Path) {
 }
 
 #[cfg(target_os = "linux")]
-#[allow(clippy::print_stderr, reason = "a skipped test says so where test output goes")]
-fn skip(words: &str) {
-    eprintln!("{words}");
-}
-
-#[cfg(target_os = "linux")]
-fn is_slow_asked_for() -> bool {
-    let is_asked_for = std::env::var_os("SKETCHFIND_SLOW_TESTS").is_some_and(|value| value == "1");
-    if !is_asked_for {
-        skip("not run: set SKETCHFIND_SLOW_TESTS=1");
-    }
-    is_asked_for
-}
-
-#[cfg(target_os = "linux")]
 #[test]
 fn c_and_cpp_programs_go_the_whole_way_and_leak_nothing() {
     if !is_slow_asked_for() {
         return;
     }
-    let Libraries { plain, with_parquet, .. } = libraries();
-    let has_valgrind = Command::new("valgrind").arg("--version").output().is_ok();
-    if !has_valgrind {
-        skip("valgrind is not installed: the programs run without it");
-    }
+    let library = library();
+    let has_valgrind = is_installed("valgrind");
     for (compiler, standard, source) in [
         ("gcc", "-std=c11", "main.c"),
         ("gcc", "-std=c11", "pictures.c"),
@@ -216,17 +189,11 @@ fn c_and_cpp_programs_go_the_whole_way_and_leak_nothing() {
         ("g++", "-std=c++17", "ready.cpp"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        under_its_soname(with_parquet, folder.path());
-        let program = compiled(compiler, standard, source, with_parquet, folder.path());
-        all_is_well(&program, "parquet", false);
+        under_its_soname(&library, folder.path());
+        let program = compiled(compiler, standard, source, &library, folder.path());
+        all_is_well(&program, false);
         if has_valgrind {
-            all_is_well(&program, "parquet", true);
-        }
-        if source.starts_with("ready") {
-            // The same program, and a library that reads no Parquet.
-            std::fs::remove_file(folder.path().join(SONAME)).unwrap();
-            under_its_soname(plain, folder.path());
-            all_is_well(&program, "nothing more", false);
+            all_is_well(&program, true);
         }
     }
 }
@@ -246,7 +213,7 @@ fn the_library_exports_what_is_in_the_header_and_nothing_else() {
     if !is_slow_asked_for() {
         return;
     }
-    let library = &libraries().plain;
+    let library = &library();
     let symbols = said_of("nm", "-D", library);
     let defined =
         symbols.lines().filter(|line| !matches!(line.split_whitespace().rev().nth(1), Some("U" | "w")));

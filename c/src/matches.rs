@@ -2,9 +2,9 @@
 
 use std::ffi::{CString, c_char};
 
-use super::border::{Texts, free};
-use super::status::Outcome;
-use crate::Answer;
+use crate::border::{Texts, free};
+use crate::status::Outcome;
+use sketchfind::Answer;
 
 /// The answer to a query.
 pub struct skf_matches {
@@ -40,7 +40,7 @@ pub struct skf_match {
 }
 
 impl skf_matches {
-    pub(super) fn new(answer: &Answer) -> Outcome<skf_matches> {
+    pub(crate) fn new(answer: &Answer) -> Outcome<skf_matches> {
         let mut texts = Texts::default();
         let mut matches = Vec::with_capacity(answer.matches.len());
         for found in &answer.matches {
