@@ -96,7 +96,12 @@ pub(super) async fn photo(State(app): State<App>) -> Result<Response, Problem> {
     /// Photos are shown in an order that is another after each start, and none twice before all were shown.
     static N_SHOWN: AtomicU64 = AtomicU64::new(0);
     taught(&app)?;
-    let photo = app.retrieval()?.photo_to_draw(N_SHOWN.fetch_add(1, Ordering::Relaxed));
+    app.retrieval()?;
+    // It goes through the whole gallery, as a search does.
+    let pass = app.queries.enter().await?;
+    let retrieval = app.retrieval()?;
+    let n = N_SHOWN.fetch_add(1, Ordering::Relaxed);
+    let photo = on_thread(pass, move |_| Ok(retrieval.photo_to_draw(n))).await?;
     let photo =
         photo.ok_or_else(|| Problem::absent("no_photo_file", "no photo of the gallery has a file"))?;
     Ok((super::NO_STORE, Json(Described::of(&photo))).into_response())
