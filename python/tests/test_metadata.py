@@ -41,6 +41,14 @@ class Metadata(unittest.TestCase):
             self.assertIn(name, " ".join(self.wheel.metadata.get_all("License-File")))
         self.assertEqual(self.wheel.metadata["License-Expression"], "MIT OR Apache-2.0")
 
+    def test_licences_of_what_is_linked_are_inside(self):
+        folder = pathlib.Path(sketchfind.__file__).parent / "licences"
+        table = (folder / "README.md").read_text()
+        for name in ["pyo3", "numpy", "ort", "image", "parquet"]:
+            (version,) = re.findall(rf"^\| {name} \| (\S+) \| [^|]+ \|$", table, re.MULTILINE)
+            texts = list((folder / f"{name}-{version}").iterdir())
+            self.assertTrue(texts and all(text.stat().st_size > 0 for text in texts), name)
+
     def test_stubs_and_their_mark_are_inside(self):
         held = {pathlib.Path(file).name for file in self.wheel.files}
         self.assertLessEqual({"py.typed", "__init__.pyi", "_types.py", "_values.py"}, held)

@@ -1,25 +1,13 @@
 //! The folder for programs in C and C++: made, moved to another place, and built against there as a person does who has
 //! nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use sketchfind_tests::programs::{as_a_person_has_it, c_library, program, succeed};
+use sketchfind_tests::programs::{as_a_person_has_it, c_library, succeed};
 use sketchfind_tests::surroundings;
 
-/// The folder, far from where it was made.
-fn moved(parent: &Path) -> PathBuf {
-    let made = parent.join("made/here");
-    let mut xtask = Command::new(program("xtask").get_program());
-    xtask.args(["dist", "library", "--out"]).arg(&made).arg("--built").arg(c_library());
-    xtask.current_dir(surroundings::checkout());
-    let said = succeed(&mut xtask);
-    assert_eq!(said.trim_end(), made.display().to_string());
-    let elsewhere = parent.join("far away");
-    std::fs::create_dir(&elsewhere).unwrap();
-    std::fs::rename(&made, elsewhere.join("sketchfind")).unwrap();
-    elsewhere.join("sketchfind")
-}
+use crate::dist::moved;
 
 /// A command as a person runs it who knows of no checkout, in an empty folder.
 fn alone(name: impl AsRef<std::ffi::OsStr>, work: &Path) -> Command {
@@ -31,42 +19,18 @@ fn alone(name: impl AsRef<std::ffi::OsStr>, work: &Path) -> Command {
     command
 }
 
-/// Every file below a folder, and every link.
-fn below(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            below(&entry.path(), found)
-        } else {
-            found.push(entry.path())
-        }
-    }
-}
-
 #[test]
 fn programs_are_built_from_the_folder_alone_wherever_it_lies() {
     if !surroundings::is_slow_asked_for() {
         return;
     }
     let place = tempfile::tempdir().unwrap();
-    let folder = moved(place.path());
+    let folder = moved("library", &c_library(), place.path());
     let (include, lib) = (folder.join("include"), folder.join("lib"));
     let model = folder.join("share/sketchfind/model");
     let work = place.path().join("work");
     std::fs::create_dir(&work).unwrap();
 
-    // Nothing in it knows where it was made: no text, and no link.
-    let mut files = Vec::new();
-    below(&folder, &mut files);
-    let checkout = surroundings::checkout().canonicalize().unwrap().display().to_string();
-    let made = place.path().join("made").display().to_string();
-    for file in &files {
-        if let Ok(target) = std::fs::read_link(file) {
-            assert!(target.is_relative() && file.exists(), "{} -> {}", file.display(), target.display());
-        } else if let Ok(text) = std::fs::read_to_string(file) {
-            assert!(!text.contains(&checkout) && !text.contains(&made), "{}", file.display());
-        }
-    }
     for name in ["LICENSE-MIT", "LICENSE-APACHE", "onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt"]
     {
         assert!(folder.join("licences").join(name).is_file(), "{name}");

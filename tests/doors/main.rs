@@ -5,6 +5,9 @@
 mod batches;
 /// How sure one may be of a hit, and when nothing fits.
 mod calibration;
+/// Folders that can be moved: that with the program.
+#[cfg(target_os = "linux")]
+mod dist;
 /// Downloads: layouts become data sets.
 mod downloads;
 mod draw;

@@ -101,7 +101,7 @@ enum Command {
         /// The folder, which is not there yet.
         #[arg(long)]
         out: std::path::PathBuf,
-        /// Take this library, which is built already.
+        /// Take this file, which is built already, in the place of one that is built now.
         #[arg(long)]
         built: Option<std::path::PathBuf>,
     },
@@ -139,6 +139,8 @@ enum Bench {
 enum Dist {
     /// The library for C and C++, with headers, ONNX Runtime, a model, licences and examples.
     Library,
+    /// The program, with ONNX Runtime, a model, licences, completions and manual pages.
+    Program,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -192,6 +194,7 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Dist { what: Dist::Library, out, built } => dist::library(&out, built.as_deref()),
+        Command::Dist { what: Dist::Program, out, built } => dist::program(&out, built.as_deref()),
         Command::Tidy => tidy::run(),
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::dist::licences;
 use crate::{checkout, provision};
 
 /// Builds the wheel and returns its file.
@@ -15,6 +16,12 @@ pub(crate) fn build(release: bool) -> Result<PathBuf> {
     if wheels.exists() {
         fs::remove_dir_all(&wheels)?;
     }
+    // Of this build alone: what an earlier one has linked may not be in this one.
+    let notices = checkout::root().join("python/sketchfind/licences");
+    if notices.exists() {
+        fs::remove_dir_all(&notices)?;
+    }
+    licences::of_crates(&notices, "sketchfind-python", "sketchfind/_native")?;
     let mut maturin = checkout::command(&tools);
     maturin
         .args(["-m", "maturin", "build", "--quiet", "--manifest-path", "python/Cargo.toml", "--out"])
