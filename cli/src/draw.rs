@@ -25,14 +25,19 @@ pub(crate) struct Options {
     /// Another model's folder, in the place of the general model that comes with this program.
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Keep drawings, where you agree on the page, with the photos that they belong to: in this folder, as a data set for
+    /// `sketchfind-train fit`.
+    #[arg(long, value_name = "FOLDER")]
+    teach: Option<PathBuf>,
 }
 
 pub(crate) fn draw(options: &Options) -> Result<Exit> {
-    let Options { folder, address, no_browser, model } = options;
+    let Options { folder, address, no_browser, model, teach } = options;
     serve::listen_to(Some(serve::Log::Quiet));
     let followed = Followed::begin(folder, model.as_deref())?;
     let mut served = sketchfind_serve::Options::new(followed.gallery().to_owned(), EmbedderOptions::cpu());
     served.address = *address;
+    served.teach.clone_from(teach);
     let ended = sketchfind_serve::serve(served, |address| {
         serve::print(address);
         if !no_browser {

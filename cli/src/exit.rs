@@ -104,7 +104,10 @@ fn of_serve(error: &sketchfind_serve::Error) -> Exit {
     use sketchfind_serve::Error;
     match error {
         Error::Runtime(runtime) => of_runtime(runtime),
-        Error::Limit { .. } | Error::Token { .. } | Error::TokenFile { .. } => Exit::BadInput,
+        Error::Core(core) => of_core(core),
+        Error::Limit { .. } | Error::Token { .. } | Error::TokenFile { .. } | Error::Teach { .. } => {
+            Exit::BadInput
+        }
         _ => Exit::Failure,
     }
 }

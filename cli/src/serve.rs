@@ -80,6 +80,10 @@ pub(crate) struct Arguments {
     /// gallery of another model that takes its place is not served then.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+    /// Let the page's people teach: drawings that they agree to are kept in this folder with the photos that they belong to, as
+    /// a data set for `sketchfind-train fit`; at most 10,000.
+    #[arg(long, value_name = "FOLDER")]
+    teach: Option<PathBuf>,
     #[command(flatten)]
     frame: DrawingFrame,
     #[command(flatten)]
@@ -106,6 +110,7 @@ pub(crate) fn serve(arguments: Arguments) -> Result<Exit> {
     options.address = arguments.address;
     options.framing = arguments.frame.framing;
     options.calibration = arguments.calibration.map(Calibration::load).transpose()?;
+    options.teach = arguments.teach;
     options.raster.line_width = arguments.line_width / 256.0;
     options.sessions = usize::from(arguments.sessions);
     options.hosts = arguments.allow_host;

@@ -390,12 +390,13 @@ fn identity(path: &Path, _metadata: &Metadata) -> std::io::Result<Identity> {
 
 /// What this project's programs have written, by the files in a folder, which have to be there together.
 fn own_product(here: &Path, names: &[OsString]) -> Option<&'static str> {
-    const PRODUCTS: [(&[&str], &str); 5] = [
+    const PRODUCTS: [(&[&str], &str); 6] = [
         (&["gallery.json", "model"], "it is a gallery"),
         (&["card.json", "model.onnx"], "it is a model"),
         (&["run.json", "config.toml"], "it is a training run"),
         (&["state.json", "weights.safetensors"], "it is a training run's checkpoint"),
         (&["report.html", "queries.csv"], "it is a report"),
+        (&["manifest.csv", "taught.lock"], "it is drawings that a server keeps"),
     ];
     let has = |wanted: &str| names.binary_search_by(|name| name.as_os_str().cmp(OsStr::new(wanted))).is_ok();
     if let Some((_, what)) = PRODUCTS.iter().find(|(wanted, _)| wanted.iter().all(|name| has(name))) {

@@ -3,9 +3,10 @@
 //! SKF_OK leaves a message.
 //!
 //! `ORT_DYLIB_PATH` names the ONNX Runtime. It is not built for the sanitiser, so leaks are not looked for:
-//! `ASAN_OPTIONS=detect_leaks=0 cargo +nightly fuzz run capi`.
+//! `ASAN_OPTIONS=detect_leaks=0 cargo +nightly fuzz run --features fuzzing capi`.
 
 #![no_main]
+#![allow(unsafe_code, reason = "a caller in C has nothing else")]
 
 use std::ffi::{CStr, CString, c_char};
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use sketchfind_core::image::{DecodeLimits, Preprocess, Image};
+use sketchfind_core::image::{DecodeLimits, Image, Preprocess};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let limits = DecodeLimits { max_pixels: 1 << 16 };

@@ -13,6 +13,17 @@ pub enum Error {
     /// The gallery or its model cannot be opened.
     #[error(transparent)]
     Runtime(#[from] sketchfind::Error),
+    /// A file or folder cannot be read or written.
+    #[error(transparent)]
+    Core(#[from] sketchfind_core::Error),
+    /// Drawings cannot be kept in a folder.
+    #[error("drawings cannot be kept in '{}': {reason}", folder.display())]
+    Teach {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {reason}")]
     Listen {

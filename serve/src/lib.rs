@@ -18,7 +18,7 @@
 //! gallery is followed: others change it, and the server sees it.
 //!
 //! **Architecture invariants:** nothing here prints, exits, or reads a path that a client names. A photo's file comes
-//! from the gallery's own list. Log lines hold routes, never queries, ids, headers or tokens.
+//! from the gallery's own list, and a file that is written is called by a fingerprint. Log lines hold routes, never queries, ids, headers or tokens.
 
 mod door;
 mod error;
@@ -34,6 +34,7 @@ mod routes;
 mod server;
 mod signals;
 mod state;
+mod taught;
 mod token;
 
 pub use error::{Error, Result};

@@ -37,6 +37,8 @@ pub struct Limits {
     pub photo_cache: u64,
     /// Bytes of a photo's file that is sent as it is.
     pub photo_file: u64,
+    /// Drawings that are kept, each with a photo of some 60 KB that others may share.
+    pub drawings: usize,
     /// Time that requests get to finish once the server is asked to stop.
     pub shutdown: Duration,
 }
@@ -60,6 +62,7 @@ impl Limits {
             waiting_photos: 128,
             photo_cache: 64 << 20,
             photo_file: 64 << 20,
+            drawings: 10_000,
             shutdown: Duration::from_secs(20),
         }
     }

@@ -11,15 +11,26 @@ use sketchfind_core::fingerprint;
 use crate::state::App;
 
 /// Path, media type, text.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("/", "text/html; charset=utf-8", include_str!("../web/index.html")),
     ("/style.css", "text/css; charset=utf-8", include_str!("../web/style.css")),
     ("/icon.svg", "image/svg+xml", include_str!("../web/icon.svg")),
+    ("/dom.js", "text/javascript; charset=utf-8", include_str!("../web/built/dom.js")),
+    ("/earlier.js", "text/javascript; charset=utf-8", include_str!("../web/built/earlier.js")),
+    ("/examples.js", "text/javascript; charset=utf-8", include_str!("../web/built/examples.js")),
+    ("/guide.js", "text/javascript; charset=utf-8", include_str!("../web/built/guide.js")),
+    ("/link.js", "text/javascript; charset=utf-8", include_str!("../web/built/link.js")),
     ("/main.js", "text/javascript; charset=utf-8", include_str!("../web/built/main.js")),
+    ("/opened.js", "text/javascript; charset=utf-8", include_str!("../web/built/opened.js")),
     ("/pad.js", "text/javascript; charset=utf-8", include_str!("../web/built/pad.js")),
     ("/ranking.js", "text/javascript; charset=utf-8", include_str!("../web/built/ranking.js")),
     ("/search.js", "text/javascript; charset=utf-8", include_str!("../web/built/search.js")),
+    ("/share.js", "text/javascript; charset=utf-8", include_str!("../web/built/share.js")),
+    ("/shelf.js", "text/javascript; charset=utf-8", include_str!("../web/built/shelf.js")),
     ("/sketch.js", "text/javascript; charset=utf-8", include_str!("../web/built/sketch.js")),
+    ("/store.js", "text/javascript; charset=utf-8", include_str!("../web/built/store.js")),
+    ("/teach.js", "text/javascript; charset=utf-8", include_str!("../web/built/teach.js")),
+    ("/viewer.js", "text/javascript; charset=utf-8", include_str!("../web/built/viewer.js")),
 ];
 
 /// Only what the server itself sends: no inline script or style, no frame around it, no form, no other host.

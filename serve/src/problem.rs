@@ -52,6 +52,16 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, code, detail)
     }
 
+    /// The gallery has no such photo.
+    pub(crate) fn no_photo() -> Problem {
+        Problem::absent("no_photo", "the gallery has no photo with this id")
+    }
+
+    /// The gallery has the photo, and no file of it.
+    pub(crate) fn no_photo_file() -> Problem {
+        Problem::absent("no_photo_file", "the gallery was not told where the photo's file is")
+    }
+
     /// As much as fits is under way already.
     pub(crate) fn overloaded() -> Problem {
         Problem::new(

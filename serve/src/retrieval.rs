@@ -1,14 +1,16 @@
 //! The gallery as the routes see it: a thin layer over the runtime.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
 use sketchfind::{Access, Answer, Error, Filter, Photo, Retriever, RetrieverOptions, SearchOptions};
 use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::Image;
+use sketchfind_core::random::Stream;
 use sketchfind_core::{atomic, fingerprint};
 
 use crate::gate::Abandoned;
@@ -19,6 +21,8 @@ pub(crate) struct Retrieval {
     retriever: Retriever,
     /// Where the files of photos that clients add are kept.
     added: PathBuf,
+    /// Of the order in which photos are drawn from memory.
+    seed: u64,
     /// Held by the one who changes the gallery and the files beside it.
     changing: Mutex<()>,
 }
@@ -50,7 +54,8 @@ impl Retrieval {
         let whole = std::path::absolute(path).map_err(sketchfind_core::Error::io("read", path))?;
         let mut name = whole.file_name().unwrap_or_default().to_owned();
         name.push(".photos");
-        Ok(Retrieval { retriever, added: whole.with_file_name(name), changing: Mutex::new(()) })
+        let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Ok(Retrieval { retriever, added: whole.with_file_name(name), seed, changing: Mutex::new(()) })
     }
 
     /// Sees what others have written to the gallery since; whether there was anything.
@@ -127,18 +132,13 @@ impl Retrieval {
     ) -> Result<Found, Problem> {
         let Question { k, filter, by_product, min_score } = question;
         if min_score.is_some() && !self.has_scores() {
-            let detail = "the server was started without a calibration, so that there is no score to ask for";
-            // Lawful in itself: another server would answer.
-            return Err(Problem::new(StatusCode::CONFLICT, "no_scores", detail));
+            return Err(no_scores(
+                "the server was started without a calibration, so that there is no score to ask for",
+            ));
         }
         let failed = |error: Error| Problem::internal(&error);
         let started = Instant::now();
-        let framed = self.retriever.framed(image).map_err(|error| match error {
-            sketchfind::Error::Core(blank @ sketchfind_core::Error::Blank { .. }) => {
-                Problem::unusable("blank", blank.to_string())
-            }
-            error => failed(error),
-        })?;
+        let framed = self.framed(image)?;
         let embedding = self.retriever.with_embedder(|embedder| {
             // A session may have been waited for.
             abandoned.check()?;
@@ -155,6 +155,49 @@ impl Retrieval {
             embedding: embedded - started,
             searching: embedded.elapsed(),
         })
+    }
+
+    /// A drawing as the model is given it.
+    pub(crate) fn framed<'i>(&self, image: &'i Image) -> Result<Cow<'i, Image>, Problem> {
+        self.retriever.framed(image).map_err(|error| match error {
+            Error::Core(blank @ sketchfind_core::Error::Blank { .. }) => {
+                Problem::unusable("blank", blank.to_string())
+            }
+            error => Problem::internal(&error),
+        })
+    }
+
+    /// The `n`th photo with a file, in an order of chance that begins anew after the last.
+    pub(crate) fn photo_to_draw(&self, n: u64) -> Option<Photo> {
+        let snapshot = self.retriever.snapshot();
+        let mut photos: Vec<&Photo> =
+            snapshot.photos().map(|(photo, _)| photo).filter(|photo| photo.source().is_some()).collect();
+        Stream::new(self.seed, "photos to draw", &[]).shuffle(&mut photos);
+        let place = n.checked_rem(photos.len() as u64)?;
+        photos.get(usize::try_from(place).ok()?).copied().cloned()
+    }
+
+    /// The photos that are most like the photo `id`, itself among them, or the products. Hits have no score: what a calibration
+    /// says is said of drawings.
+    pub(crate) fn find_like(&self, id: &str, question: &Question) -> Result<Found, Problem> {
+        let Question { k, filter, by_product, min_score } = question;
+        if min_score.is_some() {
+            return Err(no_scores("scores are of drawings, and there are none for a photo of the gallery"));
+        }
+        let started = Instant::now();
+        // One state of the gallery for the photo and the answer.
+        let snapshot = self.retriever.snapshot();
+        let embedding = snapshot.embedding(id).ok_or_else(Problem::no_photo)?;
+        let mut options = SearchOptions::default();
+        options.by_product = *by_product;
+        let found = snapshot.search_with(embedding, *k, filter, options);
+        let mut answer = Answer::default();
+        answer.matches = found.map_err(|error| Problem::internal(&error))?;
+        answer.n_photos = snapshot.len();
+        if answer.matches.is_empty() {
+            answer.nothing = snapshot.why_nothing(filter);
+        }
+        Ok(Found { answer, embedding: Duration::ZERO, searching: started.elapsed() })
     }
 
     /// What the gallery knows of a photo.
@@ -229,6 +272,11 @@ impl Retrieval {
             tracing::warn!(%error, "a photo's file that is not needed any more cannot be removed");
         }
     }
+}
+
+/// A score is asked for where there is none. Lawful in itself: another question, or another server, would be answered.
+fn no_scores(detail: &str) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "no_scores", detail)
 }
 
 /// How long a change waits for the turn of another program, which writes for a moment or for as long as it adds photos.

@@ -8,6 +8,7 @@ mod parameters;
 mod photos;
 mod query;
 mod refusals;
+mod teach;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
@@ -35,6 +36,7 @@ use crate::{Limits, door, page};
     tags(
         (name = "search", description = "A sketch in, photos out"),
         (name = "gallery", description = "The photos, and changes to them"),
+        (name = "teaching", description = "Drawings that are kept, where the server has a folder for them"),
         (name = "operation", description = "For those who run the server")
     ),
     modifiers(&WithToken)
@@ -59,12 +61,15 @@ impl Modify for WithToken {
 
 /// The API's description (OpenAPI 3.1), as `/api/v1/openapi.json` has it.
 pub fn openapi() -> String {
-    let app =
-        std::sync::Arc::new(crate::state::State::new(Limits::for_cores(1), Raster::default(), None, None));
+    let state = crate::state::State::new(Limits::for_cores(1), Raster::default(), None, None, None);
+    let app = std::sync::Arc::new(state);
     let (_, description) = router(app);
     // Strings and numbers only: there is nothing in it that could not be written.
     description.to_pretty_json().unwrap_or_default() + "\n"
 }
+
+/// For answers that are another each time.
+const NO_STORE: [(axum::http::HeaderName, &str); 1] = [(axum::http::header::CACHE_CONTROL, "no-store")];
 
 /// All routes behind the door, and their description.
 pub(crate) fn router(app: App) -> (Router, utoipa::openapi::OpenApi) {
@@ -73,6 +78,8 @@ pub(crate) fn router(app: App) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(gallery::gallery))
         .routes(routes!(photos::describe, photos::add, photos::remove))
         .routes(routes!(photos::file))
+        .routes(routes!(teach::photo))
+        .routes(routes!(teach::keep))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))

@@ -19,6 +19,7 @@ use crate::follow::Follower;
 use crate::retrieval::Retrieval;
 use crate::signals::{Asked, Signals};
 use crate::state::{App, CHANGES, State};
+use crate::taught::Taught;
 use crate::{Error, Limits, Result, Token, door, routes};
 
 /// What is served, where, and to whom.
@@ -36,6 +37,8 @@ pub struct Options {
     pub framing: Framing,
     /// What gives hits their scores; without it they have none.
     pub calibration: Option<Calibration>,
+    /// The folder in which drawings are kept with the photos that they belong to, where their people agree; without it none is.
+    pub teach: Option<PathBuf>,
     /// Where to listen. Port 0 lets the system choose.
     pub address: SocketAddr,
     /// The word that allows changes; without it there are none.
@@ -58,6 +61,7 @@ impl Options {
             raster: Raster::default(),
             framing: Framing::Card,
             calibration: None,
+            teach: None,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 7878)),
             token: None,
             hosts: Vec::new(),
@@ -83,7 +87,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// process at once.
 ///
 /// # Errors
-/// [`Error::Runtime`] where the gallery cannot be opened; [`Error::Listen`]; [`Error::Limit`]; [`Error::System`].
+/// [`Error::Runtime`] where the gallery cannot be opened; [`Error::Teach`] where drawings cannot be kept in the folder;
+/// [`Error::Listen`]; [`Error::Limit`]; [`Error::System`].
 pub fn serve(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()> {
     options.limits.check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -107,8 +112,10 @@ async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
     let listener = TcpListener::bind(options.address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     warn_of_strangers(&options);
+    let taught =
+        options.teach.as_deref().map(|folder| Taught::open(folder, options.limits.drawings)).transpose()?;
     let app: App =
-        Arc::new(State::new(options.limits, options.raster, options.token.clone(), options.hosts()));
+        Arc::new(State::new(options.limits, options.raster, options.token.clone(), options.hosts(), taught));
     let (router, _) = routes::router(Arc::clone(&app));
     listening(address);
     tracing::info!(%address, "listening");

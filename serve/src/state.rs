@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::photo_files::PhotoFiles;
 use crate::problem::Problem;
 use crate::retrieval::Retrieval;
+use crate::taught::Taught;
 use crate::{Limits, Token};
 
 /// What all requests share.
@@ -31,6 +32,8 @@ pub(crate) struct State {
     /// Additions and removals: a gate of their own, since they may have to wait for another program that is writing.
     pub(crate) changes: Gate,
     pub(crate) photo_files: PhotoFiles,
+    /// Where drawings are kept, if they are.
+    pub(crate) taught: Option<Arc<Taught>>,
     /// Replaced where the gallery gets another model; requests under way keep the one that they began with.
     retrieval: RwLock<Option<Arc<Retrieval>>>,
     is_stopping: AtomicBool,
@@ -42,6 +45,7 @@ impl State {
         raster: Raster,
         token: Option<Token>,
         hosts: Option<Vec<String>>,
+        taught: Option<Taught>,
     ) -> State {
         State {
             limits,
@@ -53,6 +57,7 @@ impl State {
             queries: Gate::new(limits.queries, limits.waiting_queries, limits.wait),
             changes: Gate::new(CHANGES, limits.waiting_queries, limits.wait),
             photo_files: PhotoFiles::new(&limits),
+            taught: taught.map(Arc::new),
             retrieval: RwLock::new(None),
             is_stopping: AtomicBool::new(false),
         }

@@ -165,6 +165,9 @@ fn what_cannot_be_drawn_over_is_refused_by_name() {
     fail(&mut scene.command(&["draw", "/nowhere/at/all"]), 3, &["/nowhere/at/all"]);
     let file = scene.photos().join("0.png");
     fail(scene.command(&["draw"]).arg(&file), 3, &["0.png", "expected a folder"]);
+    // Drawings are not kept among the photos.
+    let mut among = scene.draw();
+    fail(among.arg("--teach").arg(scene.photos()), 3, &["drawings cannot be kept", "something else"]);
 }
 
 /// `index build` takes the general model too, and says so once.

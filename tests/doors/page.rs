@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sketchfind_core::dataset::Dataset;
+use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_tests::http::Server;
 use sketchfind_tests::programs::{program, run, succeed};
 use sketchfind_tests::surroundings::{self, checkout};
 
 use crate::load::line_drawings;
 use crate::serve::{Scene, serve};
+use crate::training::CONFIG;
 
 /// A script of the checkout that drives a browser, to be run by Node.
 pub(crate) fn browser_test(script: &str) -> Option<Command> {
@@ -40,6 +43,55 @@ fn the_page_does_what_it_shows() {
     let server = Server::start(&mut scene.command());
     let Some(mut node) = page_test("page.mjs", &server) else { return };
     passes(node.env("SKETCHFIND_PHOTOS", scene.path("photos")), &server);
+}
+
+/// What a person does before and after the first find: examples, a photo in large, more like it, links, earlier drawings.
+#[test]
+fn the_page_goes_on_after_the_first_find() {
+    let scene = Scene::new();
+    let labels = scene.path("labels.csv");
+    std::fs::write(&labels, "id,label,product\nred.png,warm,ball\nred.png,round,ball\nblue.png,cold,\n")
+        .unwrap();
+    let mut index = program("sketchfind");
+    index.args(["index", "add", "--gallery"]).arg(scene.path("gallery"));
+    succeed(index.arg("--photos").arg(scene.path("photos")).arg("--labels").arg(&labels));
+    let server = Server::start(scene.command().args(["--frame", "0.8"]));
+    let Some(mut node) = page_test("finds.mjs", &server) else { return };
+    passes(node.env("SKETCHFIND_PHOTOS", scene.path("photos")), &server);
+}
+
+/// What is drawn in the browser is what the trainer takes.
+#[test]
+fn what_is_taught_on_the_page_is_trained_on() {
+    let scene = Scene::new();
+    let folder = scene.path("taught");
+    let server = Server::start(scene.command().arg("--teach").arg(&folder));
+    let Some(mut node) = page_test("teach.mjs", &server) else { return };
+    passes(node.env("SKETCHFIND_TEACH", &folder), &server);
+    drop(server);
+
+    let dataset = Dataset::load(&folder).unwrap();
+    let photos: Vec<&str> =
+        dataset.sketches().iter().map(|sketch| dataset.photo_of(sketch).id.as_str()).collect();
+    assert_eq!(photos.len(), 3, "{photos:?}");
+    for of in ["photo/blue.png#", "photo/red.png#"] {
+        assert!(photos.iter().any(|photo| photo.starts_with(of)), "{photos:?}");
+    }
+    for sketch in dataset.sketches() {
+        let drawing = Image::open(&sketch.path, DecodeLimits::default()).unwrap();
+        assert_eq!((drawing.width(), drawing.height()), (256, 256));
+        assert!(drawing.pixels().iter().any(|&value| value < 64), "{} is blank", sketch.id);
+        Image::open(&dataset.photo_of(sketch).path, DecodeLimits::default()).unwrap();
+    }
+    succeed(program("sketchfind").args(["data", "check"]).arg(&folder));
+    let config = CONFIG
+        .replace("batch = 6", "batch = 2")
+        .replace("epochs = 3", "epochs = 1")
+        .replace("share = 0.2", "share = 0.0");
+    std::fs::write(scene.path("config.toml"), config).unwrap();
+    let mut fit = program("sketchfind-train");
+    fit.arg("fit").arg("--config").arg(scene.path("config.toml")).arg("--data").arg(&folder);
+    succeed(fit.arg("--out").arg(scene.path("run")));
 }
 
 /// The page that is compiled into the program is named in its Rust file, one line a file.
@@ -80,8 +132,8 @@ fn the_photo_of_a_drawing_reaches_the_top() {
     let server = Server::start(&mut serve(&gallery));
     let Some(mut node) = page_test("drawing.mjs", &server) else { return };
     let drawing = |(file, code): (&PathBuf, &str)| {
-        // Where SKETCHFIND_SHOTS names a folder, such as docs, a picture of the ship's page is put there.
-        let name = (code == "1F6A2").then_some("serve-desktop");
+        // Where SKETCHFIND_SHOTS names a folder, such as docs, pictures of the ship's page are put there.
+        let name = (code == "1F6A2").then_some("serve");
         serde_json::json!({"svg": file, "photo": format!("photo/{code}"), "isFirst": true, "name": name})
     };
     let drawings: Vec<_> = files.iter().zip(codes).map(drawing).collect();

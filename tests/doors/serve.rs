@@ -137,6 +137,112 @@ fn an_image_and_a_drawing_are_ranked_as_by_the_command_line() {
     assert!(ids(&server.ask("POST", "/api/v1/query?label=boots", &[PNG], &image)).is_empty());
 }
 
+/// Drawings are kept where the server has a folder for them, of those who agree, and nowhere else.
+#[test]
+fn drawings_are_kept_in_a_folder_and_nowhere_else() {
+    let scene = Scene::new();
+    let folder = scene.path("taught");
+    let teach = || {
+        let mut command = scene.command();
+        command.arg("--teach").arg(&folder);
+        command
+    };
+    let drawing = br#"{"strokes": {"canvas": [100, 100], "polylines": [[[10, 10], [90, 12], [50, 80]]]}}"#;
+    let keep = |server: &Server, target: &str, body: &[u8]| {
+        server.ask("POST", &format!("/api/v1/teach/{target}"), &[JSON], body)
+    };
+    let plain = Server::start(&mut scene.command());
+    refused(&keep(&plain, "red.png?origin=memory&consent=given", drawing), 403, "no_teaching");
+    refused(&plain.get("/api/v1/teach"), 403, "no_teaching");
+    assert!(json(&plain.get("/api/v1/gallery"))["teaching"].is_null());
+    drop(plain);
+
+    let server = Server::start(&mut teach());
+    for (target, body, status, code) in [
+        ("red.png", &drawing[..], 400, "malformed"),
+        ("red.png?origin=memory", drawing, 400, "malformed"),
+        ("red.png?origin=memory&consent=no", drawing, 400, "malformed"),
+        ("red.png?origin=guess&consent=given", drawing, 400, "malformed"),
+        ("red.png?origin=memory&consent=given", br#"{"photo": "red.png"}"#, 400, "malformed"),
+        ("red.png?origin=memory&consent=given", b"{}", 400, "malformed"),
+        ("nowhere?origin=memory&consent=given", drawing, 404, "no_photo"),
+        ("..%2Fsecret.png?origin=memory&consent=given", drawing, 404, "no_photo"),
+    ] {
+        refused(&keep(&server, target, body), status, code);
+    }
+    let image = server.ask("POST", "/api/v1/teach/red.png?origin=memory&consent=given", &[PNG], drawing);
+    refused(&image, 415, "media_type");
+    // What was refused has left nothing.
+    let listed = || {
+        let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(listed(), ["taught.lock"]);
+    for n in [1, 1] {
+        let kept = keep(&server, "red.png?origin=answer&consent=given", drawing);
+        assert_eq!((kept.status, json(&kept)["n_drawings"].as_u64()), (201, Some(n)), "{}", kept.text());
+    }
+    assert_eq!(listed(), ["manifest.csv", "photos", "sketches", "taught.lock"]);
+    // All photos are shown before one comes again.
+    let mut shown: Vec<String> =
+        (0..4).map(|_| json(&server.get("/api/v1/teach"))["id"].as_str().unwrap().to_owned()).collect();
+    shown.sort();
+    assert_eq!(shown, ["blue.png", "green.png", "red.png", "white.png"]);
+
+    // One server at a time, and no folder of somebody else.
+    let with = |folder: &Path| {
+        let mut command = scene.command();
+        command.arg("--teach").arg(folder);
+        command
+    };
+    fail(&mut with(&folder), 3, &["taught", "another server"]);
+    fail(&mut with(&scene.path("photos")), 3, &["photos", "something else"]);
+    drop(server);
+    let again = Server::start(&mut teach());
+    assert_eq!(json(&again.get("/api/v1/gallery"))["teaching"]["n_drawings"].as_u64(), Some(1));
+    // A gallery of a folder above takes them for what they are.
+    let mut build = program("sketchfind");
+    build
+        .args(["index", "build", "--model"])
+        .arg(surroundings::checkout().join("runtime/tests/fixtures/mean8"));
+    build.arg("--photos").arg(scene.path("")).arg("--out").arg(scene.path("all"));
+    succeed(&mut build);
+    let list = succeed(program("sketchfind").args(["index", "list", "--gallery"]).arg(scene.path("all")));
+    assert!(list.contains("photos/red.png") && !list.contains("taught"), "{list}");
+}
+
+/// A photo of the gallery is searched with by the embedding that the gallery holds.
+#[test]
+fn photos_like_a_photo_are_found() {
+    let scene = Scene::new();
+    let server = Server::start(&mut scene.command());
+    let like = |id: &str, parameters: &str| {
+        let body = serde_json::json!({"photo": id}).to_string();
+        server.ask("POST", &format!("/api/v1/query?{parameters}"), &[JSON], body.as_bytes())
+    };
+    let by_id = like("red.png", "k=4");
+    assert_eq!(json(&by_id)["hits"][0]["distance"].as_f64(), Some(0.0));
+    // As by its file, which is embedded anew. The model sees the mean colour, so that no digit is lost.
+    let file = std::fs::read(scene.path("photos").join("red.png")).unwrap();
+    let by_file = server.ask("POST", "/api/v1/query?k=4", &[PNG], &file);
+    assert_eq!(json(&by_id)["hits"], json(&by_file)["hits"]);
+    assert_eq!(ids(&like("red.png", "not_id=red.png")).len(), 3);
+    assert_eq!(ids(&like("red.png", "id=blue.png&by_product=true")), ["blue.png"]);
+    assert!(json(&like("red.png", "label=boots"))["nothing"]["code"] == "no_such_label");
+    // Its file is not asked for.
+    std::fs::remove_file(scene.path("photos").join("red.png")).unwrap();
+    assert_eq!(ids(&like("red.png", "k=4")), ids(&by_id));
+    for unknown in ["nowhere", "../secret.png", &"a".repeat(1024)] {
+        refused(&like(unknown, "k=4"), 404, "no_photo");
+    }
+    for wrong in ["", &"a".repeat(1025)] {
+        refused(&like(wrong, "k=4"), 400, "malformed");
+    }
+    refused(&like("red.png", "min_score=0.5"), 409, "no_scores");
+}
+
 #[test]
 fn photos_of_one_product_are_found_once() {
     let scene = Scene::new();

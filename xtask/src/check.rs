@@ -57,7 +57,14 @@ pub(crate) fn rules() -> Result<()> {
 pub(crate) fn lints(left_out: &[&str]) -> Result<()> {
     step("lints", || {
         let mut clippy: Command = checkout::cargo();
-        clippy.args(["clippy", "--workspace", "--all-targets", "--quiet"]);
+        clippy.args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "sketchfind-fuzz/fuzzing",
+            "--quiet",
+        ]);
         clippy.args(left_out);
         checkout::run(clippy.args(["--", "--deny", "warnings"]))
     })

@@ -62,7 +62,6 @@ pub(crate) fn run() -> Result<()> {
         checkout::run(checkout::cargo().args(["test", "--workspace", "--no-fail-fast", "--doc"]))
     })?;
     if is_slow_asked_for() {
-        step("fuzz targets", fuzz_targets)?;
         step("other systems", targets::run)?;
     }
     step("the Python wheel", || wheel::test(&with_wheel))?;
@@ -83,14 +82,6 @@ fn with_surroundings(tests: &mut Command, python: &std::path::Path) {
     if is_ci() {
         tests.env("SKETCHFIND_SLOW_TESTS", "1");
     }
-}
-
-/// Whether the fuzz targets, which are apart from the workspace, compile. Cargo-fuzz wants another compiler; their code does
-/// not.
-fn fuzz_targets() -> Result<()> {
-    let mut check = checkout::cargo();
-    check.args(["check", "--quiet", "--all-targets", "--manifest-path", "fuzz/Cargo.toml"]);
-    checkout::run(check.arg("--target-dir").arg(checkout::target("fuzz")))
 }
 
 /// On a CI machine, and where somebody asks.

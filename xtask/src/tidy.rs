@@ -77,6 +77,7 @@ fn dependency_edges() -> Result<Vec<String>> {
             }
         }
     }
+    wrong.extend(other_builds()?);
     for package in checkout::metadata()?["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
@@ -93,6 +94,26 @@ fn dependency_edges() -> Result<Vec<String>> {
         }
     }
     Ok(wrong)
+}
+
+/// What the wheel would be built of that the workspace's tests have with other features, and so have not built.
+fn other_builds() -> Result<Vec<String>> {
+    let tree = |what: &[&str]| -> Result<BTreeSet<String>> {
+        let mut tree = checkout::cargo();
+        tree.args(["tree", "--quiet", "--prefix", "none", "--format", "{p} {f}"]).args(what);
+        let lines = checkout::output(&mut tree)?;
+        Ok(lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect())
+    };
+    let built = tree(&["--workspace", "--edges", "normal,build,dev"])?;
+    let wheel = tree(&["--package", "sketchfind-python", "--edges", "normal,build"])?;
+    let other = wheel.difference(&built);
+    Ok(other
+        .map(|line| {
+            format!(
+                "python/Cargo.toml: the workspace has other features of this, which would be compiled twice: {line}"
+            )
+        })
+        .collect())
 }
 
 /// What git tracks, and what it would track if it were added.

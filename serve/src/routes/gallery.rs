@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::teach::Teaching;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
 
@@ -21,6 +22,12 @@ pub(super) struct Gallery {
     labels: Vec<Label>,
     /// Whether hits have scores, and queries may ask for one.
     has_scores: bool,
+    /// The share of its page that a drawing is made to fill before it is searched with, by its longer side; nothing where
+    /// drawings stay as they are.
+    #[schema(minimum = 0.2, maximum = 1)]
+    sketch_share: Option<f32>,
+    /// Where drawings are kept with the photos that they belong to, if they are.
+    teaching: Option<Teaching>,
     /// Whether photos can be added and removed.
     is_changeable: bool,
     /// The version of the server.
@@ -56,6 +63,8 @@ pub(super) async fn gallery(State(app): State<App>) -> Result<Json<Gallery>, Pro
         distance: retrieval.distance(),
         labels: labels.map(|(label, n_photos)| Label { label, n_photos }).collect(),
         has_scores: retrieval.has_scores(),
+        sketch_share: retrieval.sketch_share(),
+        teaching: app.taught.as_deref().map(Teaching::of),
         is_changeable: app.token.is_some() && retrieval.is_changeable(),
         version: env!("CARGO_PKG_VERSION"),
     }))

@@ -77,7 +77,7 @@ pub(super) struct Described {
 }
 
 impl Described {
-    fn of(photo: &Photo) -> Described {
+    pub(super) fn of(photo: &Photo) -> Described {
         Described {
             id: photo.id().to_owned(),
             labels: photo.labels().iter().cloned().collect(),
@@ -112,10 +112,8 @@ pub(super) async fn file(
     if let Some(size) = size.filter(|size| !SIZES.contains(size)) {
         return Err(Problem::malformed(format!("size is {size}, expected one of {SIZES:?}")));
     }
-    let photo = app.retrieval()?.photo(&id).ok_or_else(unknown)?;
-    let Some(path) = photo.source().map(std::path::Path::to_owned) else {
-        return Err(Problem::absent("no_photo_file", "the gallery was not told where the photo's file is"));
-    };
+    let photo = app.retrieval()?.photo(&id).ok_or_else(Problem::no_photo)?;
+    let path = photo.source().ok_or_else(Problem::no_photo_file)?.to_owned();
     let file = app.photo_files.get(path, size).await?;
     let is_known = page::is_fresh(&headers, &file.etag);
     let body = if is_known { Body::empty() } else { Body::from(file.bytes) };
@@ -145,7 +143,7 @@ pub(super) async fn describe(
     State(app): State<App>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Described>, Problem> {
-    let photo = app.retrieval()?.photo(&named(id)?).ok_or_else(unknown)?;
+    let photo = app.retrieval()?.photo(&named(id)?).ok_or_else(Problem::no_photo)?;
     Ok(Json(Described::of(&photo)))
 }
 
@@ -206,7 +204,7 @@ pub(super) async fn add(
         let image = decoded(&body, most_pixels)?;
         abandoned.check()?;
         let is_new = retrieval.put(&id, labels.as_deref(), product.as_deref(), &image, &body)?;
-        let photo = retrieval.photo(&id).ok_or_else(unknown)?;
+        let photo = retrieval.photo(&id).ok_or_else(Problem::no_photo)?;
         Ok((is_new, Described::of(&photo)))
     });
     let (is_new, described) = described.await?;
@@ -239,16 +237,12 @@ pub(super) async fn remove(
     let pass = app.changes.enter().await?;
     let retrieval = app.retrieval()?;
     let was_there = on_thread(pass, move |_| retrieval.remove(&id)).await?;
-    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::no_photo()) }
 }
 
 /// The id in a path, percent-decoded.
-fn named(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+pub(super) fn named(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     id.map(|Path(id)| id).map_err(|_not_utf8| Problem::malformed("the photo's id in the path is not UTF-8"))
-}
-
-fn unknown() -> Problem {
-    Problem::absent("no_photo", "the gallery has no photo with this id")
 }
 
 /// Lets a change through whose client knows the token.

@@ -1,20 +1,20 @@
 //! `POST /api/v1/query`: a sketch in, photos out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use sketchfind::Filter;
 use sketchfind_core::frame;
 use sketchfind_core::image::{DecodeLimits, Image};
 use sketchfind_core::strokes::{LARGEST, Raster, Strokes};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::address::address;
 use super::bodies::{ImageFile, is_image, media_type, other_type, read};
@@ -113,12 +113,56 @@ fn products_schema() -> RefOr<Schema> {
     PRODUCTS.schema(1).into()
 }
 
+/// What is asked with where the body is JSON: a drawing, or a photo of the gallery. Exactly one of them, which its deserialisation
+/// and its schema both say.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    #[serde(default, deserialize_with = "present")]
+    strokes: Option<DrawnStrokes>,
+    #[serde(default, deserialize_with = "present")]
+    photo: Option<String>,
+}
+
+/// A value that is there is no null.
+fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+impl PartialSchema for Asked {
+    fn schema() -> RefOr<Schema> {
+        let of = |name: &str| Ref::from_schema_name(name);
+        OneOfBuilder::new().item(of("Drawing")).item(of("LikePhoto")).into()
+    }
+}
+
+impl ToSchema for Asked {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Drawing::name().into_owned(), Drawing::schema()));
+        schemas.push((LikePhoto::name().into_owned(), LikePhoto::schema()));
+        Drawing::schemas(schemas);
+    }
+}
+
+/// A photo of the gallery, which is searched with by the embedding that the gallery holds. It is the first of its own ranking,
+/// unless `not_id` leaves it out. Its hits have no score.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"photo": "shoe-17.jpg"}))]
+struct LikePhoto {
+    /// The photo's id.
+    #[expect(dead_code, reason = "it stands for its schema only")]
+    #[schema(min_length = 1, max_length = 1024)]
+    photo: String,
+}
+
 /// A sketch as pen movements. The server draws it as evaluation draws vector sketches: black on white, 256 x 256 pixels,
 /// lines of two pixels unless the server was started with another width.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"strokes": {"canvas": [512, 512], "polylines": [[[100, 100], [400, 120], [250, 400], [100, 100]]]}}))]
 pub(super) struct Drawing {
+    #[expect(dead_code, reason = "it stands for its schema only")]
     strokes: DrawnStrokes,
 }
 
@@ -132,6 +176,14 @@ pub(super) struct DrawnStrokes {
     /// For each time that the pen was down, the points x, y; y grows downwards.
     #[schema(schema_with = polylines_schema)]
     polylines: Vec<Vec<[f64; 2]>>,
+}
+
+impl DrawnStrokes {
+    /// The strokes, in what they are drawn with.
+    fn checked(self) -> Result<Strokes, Problem> {
+        Strokes::drawn(self.canvas, &self.polylines)
+            .map_err(|error| Problem::malformed(format!("the drawing's strokes: {error}")))
+    }
 }
 
 fn number(minimum: f64) -> ObjectBuilder {
@@ -219,14 +271,14 @@ struct Took {
     total: f64,
 }
 
-/// Rank the photos for a sketch
+/// Rank the photos for a sketch, or for one of them
 ///
-/// The body is a drawing as JSON, or an image's file: JPEG, PNG, WebP, GIF, BMP or TIFF. It is brought into the frame that the
-/// model was trained with, wherever it lies on its page.
+/// The body is a drawing or a photo's id as JSON, or an image's file: JPEG, PNG, WebP, GIF, BMP or TIFF. A drawing is brought into
+/// the frame that the model was trained with, wherever it lies on its page.
 #[utoipa::path(post, path = "/api/v1/query", tag = "search",
     params(Parameters),
     request_body(content(
-        (Drawing = "application/json"),
+        (Asked = "application/json"),
         (ImageFile = "image/png"),
         (ImageFile = "image/jpeg"),
         (ImageFile = "image/webp"),
@@ -236,7 +288,9 @@ struct Took {
     )),
     responses(
         (status = 200, description = "The ranking", body = Answer),
-        (status = 409, description = "A score is asked for, and the server has no calibration", body = ProblemBody,
+        (status = 404, description = "The photo to search with is not in the gallery", body = ProblemBody,
+            content_type = "application/problem+json"),
+        (status = 409, description = "A score is asked for, and the server has no calibration or the query is a photo", body = ProblemBody,
             content_type = "application/problem+json"),
         Refusals,
     )
@@ -257,7 +311,7 @@ pub(super) async fn query(
         return Err(Problem::malformed(format!("the parameter 'min_score' is {score}, expected 0 to 1")));
     }
     let question = Question { k: k as usize, filter: parameters.filter()?, by_product, min_score };
-    let sketch = Sketch::of(&media_type(&headers), read(&app, &headers, body)?)?;
+    let subject = Subject::of(&media_type(&headers), read(&app, &headers, body)?)?;
     // Nobody waits in line for a gallery that is not open yet.
     app.retrieval()?;
     let started = Instant::now();
@@ -267,13 +321,19 @@ pub(super) async fn query(
     let (limits, raster, metrics) = (app.limits, app.raster, app.metrics.clone());
     let answer = on_thread(pass, move |abandoned| {
         let begun = Instant::now();
-        let image = sketch.image(&raster, retrieval.sketch_share(), limits.points, limits.pixels)?;
-        let reading = begun.elapsed();
-        let found = retrieval.find(&image, &question, abandoned)?;
-        metrics.stage("read", reading);
-        metrics.stage("embed", found.embedding);
+        let (reading, found) = match &subject {
+            Subject::Photo(id) => (Duration::ZERO, retrieval.find_like(id, &question)?),
+            Subject::Sketch(sketch) => {
+                let image = sketch.image(&raster, retrieval.sketch_share(), limits.points, limits.pixels)?;
+                let reading = begun.elapsed();
+                let found = retrieval.find(&image, &question, abandoned)?;
+                metrics.stage("read", reading);
+                metrics.stage("embed", found.embedding);
+                (reading, found)
+            }
+        };
         metrics.stage("search", found.searching);
-        let ms = |duration: std::time::Duration| duration.as_micros() as f64 / 1000.0;
+        let ms = |duration: Duration| duration.as_micros() as f64 / 1000.0;
         let answer = found.answer;
         let hits = answer.matches.into_iter().map(|hit| Hit {
             rank: hit.rank,
@@ -303,22 +363,31 @@ pub(super) async fn query(
 }
 
 /// What is searched with.
+enum Subject {
+    Sketch(Sketch),
+    /// A photo of the gallery, by its id.
+    Photo(String),
+}
+
+/// A drawing.
 enum Sketch {
     Strokes(Strokes),
     Image(Bytes),
 }
 
-impl Sketch {
-    fn of(media_type: &str, body: Bytes) -> Result<Sketch, Problem> {
+impl Subject {
+    fn of(media_type: &str, body: Bytes) -> Result<Subject, Problem> {
         if media_type == "application/json" {
-            return Ok(Sketch::Strokes(strokes(&body)?));
+            return asked(&body);
         }
         if is_image(media_type) {
-            return Ok(Sketch::Image(body));
+            return Ok(Subject::Sketch(Sketch::Image(body)));
         }
-        Err(other_type(media_type, "a drawing as application/json, or "))
+        Err(other_type(media_type, "a drawing or a photo's id as application/json, or "))
     }
+}
 
+impl Sketch {
     /// The picture. Strokes are drawn where `share` says, which is sharper than to move what is drawn.
     fn image(
         &self,
@@ -332,33 +401,62 @@ impl Sketch {
                 frame::decode_sketch(bytes, "in the body", DecodeLimits { max_pixels: most_pixels })
                     .map_err(|error| Problem::unusable("image", error.to_string()))
             }
-            Sketch::Strokes(strokes) => {
-                let n_points = strokes.n_points();
-                if n_points > most_points {
-                    let detail =
-                        format!("the drawing has {n_points} points, at most {most_points} are taken");
-                    return Err(Problem::unusable("too_many_points", detail));
-                }
-                strokes
-                    .picture(raster, share)
-                    .map_err(|error| Problem::unusable("drawing", error.to_string()))
-            }
+            Sketch::Strokes(strokes) => picture(strokes, raster, share, most_points),
         }
     }
 }
 
-fn strokes(body: &[u8]) -> Result<Strokes, Problem> {
+/// The picture of strokes, drawn where `share` says.
+pub(super) fn picture(
+    strokes: &Strokes,
+    raster: &Raster,
+    share: Option<f32>,
+    most_points: usize,
+) -> Result<Image, Problem> {
+    let n_points = strokes.n_points();
+    if n_points > most_points {
+        let detail = format!("the drawing has {n_points} points, at most {most_points} are taken");
+        return Err(Problem::unusable("too_many_points", detail));
+    }
+    strokes.picture(raster, share).map_err(|error| Problem::unusable("drawing", error.to_string()))
+}
+
+/// The drawing in a body that can be nothing else.
+pub(super) fn drawing(media_type: &str, body: &[u8]) -> Result<Strokes, Problem> {
+    if media_type != "application/json" {
+        let detail = "the body's Content-Type is another than that of a drawing, application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", detail));
+    }
+    match asked(body)? {
+        Subject::Sketch(Sketch::Strokes(strokes)) => Ok(strokes),
+        _ => Err(Problem::malformed("the body has a photo, expected 'strokes'")),
+    }
+}
+
+fn asked(body: &[u8]) -> Result<Subject, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let drawing: Drawing = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let asked: Asked = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         match error.path().to_string().as_str() {
-            "." => Problem::malformed(format!("the drawing: {}", error.inner())),
-            path => Problem::malformed(format!("the drawing, at '{path}': {}", error.inner())),
+            "." => Problem::malformed(format!("the body: {}", error.inner())),
+            path => Problem::malformed(format!("the body, at '{path}': {}", error.inner())),
         }
     })?;
-    json.end().map_err(|error| Problem::malformed(format!("the drawing: {error}")))?;
-    let DrawnStrokes { canvas, polylines } = drawing.strokes;
-    Strokes::drawn(canvas, &polylines)
-        .map_err(|error| Problem::malformed(format!("the drawing's strokes: {error}")))
+    json.end().map_err(|error| Problem::malformed(format!("the body: {error}")))?;
+    match asked {
+        Asked { strokes: Some(strokes), photo: None } => {
+            Ok(Subject::Sketch(Sketch::Strokes(strokes.checked()?)))
+        }
+        Asked { strokes: None, photo: Some(photo) } => {
+            IDS.check("photo", std::slice::from_ref(&photo))?;
+            Ok(Subject::Photo(photo))
+        }
+        Asked { strokes: Some(_), photo: Some(_) } => {
+            Err(Problem::malformed("the body has 'strokes' and 'photo', expected one of them"))
+        }
+        Asked { strokes: None, photo: None } => {
+            Err(Problem::malformed("the body has neither 'strokes' nor 'photo', expected one of them"))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -366,7 +464,7 @@ mod tests {
     use super::*;
 
     fn refusal(body: &str) -> String {
-        let Err(problem) = strokes(body.as_bytes()) else { panic!("{body} was taken") };
+        let Err(problem) = asked(body.as_bytes()) else { panic!("{body} was taken") };
         format!("{problem:?}")
     }
 
@@ -375,23 +473,32 @@ mod tests {
         let of = |canvas: &str, polylines: &str| {
             format!(r#"{{"strokes": {{"canvas": {canvas}, "polylines": {polylines}}}}}"#)
         };
-        let drawn = strokes(of("[10, 20.5]", "[[[1, 2]], [[3, 4], [5.5, -6]]]").as_bytes()).unwrap();
+        let body = of("[10, 20.5]", "[[[1, 2]], [[3, 4], [5.5, -6]]]");
+        let Ok(Subject::Sketch(Sketch::Strokes(drawn))) = asked(body.as_bytes()) else { panic!("{body}") };
         assert_eq!(drawn.canvas, [10.0, 20.5]);
         assert_eq!(drawn.polylines[1], [[3.0, 4.0], [5.5, -6.0]]);
         for (body, reason) in [
             (of("[0, 1]", "[[[1, 2]]]"), "a side of a drawing's canvas is 0"),
             (of("[1, 1e300]", "[[[1, 2]]]"), "a side of a drawing's canvas is 1e300"),
-            (of("[1]", "[[[1, 2]]]"), "the drawing"),
+            (of("[1]", "[[[1, 2]]]"), "the body, at 'strokes.canvas"),
             (of("[9, 9]", "[]"), "number of a drawing's polylines is 0, expected at least 1"),
             (of("[9, 9]", "[[]]"), "is 0 in polyline 1, expected at least 1"),
             (of("[9, 9]", "[[[1, 100001]]]"), "a coordinate of a drawing is 100001"),
-            (of("[9, 9]", "[[[1, 2, 3]]]"), "the drawing"),
-            (of("[9, 9]", "[[[1, null]]]"), "the drawing"),
+            (of("[9, 9]", "[[[1, 2, 3]]]"), "the body, at 'strokes.polylines[0][0]"),
+            (of("[9, 9]", "[[[1, null]]]"), "the body, at 'strokes.polylines[0][0][1]'"),
             (
                 r#"{"strokes": {"canvas": [9, 9], "polylines": [[[1, 2]]], "ink": 1}}"#.into(),
                 "unknown field `ink`",
             ),
-            ("[".repeat(100_000), "the drawing"),
+            ("[".repeat(100_000), "the body"),
+            ("{}".into(), "neither 'strokes' nor 'photo'"),
+            (r#"{"photo": null}"#.into(), "the body, at 'photo'"),
+            (r#"{"photo": ""}"#.into(), "0 characters, expected 1 to 1024"),
+            (
+                r#"{"photo": "a", "strokes": {"canvas": [9, 9], "polylines": [[[1, 2]]]}}"#.into(),
+                "expected one of",
+            ),
+            (r#"{"photo": "a", "size": 2}"#.into(), "unknown field `size`"),
         ] {
             let found = refusal(&body);
             assert!(found.contains(reason), "{found}");

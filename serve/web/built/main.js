@@ -1,19 +1,23 @@
+import { byId, element, picture } from "./dom.js";
+import { Earlier } from "./earlier.js";
+import { EXAMPLES } from "./examples.js";
+import { Guide } from "./guide.js";
+import { drawingIn } from "./link.js";
+import { imageOfPhoto, listenForImages } from "./opened.js";
 import { Pad } from "./pad.js";
 import { Ranking, shortly } from "./ranking.js";
 import { Search, reasonOf } from "./search.js";
-import { isEmpty, toSvg } from "./sketch.js";
-function byId(id, kind) {
-    const found = document.getElementById(id);
-    if (!(found instanceof kind)) {
-        throw new Error(`the page has no #${id}`);
-    }
-    return found;
-}
+import { Share } from "./share.js";
+import { isEmpty } from "./sketch.js";
+import { Teach } from "./teach.js";
+import { Viewer } from "./viewer.js";
 const paper = byId("paper", HTMLDivElement);
 const status = byId("status", HTMLParagraphElement);
 const time = byId("time", HTMLParagraphElement);
 const spoken = byId("spoken", HTMLParagraphElement);
 const empty = byId("empty", HTMLParagraphElement);
+const examples = byId("examples", HTMLDivElement);
+const mark = byId("mark", HTMLParagraphElement);
 const list = byId("ranking", HTMLOListElement);
 const kChoice = byId("k", HTMLSelectElement);
 const idsField = byId("ids", HTMLInputElement);
@@ -21,23 +25,41 @@ const labelsField = byId("labels", HTMLFieldSetElement);
 const widthField = byId("width", HTMLInputElement);
 const [pen, eraser] = [byId("pen", HTMLButtonElement), byId("eraser", HTMLButtonElement)];
 const [undo, redo, clear] = [byId("undo", HTMLButtonElement), byId("redo", HTMLButtonElement), byId("clear", HTMLButtonElement)];
-const [png, svg] = [byId("png", HTMLButtonElement), byId("svg", HTMLButtonElement)];
+const [frame, share] = [byId("frame", HTMLButtonElement), byId("share", HTMLButtonElement)];
 const pad = new Pad(byId("pad", HTMLCanvasElement), {
     drawing: (sketch) => {
         refresh(sketch);
-        search.whileDrawing();
+        if (!teach.isOn) {
+            search.whileDrawing();
+        }
     },
     changed: (sketch, at) => {
         refresh(sketch);
-        search.now(at);
+        earlier.changed(sketch);
+        if (!teach.isOn) {
+            search.now(at);
+        }
     },
 });
-const ranking = new Ranking(list, view);
-const search = new Search(() => pad.sketch, () => ({ k: Number(kChoice.value), labels: chosenLabels(), ids: chosenIds() }), { answered, nothing, failed: (reason) => (status.textContent = reason) });
+const say = (reason) => {
+    status.textContent = reason;
+};
+const teach = new Teach(pad, turned, say);
+const viewer = new Viewer({
+    likeThis: (hit) => void imageOfPhoto(hit).then((image) => pad.show(image)),
+    mayBeSaid: () => teach.mayAsk && pad.sketch.strokes.length > 0,
+    said: (hit) => teach.keepAnswer(hit.id),
+});
+const ranking = new Ranking(list, (hits, hit) => viewer.show(hits, hit));
+const earlier = new Earlier(load);
+const sheet = new Share(pad);
+const guide = new Guide(pad.sketch);
+const search = new Search(() => pad.sketch, () => ({ k: Number(kChoice.value), labels: chosenLabels(), ids: chosenIds() }), { answered, nothing, failed: say });
 function answered(answer, since) {
     ranking.show(answer.hits);
     empty.hidden = answer.hits.length > 0;
     empty.textContent = whyNothing(answer);
+    examples.hidden = true;
     if (since === null) {
         return;
     }
@@ -60,22 +82,34 @@ function speak(answer) {
         spoken.textContent = first.length === 0 ? whyNothing(answer) : `Best matches: ${first.join("; ")}.`;
     }, 900);
 }
+const INVITATION = empty.textContent;
 function nothing() {
     clearTimeout(speaking);
     ranking.show([]);
     time.textContent = "\u00a0";
     spoken.textContent = "";
     empty.hidden = false;
-    empty.textContent = "Photos appear here as you draw, the best match first.";
+    empty.textContent = INVITATION;
+    examples.hidden = false;
 }
 function refresh(sketch) {
     paper.classList.toggle("is-drawn", !isEmpty(sketch));
-    byId("mark", HTMLParagraphElement).hidden = sketch.image === null;
+    mark.hidden = sketch.image === null;
+    mark.textContent = typeof sketch.image?.query === "string" ? `more like ${sketch.image.query}` : "searching with an image";
     undo.disabled = !pad.canUndo;
     redo.disabled = !pad.canRedo;
     clear.disabled = isEmpty(sketch);
-    png.disabled = isEmpty(sketch);
-    svg.disabled = sketch.strokes.length === 0;
+    share.disabled = isEmpty(sketch);
+    guide.show(sketch);
+    teach.changed(sketch);
+}
+function load(strokes) {
+    earlier.begin(strokes);
+    pad.load(strokes);
+}
+function turned(isTeaching) {
+    document.body.classList.toggle("is-teaching", isTeaching);
+    search.now(performance.now());
 }
 function choose(tool) {
     pad.tool = tool;
@@ -86,25 +120,21 @@ function setWidth(width) {
     widthField.value = String(width);
     pad.width = Number(widthField.value);
 }
-function save(blob, name) {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
 pen.addEventListener("click", () => choose("pen"));
 eraser.addEventListener("click", () => choose("eraser"));
 undo.addEventListener("click", () => pad.undo());
 redo.addEventListener("click", () => pad.redo());
 clear.addEventListener("click", () => pad.clear());
 widthField.addEventListener("input", () => setWidth(Number(widthField.value)));
-png.addEventListener("click", () => void pad.toPng(1024).then((blob) => save(blob, "sketch.png")));
-svg.addEventListener("click", () => save(new Blob([toSvg(pad.sketch.strokes)], { type: "image/svg+xml" }), "sketch.svg"));
+share.addEventListener("click", () => sheet.show());
+byId("drawings", HTMLButtonElement).addEventListener("click", () => earlier.show());
+frame.addEventListener("click", () => {
+    frame.setAttribute("aria-pressed", String(guide.toggle()));
+});
 kChoice.addEventListener("change", () => search.now(performance.now()));
 document.addEventListener("keydown", (event) => {
     const isTyping = event.target instanceof HTMLInputElement && event.target.type === "text";
-    if (isTyping || event.altKey || byId("viewer", HTMLDialogElement).open) {
+    if (isTyping || event.altKey || document.querySelector("dialog[open]") !== null) {
         return;
     }
     const key = event.key.toLowerCase();
@@ -123,6 +153,9 @@ document.addEventListener("keydown", (event) => {
     else if (!isCommand && key === "e") {
         choose("eraser");
     }
+    else if (!isCommand && key === "f" && !frame.hidden) {
+        frame.click();
+    }
     else if (!isCommand && key === "delete") {
         clear.click();
     }
@@ -130,62 +163,29 @@ document.addEventListener("keydown", (event) => {
         setWidth(pad.width + (key === "[" ? -1 : 1));
     }
 });
-const LARGEST_SIDE = 2048;
-async function take(file) {
-    if (file === null || file === undefined) {
-        return;
-    }
-    let pixels;
+listenForImages((image) => pad.show(image), say);
+for (const { name, strokes } of EXAMPLES) {
+    const button = element("button", "tile");
+    button.type = "button";
+    button.append(picture(strokes), element("span", "", name));
+    button.addEventListener("click", () => load(strokes));
+    byId("tiles", HTMLDivElement).append(button);
+}
+function drawLinked() {
     try {
-        pixels = await createImageBitmap(file);
+        const strokes = drawingIn(location.hash);
+        if (strokes === null) {
+            return;
+        }
+        status.textContent = "";
+        load(strokes);
     }
-    catch {
-        status.textContent = "This is not an image that the browser can read.";
-        return;
+    catch (error) {
+        status.textContent = error instanceof Error ? error.message : String(error);
     }
-    const isLarge = Math.max(pixels.width, pixels.height) > LARGEST_SIDE || file.size > 4 << 20;
-    const isKnown = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"].includes(file.type);
-    pad.show({ bytes: isLarge || !isKnown ? await smaller(pixels) : file, pixels });
+    history.replaceState(null, "", location.pathname + location.search);
 }
-async function smaller(pixels) {
-    const scale = Math.min(1, LARGEST_SIDE / Math.max(pixels.width, pixels.height));
-    const canvas = new OffscreenCanvas(Math.max(1, Math.round(pixels.width * scale)), Math.max(1, Math.round(pixels.height * scale)));
-    const context = canvas.getContext("2d");
-    if (context === null) {
-        throw new Error("this browser has no 2D canvas");
-    }
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(pixels, 0, 0, canvas.width, canvas.height);
-    return await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
-}
-const fileField = byId("file", HTMLInputElement);
-fileField.addEventListener("change", () => {
-    void take(fileField.files?.[0]);
-    fileField.value = "";
-});
-document.addEventListener("paste", (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
-    if (file !== undefined) {
-        event.preventDefault();
-        void take(file);
-    }
-});
-document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    paper.classList.add("is-over");
-});
-document.addEventListener("dragleave", (event) => {
-    if (event.relatedTarget === null) {
-        paper.classList.remove("is-over");
-    }
-});
-document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    paper.classList.remove("is-over");
-    void take(event.dataTransfer?.files[0]);
-});
+addEventListener("hashchange", drawLinked);
 function chosenLabels() {
     return [...labelsField.querySelectorAll("input:checked")].map((input) => input.value);
 }
@@ -228,27 +228,16 @@ async function introduce() {
         line.textContent = `${gallery.n_photos.toLocaleString("en")} photos · ${gallery.model}`;
         labelsField.append(...gallery.labels.map(({ label, n_photos }) => chip(label, n_photos)));
         labelsField.hidden = gallery.labels.length === 0;
+        teach.setTeaching(gallery.teaching);
+        guide.setShare(gallery.sketch_share);
+        frame.hidden = gallery.sketch_share === null;
     }
     catch (error) {
         line.textContent = "";
         status.textContent = error instanceof TypeError ? "The server does not answer." : String(error);
     }
 }
-const viewer = byId("viewer", HTMLDialogElement);
-function view(hit) {
-    const photo = byId("viewer-photo", HTMLImageElement);
-    photo.src = `${hit.photo}?size=1280`;
-    photo.alt = `The photo ${hit.id}`;
-    byId("viewer-id", HTMLParagraphElement).textContent = hit.id;
-    byId("viewer-distance", HTMLParagraphElement).textContent = `${hit.rank}. of the ranking, distance ${shortly(hit.distance)}`;
-    viewer.showModal();
-}
-byId("viewer-close", HTMLButtonElement).addEventListener("click", () => viewer.close());
-viewer.addEventListener("click", (event) => {
-    if (event.target === viewer) {
-        viewer.close();
-    }
-});
 setWidth(4);
 refresh(pad.sketch);
+drawLinked();
 void introduce();

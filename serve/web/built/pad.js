@@ -61,6 +61,9 @@ export class Pad {
             this.step(() => this.history.push(EMPTY));
         }
     }
+    load(strokes) {
+        this.step(() => this.history.push({ strokes, image: null }));
+    }
     show(image) {
         this.step(() => this.history.push({ strokes: [], image }));
     }
@@ -234,8 +237,8 @@ export class Pad {
     }
 }
 function paint(context, side, sketch, ink) {
-    if (sketch.image !== null) {
-        const { pixels } = sketch.image;
+    const pixels = sketch.image?.pixels ?? null;
+    if (pixels !== null) {
         const scale = side / Math.max(pixels.width, pixels.height);
         const [width, height] = [pixels.width * scale, pixels.height * scale];
         context.setTransform(1, 0, 0, 1, 0, 0);

@@ -1,10 +1,11 @@
+import { element } from "./dom.js";
 const isStill = matchMedia("(prefers-reduced-motion: reduce)");
 const SIDE = 320;
 export class Ranking {
     list;
     opened;
     items = new Map();
-    hits = new Map();
+    hits = [];
     constructor(list, opened) {
         this.list = list;
         this.opened = opened;
@@ -12,7 +13,7 @@ export class Ranking {
     show(hits) {
         const before = new Map([...this.items].map(([id, item]) => [id, item.getBoundingClientRect()]));
         const items = new Map(hits.map((hit) => [hit.id, this.items.get(hit.id) ?? this.make(hit)]));
-        this.hits = new Map(hits.map((hit) => [hit.id, hit]));
+        this.hits = hits;
         hits.forEach((hit) => {
             const item = items.get(hit.id);
             if (item !== undefined) {
@@ -31,29 +32,23 @@ export class Ranking {
             }
         });
         this.items = items;
-        this.list.classList.remove("is-old");
         if (!isStill.matches) {
             items.forEach((item, id) => animate(item, before.get(id)));
         }
     }
-    age() {
-        this.list.classList.add("is-old");
-    }
     make(hit) {
         const item = element("li", "hit");
-        const button = element("button", "");
+        const button = element("button");
         button.type = "button";
         button.addEventListener("click", () => {
-            const current = this.hits.get(hit.id);
+            const current = this.hits.find((one) => one.id === hit.id);
             if (current !== undefined) {
-                this.opened(current);
+                this.opened(this.hits, current);
             }
         });
         const facts = element("span", "facts");
         const id = element("span", "id");
-        const name = element("bdi", "");
-        name.textContent = hit.id;
-        id.append(name);
+        id.append(element("bdi", "", hit.id));
         facts.append(id, element("span", "distance"));
         button.append(picture(hit), facts);
         item.append(element("span", "rank"), button);
@@ -61,7 +56,7 @@ export class Ranking {
     }
 }
 function picture(hit) {
-    const image = element("img", "");
+    const image = element("img");
     image.alt = "";
     image.width = SIDE;
     image.height = SIDE;
@@ -75,9 +70,7 @@ function picture(hit) {
             setTimeout(() => (image.src = address), 700 * tries);
             return;
         }
-        const gone = element("span", "gone");
-        gone.textContent = "The photo's file is not there";
-        image.replaceWith(gone);
+        image.replaceWith(element("span", "gone", "The photo's file is not there"));
     });
     image.src = address;
     return image;
@@ -116,8 +109,11 @@ function animate(item, from) {
 export function shortly(distance) {
     return distance === 0 ? "0" : Number(distance.toPrecision(3)).toString();
 }
-function element(name, kind) {
-    const made = document.createElement(name);
-    made.className = kind;
-    return made;
+export function factsOf(hit) {
+    return [
+        `Rank ${hit.rank}`,
+        `distance ${shortly(hit.distance)}`,
+        ...(hit.score === undefined ? [] : [`score ${Math.round(100 * hit.score)} %`]),
+        ...(hit.product === null ? [] : [`product ${hit.product}`]),
+    ];
 }

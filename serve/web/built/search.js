@@ -76,8 +76,12 @@ export class Search {
         const parameters = new URLSearchParams([["k", String(k)]]);
         labels.forEach((label) => parameters.append("label", label));
         ids.forEach((id) => parameters.append("id", id));
-        const body = sketch.image === null ? strokesOf(sketch) : sketch.image.bytes;
-        const type = sketch.image === null ? "application/json" : sketch.image.bytes.type;
+        const asked = sketch.image?.query ?? null;
+        const body = asked === null ? strokesOf(sketch.strokes) : typeof asked === "string" ? JSON.stringify({ photo: asked }) : asked;
+        const type = body instanceof Blob ? body.type : "application/json";
+        if (typeof asked === "string") {
+            parameters.append("not_id", asked);
+        }
         for (let attempt = 1;; attempt++) {
             const response = await this.fetched(`api/v1/query?${parameters}`, {
                 method: "POST",
@@ -107,8 +111,8 @@ export class Search {
         }
     }
 }
-function strokesOf(sketch) {
-    const polylines = sketch.strokes.map((stroke) => stroke.points.map(([x, y]) => [x, y]));
+export function strokesOf(strokes) {
+    const polylines = strokes.map((stroke) => stroke.points.map(([x, y]) => [x, y]));
     return JSON.stringify({ strokes: { canvas: [CANVAS, CANVAS], polylines } });
 }
 export async function reasonOf(response) {

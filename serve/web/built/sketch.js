@@ -1,4 +1,5 @@
 export const CANVAS = 512;
+export const [THINNEST, THICKEST] = [1, 16];
 export const EMPTY = { strokes: [], image: null };
 export function isEmpty(sketch) {
     return sketch.strokes.length === 0 && sketch.image === null;
@@ -9,6 +10,17 @@ export function point(x, y, pressure) {
 }
 export function isNews(last, next) {
     return last === undefined || Math.hypot(next[0] - last[0], next[1] - last[1]) >= 1;
+}
+export function cutOf(strokes, share) {
+    const points = strokes.flatMap((stroke) => stroke.points);
+    const range = (axis) => points.reduce(([low, high], one) => [Math.min(low, one[axis]), Math.max(high, one[axis])], [Infinity, -Infinity]);
+    const [[left, right], [top, bottom]] = [range(0), range(1)];
+    const extent = Math.max(right - left, bottom - top);
+    if (extent < 0.03 * CANVAS) {
+        return { left: 0, top: 0, side: CANVAS };
+    }
+    const side = extent / share;
+    return { left: (left + right - side) / 2, top: (top + bottom - side) / 2, side };
 }
 export function erase(strokes, from, to, radius) {
     let hasChanged = false;

@@ -1,26 +1,30 @@
 // The page: tools, pad, search and ranking joined.
 
+import { byId, element, picture } from "./dom.js";
+import { Earlier } from "./earlier.js";
+import { EXAMPLES } from "./examples.js";
+import { Guide } from "./guide.js";
+import { drawingIn } from "./link.js";
+import { imageOfPhoto, listenForImages } from "./opened.js";
 import { Pad } from "./pad.js";
 import type { Tool } from "./pad.js";
 import { Ranking, shortly } from "./ranking.js";
 import { Search, reasonOf } from "./search.js";
-import type { Answer, Hit } from "./search.js";
-import { isEmpty, toSvg } from "./sketch.js";
-import type { Sketch } from "./sketch.js";
-
-function byId<Kind extends HTMLElement>(id: string, kind: new () => Kind): Kind {
-  const found = document.getElementById(id);
-  if (!(found instanceof kind)) {
-    throw new Error(`the page has no #${id}`);
-  }
-  return found;
-}
+import type { Answer } from "./search.js";
+import { Share } from "./share.js";
+import { isEmpty } from "./sketch.js";
+import type { Sketch, Stroke } from "./sketch.js";
+import { Teach } from "./teach.js";
+import type { Teaching } from "./teach.js";
+import { Viewer } from "./viewer.js";
 
 const paper = byId("paper", HTMLDivElement);
 const status = byId("status", HTMLParagraphElement);
 const time = byId("time", HTMLParagraphElement);
 const spoken = byId("spoken", HTMLParagraphElement);
 const empty = byId("empty", HTMLParagraphElement);
+const examples = byId("examples", HTMLDivElement);
+const mark = byId("mark", HTMLParagraphElement);
 const list = byId("ranking", HTMLOListElement);
 const kChoice = byId("k", HTMLSelectElement);
 const idsField = byId("ids", HTMLInputElement);
@@ -28,31 +32,49 @@ const labelsField = byId("labels", HTMLFieldSetElement);
 const widthField = byId("width", HTMLInputElement);
 const [pen, eraser] = [byId("pen", HTMLButtonElement), byId("eraser", HTMLButtonElement)];
 const [undo, redo, clear] = [byId("undo", HTMLButtonElement), byId("redo", HTMLButtonElement), byId("clear", HTMLButtonElement)];
-const [png, svg] = [byId("png", HTMLButtonElement), byId("svg", HTMLButtonElement)];
+const [frame, share] = [byId("frame", HTMLButtonElement), byId("share", HTMLButtonElement)];
 
 const pad = new Pad(byId("pad", HTMLCanvasElement), {
   drawing: (sketch) => {
     refresh(sketch);
-    search.whileDrawing();
+    if (!teach.isOn) {
+      search.whileDrawing();
+    }
   },
   changed: (sketch, at) => {
     refresh(sketch);
-    search.now(at);
+    earlier.changed(sketch);
+    if (!teach.isOn) {
+      search.now(at);
+    }
   },
 });
 
-const ranking = new Ranking(list, view);
+const say = (reason: string): void => {
+  status.textContent = reason;
+};
+const teach = new Teach(pad, turned, say);
+const viewer = new Viewer({
+  likeThis: (hit) => void imageOfPhoto(hit).then((image) => pad.show(image)),
+  mayBeSaid: () => teach.mayAsk && pad.sketch.strokes.length > 0,
+  said: (hit) => teach.keepAnswer(hit.id),
+});
+const ranking = new Ranking(list, (hits, hit) => viewer.show(hits, hit));
+const earlier = new Earlier(load);
+const sheet = new Share(pad);
+const guide = new Guide(pad.sketch);
 
 const search = new Search(
   () => pad.sketch,
   () => ({ k: Number(kChoice.value), labels: chosenLabels(), ids: chosenIds() }),
-  { answered, nothing, failed: (reason) => (status.textContent = reason) },
+  { answered, nothing, failed: say },
 );
 
 function answered(answer: Answer, since: number | null): void {
   ranking.show(answer.hits);
   empty.hidden = answer.hits.length > 0;
   empty.textContent = whyNothing(answer);
+  examples.hidden = true;
   if (since === null) {
     return;
   }
@@ -81,24 +103,40 @@ function speak(answer: Answer): void {
   }, 900);
 }
 
+const INVITATION = empty.textContent;
 function nothing(): void {
   clearTimeout(speaking);
   ranking.show([]);
   time.textContent = "\u00a0";
   spoken.textContent = "";
   empty.hidden = false;
-  empty.textContent = "Photos appear here as you draw, the best match first.";
+  empty.textContent = INVITATION;
+  examples.hidden = false;
 }
 
 /** What the page shows of the pad's state. */
 function refresh(sketch: Sketch): void {
   paper.classList.toggle("is-drawn", !isEmpty(sketch));
-  byId("mark", HTMLParagraphElement).hidden = sketch.image === null;
+  mark.hidden = sketch.image === null;
+  mark.textContent = typeof sketch.image?.query === "string" ? `more like ${sketch.image.query}` : "searching with an image";
   undo.disabled = !pad.canUndo;
   redo.disabled = !pad.canRedo;
   clear.disabled = isEmpty(sketch);
-  png.disabled = isEmpty(sketch);
-  svg.disabled = sketch.strokes.length === 0;
+  share.disabled = isEmpty(sketch);
+  guide.show(sketch);
+  teach.changed(sketch);
+}
+
+/** Puts a drawing onto the pad that was drawn before. */
+function load(strokes: readonly Stroke[]): void {
+  earlier.begin(strokes);
+  pad.load(strokes);
+}
+
+/** The page is for teaching, or for searching again: no photo may be looked up while it is drawn from memory. */
+function turned(isTeaching: boolean): void {
+  document.body.classList.toggle("is-teaching", isTeaching);
+  search.now(performance.now());
 }
 
 function choose(tool: Tool): void {
@@ -112,27 +150,22 @@ function setWidth(width: number): void {
   pad.width = Number(widthField.value);
 }
 
-function save(blob: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
 pen.addEventListener("click", () => choose("pen"));
 eraser.addEventListener("click", () => choose("eraser"));
 undo.addEventListener("click", () => pad.undo());
 redo.addEventListener("click", () => pad.redo());
 clear.addEventListener("click", () => pad.clear());
 widthField.addEventListener("input", () => setWidth(Number(widthField.value)));
-png.addEventListener("click", () => void pad.toPng(1024).then((blob) => save(blob, "sketch.png")));
-svg.addEventListener("click", () => save(new Blob([toSvg(pad.sketch.strokes)], { type: "image/svg+xml" }), "sketch.svg"));
+share.addEventListener("click", () => sheet.show());
+byId("drawings", HTMLButtonElement).addEventListener("click", () => earlier.show());
+frame.addEventListener("click", () => {
+  frame.setAttribute("aria-pressed", String(guide.toggle()));
+});
 kChoice.addEventListener("change", () => search.now(performance.now()));
 
 document.addEventListener("keydown", (event) => {
   const isTyping = event.target instanceof HTMLInputElement && event.target.type === "text";
-  if (isTyping || event.altKey || byId("viewer", HTMLDialogElement).open) {
+  if (isTyping || event.altKey || document.querySelector("dialog[open]") !== null) {
     return;
   }
   const key = event.key.toLowerCase();
@@ -147,6 +180,8 @@ document.addEventListener("keydown", (event) => {
     choose("pen");
   } else if (!isCommand && key === "e") {
     choose("eraser");
+  } else if (!isCommand && key === "f" && !frame.hidden) {
+    frame.click();
   } else if (!isCommand && key === "delete") {
     clear.click();
   } else if (!isCommand && (key === "[" || key === "]")) {
@@ -154,67 +189,33 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// Images instead of strokes: opened, dropped, pasted.
+listenForImages((image) => pad.show(image), say);
 
-const LARGEST_SIDE = 2048;
+// Drawings that are there already: examples, and what a link holds.
 
-async function take(file: Blob | null | undefined): Promise<void> {
-  if (file === null || file === undefined) {
-    return;
-  }
-  let pixels: ImageBitmap;
+for (const { name, strokes } of EXAMPLES) {
+  const button = element("button", "tile");
+  button.type = "button";
+  button.append(picture(strokes), element("span", "", name));
+  button.addEventListener("click", () => load(strokes));
+  byId("tiles", HTMLDivElement).append(button);
+}
+
+/** Draws what the address holds behind its '#', which goes away then: what is drawn from here on is another drawing. */
+function drawLinked(): void {
   try {
-    pixels = await createImageBitmap(file);
-  } catch {
-    status.textContent = "This is not an image that the browser can read.";
-    return;
+    const strokes = drawingIn(location.hash);
+    if (strokes === null) {
+      return;
+    }
+    status.textContent = "";
+    load(strokes);
+  } catch (error) {
+    status.textContent = error instanceof Error ? error.message : String(error);
   }
-  const isLarge = Math.max(pixels.width, pixels.height) > LARGEST_SIDE || file.size > 4 << 20;
-  const isKnown = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"].includes(file.type);
-  // The server takes no giant; a smaller picture says as much.
-  pad.show({ bytes: isLarge || !isKnown ? await smaller(pixels) : file, pixels });
+  history.replaceState(null, "", location.pathname + location.search);
 }
-
-async function smaller(pixels: ImageBitmap): Promise<Blob> {
-  const scale = Math.min(1, LARGEST_SIDE / Math.max(pixels.width, pixels.height));
-  const canvas = new OffscreenCanvas(Math.max(1, Math.round(pixels.width * scale)), Math.max(1, Math.round(pixels.height * scale)));
-  const context = canvas.getContext("2d");
-  if (context === null) {
-    throw new Error("this browser has no 2D canvas");
-  }
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingQuality = "high";
-  context.drawImage(pixels, 0, 0, canvas.width, canvas.height);
-  return await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
-}
-
-const fileField = byId("file", HTMLInputElement);
-fileField.addEventListener("change", () => {
-  void take(fileField.files?.[0]);
-  fileField.value = "";
-});
-document.addEventListener("paste", (event) => {
-  const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
-  if (file !== undefined) {
-    event.preventDefault();
-    void take(file);
-  }
-});
-document.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  paper.classList.add("is-over");
-});
-document.addEventListener("dragleave", (event) => {
-  if (event.relatedTarget === null) {
-    paper.classList.remove("is-over");
-  }
-});
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  paper.classList.remove("is-over");
-  void take(event.dataTransfer?.files[0]);
-});
+addEventListener("hashchange", drawLinked);
 
 // Filters.
 
@@ -222,6 +223,8 @@ interface Gallery {
   readonly n_photos: number;
   readonly model: string;
   readonly labels: readonly { readonly label: string; readonly n_photos: number }[];
+  readonly sketch_share: number | null;
+  readonly teaching: Teaching | null;
 }
 
 function chosenLabels(): string[] {
@@ -272,30 +275,16 @@ async function introduce(): Promise<void> {
     line.textContent = `${gallery.n_photos.toLocaleString("en")} photos · ${gallery.model}`;
     labelsField.append(...gallery.labels.map(({ label, n_photos }) => chip(label, n_photos)));
     labelsField.hidden = gallery.labels.length === 0;
+    teach.setTeaching(gallery.teaching);
+    guide.setShare(gallery.sketch_share);
+    frame.hidden = gallery.sketch_share === null;
   } catch (error) {
     line.textContent = "";
     status.textContent = error instanceof TypeError ? "The server does not answer." : String(error);
   }
 }
 
-// A photo in large.
-
-const viewer = byId("viewer", HTMLDialogElement);
-function view(hit: Hit): void {
-  const photo = byId("viewer-photo", HTMLImageElement);
-  photo.src = `${hit.photo}?size=1280`;
-  photo.alt = `The photo ${hit.id}`;
-  byId("viewer-id", HTMLParagraphElement).textContent = hit.id;
-  byId("viewer-distance", HTMLParagraphElement).textContent = `${hit.rank}. of the ranking, distance ${shortly(hit.distance)}`;
-  viewer.showModal();
-}
-byId("viewer-close", HTMLButtonElement).addEventListener("click", () => viewer.close());
-viewer.addEventListener("click", (event) => {
-  if (event.target === viewer) {
-    viewer.close();
-  }
-});
-
 setWidth(4);
 refresh(pad.sketch);
+drawLinked();
 void introduce();

@@ -94,6 +94,11 @@ export class Pad {
     }
   }
 
+  /** Draws these strokes in the place of what is there; undo brings it back. */
+  load(strokes: readonly Stroke[]): void {
+    this.step(() => this.history.push({ strokes, image: null }));
+  }
+
   /** Searches with an image instead of strokes; undo brings the strokes back. */
   show(image: Image): void {
     this.step(() => this.history.push({ strokes: [], image }));
@@ -286,8 +291,8 @@ export class Pad {
 
 /** Draws a sketch onto a square of `side` pixels. */
 function paint(context: CanvasRenderingContext2D, side: number, sketch: Sketch, ink: string): void {
-  if (sketch.image !== null) {
-    const { pixels } = sketch.image;
+  const pixels = sketch.image?.pixels ?? null;
+  if (pixels !== null) {
     const scale = side / Math.max(pixels.width, pixels.height);
     const [width, height] = [pixels.width * scale, pixels.height * scale];
     context.setTransform(1, 0, 0, 1, 0, 0);

@@ -1,5 +1,6 @@
 // The grid of hits: what stays keeps its element, what moves glides to its new place, what is new fades in.
 
+import { element } from "./dom.js";
 import type { Hit } from "./search.js";
 
 const isStill = matchMedia("(prefers-reduced-motion: reduce)");
@@ -8,17 +9,17 @@ const SIDE = 320;
 
 export class Ranking {
   private items = new Map<string, HTMLLIElement>();
-  private hits = new Map<string, Hit>();
+  private hits: readonly Hit[] = [];
 
   constructor(
     private readonly list: HTMLOListElement,
-    private readonly opened: (hit: Hit) => void,
+    private readonly opened: (hits: readonly Hit[], hit: Hit) => void,
   ) {}
 
   show(hits: readonly Hit[]): void {
     const before = new Map([...this.items].map(([id, item]) => [id, item.getBoundingClientRect()]));
     const items = new Map(hits.map((hit) => [hit.id, this.items.get(hit.id) ?? this.make(hit)]));
-    this.hits = new Map(hits.map((hit) => [hit.id, hit]));
+    this.hits = hits;
     hits.forEach((hit) => {
       const item = items.get(hit.id);
       if (item !== undefined) {
@@ -38,32 +39,24 @@ export class Ranking {
       }
     });
     this.items = items;
-    this.list.classList.remove("is-old");
     if (!isStill.matches) {
       items.forEach((item, id) => animate(item, before.get(id)));
     }
   }
 
-  /** The ranking is of an earlier sketch. */
-  age(): void {
-    this.list.classList.add("is-old");
-  }
-
   private make(hit: Hit): HTMLLIElement {
     const item = element("li", "hit");
-    const button = element("button", "");
+    const button = element("button");
     button.type = "button";
     button.addEventListener("click", () => {
-      const current = this.hits.get(hit.id);
+      const current = this.hits.find((one) => one.id === hit.id);
       if (current !== undefined) {
-        this.opened(current);
+        this.opened(this.hits, current);
       }
     });
     const facts = element("span", "facts");
     const id = element("span", "id");
-    const name = element("bdi", "");
-    name.textContent = hit.id;
-    id.append(name);
+    id.append(element("bdi", "", hit.id));
     facts.append(id, element("span", "distance"));
     button.append(picture(hit), facts);
     item.append(element("span", "rank"), button);
@@ -73,7 +66,7 @@ export class Ranking {
 
 /** A photo that asks once more where the server was busy, and then says that it is not there. */
 function picture(hit: Hit): HTMLImageElement {
-  const image = element("img", "");
+  const image = element("img");
   image.alt = "";
   image.width = SIDE;
   image.height = SIDE;
@@ -87,9 +80,7 @@ function picture(hit: Hit): HTMLImageElement {
       setTimeout(() => (image.src = address), 700 * tries);
       return;
     }
-    const gone = element("span", "gone");
-    gone.textContent = "The photo's file is not there";
-    image.replaceWith(gone);
+    image.replaceWith(element("span", "gone", "The photo's file is not there"));
   });
   image.src = address;
   return image;
@@ -133,8 +124,12 @@ export function shortly(distance: number): string {
   return distance === 0 ? "0" : Number(distance.toPrecision(3)).toString();
 }
 
-function element<Name extends keyof HTMLElementTagNameMap>(name: Name, kind: string): HTMLElementTagNameMap[Name] {
-  const made = document.createElement(name);
-  made.className = kind;
-  return made;
+/** What there is to say of a hit besides its name and labels. */
+export function factsOf(hit: Hit): string[] {
+  return [
+    `Rank ${hit.rank}`,
+    `distance ${shortly(hit.distance)}`,
+    ...(hit.score === undefined ? [] : [`score ${Math.round(100 * hit.score)} %`]),
+    ...(hit.product === null ? [] : [`product ${hit.product}`]),
+  ];
 }

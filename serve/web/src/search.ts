@@ -1,14 +1,18 @@
 // Asking the server: one question at a time, the newest wins, a late answer never replaces a newer one.
 
 import { CANVAS, isEmpty } from "./sketch.js";
-import type { Sketch } from "./sketch.js";
+import type { Sketch, Stroke } from "./sketch.js";
 
 /** A photo of the ranking, as `/api/v1/query` gives it. */
 export interface Hit {
   readonly rank: number;
   readonly id: string;
   readonly distance: number;
+  /** The probability that it is the one that was drawn, where the server knows. */
+  readonly score?: number;
   readonly photo: string;
+  readonly labels: readonly string[];
+  readonly product: string | null;
 }
 
 export interface Answer {
@@ -119,8 +123,13 @@ export class Search {
     const parameters = new URLSearchParams([["k", String(k)]]);
     labels.forEach((label) => parameters.append("label", label));
     ids.forEach((id) => parameters.append("id", id));
-    const body = sketch.image === null ? strokesOf(sketch) : sketch.image.bytes;
-    const type = sketch.image === null ? "application/json" : sketch.image.bytes.type;
+    const asked = sketch.image?.query ?? null;
+    const body = asked === null ? strokesOf(sketch.strokes) : typeof asked === "string" ? JSON.stringify({ photo: asked }) : asked;
+    const type = body instanceof Blob ? body.type : "application/json";
+    if (typeof asked === "string") {
+      // It is what is looked at already.
+      parameters.append("not_id", asked);
+    }
     for (let attempt = 1; ; attempt++) {
       const response = await this.fetched(`api/v1/query?${parameters}`, {
         method: "POST",
@@ -152,8 +161,8 @@ export class Search {
 }
 
 /** The strokes without pressure and width: the server draws them as evaluation does. */
-function strokesOf(sketch: Sketch): string {
-  const polylines = sketch.strokes.map((stroke) => stroke.points.map(([x, y]) => [x, y]));
+export function strokesOf(strokes: readonly Stroke[]): string {
+  const polylines = strokes.map((stroke) => stroke.points.map(([x, y]) => [x, y]));
   return JSON.stringify({ strokes: { canvas: [CANVAS, CANVAS], polylines } });
 }
 

@@ -4,6 +4,9 @@
 /** Width and height of the canvas, in the unit of all points and widths. */
 export const CANVAS = 512;
 
+/** The thinnest and the thickest line. */
+export const [THINNEST, THICKEST] = [1, 16];
+
 /** x, y, and how hard the pen was pressed, 0 to 1; 0.5 where the device does not know. */
 export type Point = readonly [x: number, y: number, pressure: number];
 
@@ -19,10 +22,12 @@ export interface Sketch {
   readonly image: Image | null;
 }
 
-/** An image that was opened, dropped or pasted: its bytes for the server, its pixels for the canvas. */
+/** An image that was opened, dropped or pasted, or a photo of the gallery. */
 export interface Image {
-  readonly bytes: Blob;
-  readonly pixels: ImageBitmap;
+  /** What the server is asked with: the image's file, or the id of the photo, of which the gallery holds what is compared. */
+  readonly query: Blob | string;
+  /** What the canvas shows; nothing where the photo's file is gone. */
+  readonly pixels: ImageBitmap | null;
 }
 
 export const EMPTY: Sketch = { strokes: [], image: null };
@@ -40,6 +45,28 @@ export function point(x: number, y: number, pressure: number): Point {
 /** Whether a next point says something that the last one has not: one that is a unit away. */
 export function isNews(last: Point | undefined, next: Point): boolean {
   return last === undefined || Math.hypot(next[0] - last[0], next[1] - last[1]) >= 1;
+}
+
+/** A square of the canvas. */
+export interface Square {
+  readonly left: number;
+  readonly top: number;
+  readonly side: number;
+}
+
+/** What the server cuts a drawing to before it searches: a square around it, whose side its longer side is `share` of. A
+    drawing that is next to nothing stays where it is. The library has the same as `Strokes::framed`. */
+export function cutOf(strokes: readonly Stroke[], share: number): Square {
+  const points = strokes.flatMap((stroke) => stroke.points);
+  const range = (axis: 0 | 1): [number, number] =>
+    points.reduce(([low, high], one) => [Math.min(low, one[axis]), Math.max(high, one[axis])], [Infinity, -Infinity]);
+  const [[left, right], [top, bottom]] = [range(0), range(1)];
+  const extent = Math.max(right - left, bottom - top);
+  if (extent < 0.03 * CANVAS) {
+    return { left: 0, top: 0, side: CANVAS };
+  }
+  const side = extent / share;
+  return { left: (left + right - side) / 2, top: (top + bottom - side) / 2, side };
 }
 
 /** What is left of strokes when a disc of `radius` was moved over them from `from` to `to`: the points under it go, and

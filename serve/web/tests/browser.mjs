@@ -27,8 +27,8 @@ export async function launch() {
 }
 
 /** Opens the page in a window of its own. It fails at its end if the page asked anybody else, broke its own policy or
-    wrote an error. `expected` are errors that a test provokes. */
-export async function open(browser, options = {}, expected = []) {
+    wrote an error. `expected` are errors that a test provokes, `fragment` what stands behind the address. */
+export async function open(browser, options = {}, expected = [], fragment = "") {
   assert.ok(ADDRESS, "SKETCHFIND_ADDRESS is not set");
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
   const page = await context.newPage();
@@ -44,7 +44,7 @@ export async function open(browser, options = {}, expected = []) {
       complaints.push(message.text());
     }
   });
-  await page.goto(ADDRESS);
+  await page.goto(ADDRESS + fragment);
   await page.waitForFunction(() => document.querySelector("#gallery").textContent.includes("photos"));
   return {
     page,
@@ -94,9 +94,17 @@ export async function ids(page) {
 
 /** The sketch as the page would save it. */
 export async function svgOf(page) {
-  const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#svg").click()]);
+  const download = await saved(page, "svg");
   assert.equal(download.suggestedFilename(), "sketch.svg");
   return await textOf(download);
+}
+
+/** What the sheet for sharing saves as a file. */
+export async function saved(page, kind) {
+  await page.locator("#share").click();
+  const [download] = await Promise.all([page.waitForEvent("download"), page.locator(`#${kind}`).click()]);
+  await page.keyboard.press("Escape");
+  return download;
 }
 
 export async function bytesOf(download) {
@@ -114,4 +122,60 @@ async function textOf(download) {
 /** The number of strokes in an SVG file of a sketch that was drawn without pressure. */
 export function strokesIn(svg) {
   return svg.split("<path ").length - 1;
+}
+
+/** The words of the page, or of the sheet above it, whose contrast is below 4.5, and how many there are. */
+export async function hardToRead(page) {
+  return await page.evaluate(() => {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 1;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    // Whatever way a style has of saying a colour, over those below it.
+    const over = (colours) => {
+      context.clearRect(0, 0, 1, 1);
+      colours.forEach((colour) => {
+        context.fillStyle = colour;
+        context.fillRect(0, 0, 1, 1);
+      });
+      return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+    };
+    const luminance = (rgb) => {
+      const [r, g, b] = rgb.map((value) => (value / 255 <= 0.04045 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const above = document.querySelector("dialog[open]") ?? document.body;
+    const texts = document.createTreeWalker(above, NodeFilter.SHOW_TEXT);
+    const found = [];
+    let n = 0;
+    while (texts.nextNode()) {
+      const element = texts.currentNode.parentElement;
+      const isSeen = texts.currentNode.data.trim() !== "" && element.checkVisibility() && !element.closest(".unseen, .quiet, .skip, .drop, :disabled");
+      if (!isSeen || element.closest(".width")) {
+        continue;
+      }
+      const grounds = [];
+      for (let one = element; one !== null; one = one.parentElement) {
+        grounds.unshift(getComputedStyle(one).backgroundColor);
+      }
+      const ground = over(grounds);
+      const ink = over([`rgb(${ground})`, getComputedStyle(element).color]);
+      const [light, dark] = [luminance(ground), luminance(ink)].sort((a, b) => b - a);
+      const contrast = (light + 0.05) / (dark + 0.05);
+      n += 1;
+      if (contrast < 4.5) {
+        found.push(`'${texts.currentNode.data.trim()}' ${contrast.toFixed(2)}`);
+      }
+    }
+    return { n, found };
+  });
+}
+
+/** What reaches beyond the page's left or right edge. */
+export async function sticksOut(page) {
+  return await page.evaluate(() =>
+    [...document.querySelectorAll("body *")]
+      .filter((one) => one.checkVisibility() && !one.closest(".unseen, .quiet, .skip, .width span, svg"))
+      .filter((one) => one.getBoundingClientRect().right > innerWidth + 0.5 || one.getBoundingClientRect().left < -0.5)
+      .map((one) => one.id || one.className),
+  );
 }

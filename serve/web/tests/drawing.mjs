@@ -6,8 +6,8 @@ import { readFileSync } from "node:fs";
 
 import { draw, ids, launch, open, ranked } from "./browser.mjs";
 
-/** SVG files, the photo that each depicts, whether it must come first, and what a picture of its page is called, if there is to
-    be one. */
+/** SVG files, the photo that each depicts, whether it must come first, and what pictures of its page are called, if there are to
+    be any. */
 const drawings = JSON.parse(process.env.SKETCHFIND_DRAWINGS);
 /** Where screenshots go, if anywhere. */
 const shots = process.env.SKETCHFIND_SHOTS;
@@ -46,6 +46,24 @@ async function polylines(browser, file) {
   return found;
 }
 
+/** The link to the drawing on the page. */
+async function linkOf(page) {
+  await page.locator("#share").click();
+  const link = await page.locator("#link").inputValue();
+  await page.keyboard.press("Escape");
+  return link;
+}
+
+/** A picture of what the drawing behind a link looks like on a phone. */
+async function onPhone(link, path) {
+  const options = { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true, deviceScaleFactor: 1.25 };
+  const { page, close } = await open(browser, options, [], link.slice(link.indexOf("#")));
+  await page.waitForSelector(".hit");
+  await page.waitForTimeout(1500);
+  await page.screenshot({ path });
+  await close();
+}
+
 const browser = await launch();
 const options = { viewport: { width: 1280, height: 800 } };
 const { page, close } = await open(browser, options);
@@ -74,7 +92,8 @@ for (const { svg, photo, isFirst, name } of drawings) {
   if (shots !== undefined && name) {
     await page.locator("#k").selectOption("12");
     await page.waitForTimeout(1500);
-    await page.screenshot({ path: `${shots}/${name}.png` });
+    await page.screenshot({ path: `${shots}/${name}-desktop.png` });
+    await onPhone(await linkOf(page), `${shots}/${name}-phone.png`);
     await page.locator("#k").selectOption("48");
     await page.waitForTimeout(500);
     await page.evaluate(() => performance.clearMeasures());

@@ -5,7 +5,7 @@ import { readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { ADDRESS, bytesOf, draw, ids, launch, onScreen, open, ranked, strokesIn, svgOf } from "./browser.mjs";
+import { ADDRESS, bytesOf, draw, ids, launch, onScreen, open, ranked, saved, strokesIn, svgOf } from "./browser.mjs";
 
 const PHOTOS = process.env.SKETCHFIND_PHOTOS;
 const photo = (colour) => join(PHOTOS, `${colour}.png`);
@@ -72,7 +72,7 @@ test("undo, redo, clear and the eraser", async () => {
   await page.locator("#clear").click();
   // The page gives the next stroke a moment before it says that there is nothing.
   await page.waitForFunction(() => document.querySelectorAll("#ranking .hit").length === 0);
-  assert.equal(await page.locator("#svg").isDisabled(), true);
+  assert.equal(await page.locator("#share").isDisabled(), true);
   await ranked(page, () => page.locator("#undo").click());
   assert.equal(await count(), 2);
   await close();
@@ -87,7 +87,7 @@ test("the sketch can be saved as PNG and SVG", async () => {
   const svg = await svgOf(page);
   const widths = [...svg.matchAll(/stroke-width="([\d.]+)"/g)].map((match) => match[1]);
   assert.deepEqual(widths, ["10", "9"]);
-  const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#png").click()]);
+  const download = await saved(page, "png");
   assert.equal(download.suggestedFilename(), "sketch.png");
   const png = await bytesOf(download);
   assert.equal(png.subarray(1, 4).toString(), "PNG");
@@ -313,7 +313,7 @@ test("the keyboard draws and reaches everything", async () => {
     assert.ok(at.id === "" || at.name.trim() !== "", `#${at.id} has no name`);
     await page.keyboard.press("Tab");
   }
-  for (const id of ["pad", "pen", "eraser", "undo", "clear", "width", "file", "png", "svg", "k"]) {
+  for (const id of ["share", "drawings", "pad", "pen", "eraser", "undo", "clear", "width", "file", "k"]) {
     assert.ok(visited.includes(id), `#${id} is not reached by Tab: ${visited}`);
   }
   await close();
