@@ -93,7 +93,7 @@ class Errors(WithGallery):
                 self.assertIs(type(raised.exception), kind)
                 self.assertEqual(raised.exception.code, code)
         # The words of C's status, but for what Python has exceptions of its own for.
-        header = (pathlib.Path(__file__).parents[2] / "runtime/include/sketchfind.h").read_text()
+        header = (pathlib.Path(__file__).parents[2] / "c/include/sketchfind.h").read_text()
         for kind in sketchfind.Error.__subclasses__() + [sketchfind.Error]:
             if kind is not sketchfind.Closed:
                 self.assertIn(f"SKF_{kind.code} =", header)

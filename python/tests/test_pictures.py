@@ -39,7 +39,11 @@ class Pictures(unittest.TestCase):
         image.save(path, **options)
         expected = self.one(path)
         encoded = path.read_bytes()
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            Image.open(path) as opened,
+        ):
             forms = {
                 "str": str(path),
                 "bytes": encoded,
@@ -49,7 +53,7 @@ class Pictures(unittest.TestCase):
                 "BytesIO": io.BytesIO(encoded),
                 "open file": file,
                 "mmap": mapped,
-                "PIL, opened": Image.open(path),
+                "PIL, opened": opened,
             }
             if not options:
                 # What is given with the file the image itself does not know.

@@ -20,9 +20,9 @@ use zip::write::SimpleFileOptions;
 use crate::forge;
 
 /// For each reader; they run beside each other.
-const FOR: Duration = Duration::from_secs(40);
+const FOR: Duration = Duration::from_secs(20);
 /// For each of several files of one reader.
-const FOR_EACH: Duration = Duration::from_secs(10);
+const FOR_EACH: Duration = Duration::from_secs(5);
 /// A reader that takes longer for a file of kilobytes is searched for no end.
 const AT_MOST: Duration = Duration::from_secs(5);
 
