@@ -9,6 +9,7 @@ use std::process::Command;
 use sketchfind::{Calibration, Card, Embeddings};
 use sketchfind_core::card::{MODEL, PROBE_EMBEDDINGS, SKETCH_MODEL, SKETCH_PROBE_EMBEDDINGS, SketchSide};
 use sketchfind_core::image::Preprocess;
+use sketchfind_tests::folders;
 use sketchfind_tests::surroundings::{self, is_installed, is_slow_asked_for};
 
 fn manifest_dir() -> &'static Path {
@@ -134,28 +135,13 @@ fn calibrations(folder: &Path) {
     calibration.save(folder.join("other.json")).unwrap();
 }
 
-/// Copies a folder and what is in it.
-#[cfg(target_os = "linux")]
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 /// `two-networks`, of which sketches have twice the embedding that photos have, and `changed`, which does not give what its probe
 /// says.
 #[cfg(target_os = "linux")]
 fn models(folder: &Path) {
     let [two, changed] = ["two-networks", "changed"].map(|name| folder.join(name));
     for model in [&two, &changed] {
-        copy_folder(&fixture("mean8"), model);
+        folders::copy(&fixture("mean8"), model).unwrap();
     }
     let with = |change: fn(f32) -> f32| {
         let probe = Embeddings::load(&fixture("mean8").join(PROBE_EMBEDDINGS)).unwrap();

@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sketchfind::{Access, Filter, Gallery, GalleryOptions, OnExisting, Photo, verify};
 use sketchfind_core::random::Stream;
+use sketchfind_tests::folders;
 
 use crate::store::{Model, embedding, empty, id, write};
-use crate::{assert_says, copy_folder, fixture};
+use crate::{assert_says, fixture};
 
 /// A gallery's states, each written down before its writer begins to make it.
 #[derive(Default)]
@@ -203,7 +204,7 @@ fn what_cannot_be_copied_is_refused_and_leaves_nothing() {
     // Of what is none, or damaged: a copy is checked before it takes its place.
     refuse(&other, &folder.path().join("copy"), OnExisting::Refuse, &["other", "it is no gallery"]);
     let damaged = folder.path().join("damaged");
-    copy_folder(&path, &damaged);
+    folders::copy(&path, &damaged).unwrap();
     let model_file = damaged.join("model/model.onnx");
     let mut bytes = std::fs::read(&model_file).unwrap();
     bytes[20] ^= 1;
@@ -212,7 +213,7 @@ fn what_cannot_be_copied_is_refused_and_leaves_nothing() {
     let segment = "segments/00000001.rows";
     let mut bytes = std::fs::read(path.join(segment)).unwrap();
     bytes[4100] ^= 1;
-    copy_folder(&path, &damaged);
+    folders::copy(&path, &damaged).unwrap();
     std::fs::write(damaged.join(segment), &bytes).unwrap();
     refuse(&damaged, &taken, OnExisting::Replace, &["damaged", segment, "is damaged"]);
     std::fs::remove_file(damaged.join(segment)).unwrap();

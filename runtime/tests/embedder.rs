@@ -5,8 +5,9 @@ use std::path::Path;
 use sketchfind::{Embedder, EmbedderOptions, Error};
 use sketchfind_core::image::Image;
 use sketchfind_core::random::Stream;
+use sketchfind_tests::folders;
 
-use crate::{assert_says, copy_folder, fixture};
+use crate::{assert_says, fixture};
 
 fn noise(n: usize, width: u32, height: u32) -> Vec<Image> {
     let mut stream = Stream::new(3, "noise", &[]);
@@ -85,7 +86,7 @@ fn pixels_go_in_as_they_are() {
         ("mean8", "\"opset\"", "\"input_kind\": \"uint8_nhwc\", \"opset\"", "uint8 [n, 8, 8, 3]"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        copy_folder(&fixture(model), folder.path());
+        folders::copy(&fixture(model), folder.path()).unwrap();
         let card = std::fs::read_to_string(folder.path().join("card.json")).unwrap();
         std::fs::write(folder.path().join("card.json"), card.replace(from, to)).unwrap();
         assert_says(open(folder.path(), 1).map(|_| ()).unwrap_err(), &["its input", part]);
@@ -124,7 +125,7 @@ fn a_graph_that_is_not_its_cards_is_refused() {
     ];
     for (from, to, parts) in changes {
         let folder = tempfile::tempdir().unwrap();
-        copy_folder(&fixture("mean8"), folder.path());
+        folders::copy(&fixture("mean8"), folder.path()).unwrap();
         let card = std::fs::read_to_string(folder.path().join("card.json")).unwrap();
         assert!(card.contains(from));
         std::fs::write(folder.path().join("card.json"), card.replace(from, to)).unwrap();
@@ -138,7 +139,7 @@ fn a_model_that_is_missing_changed_or_no_model_is_named() {
     assert_says(error, &["/nowhere/card.json"]);
 
     let folder = tempfile::tempdir().unwrap();
-    copy_folder(&fixture("mean8"), folder.path());
+    folders::copy(&fixture("mean8"), folder.path()).unwrap();
     let model = folder.path().join("model.onnx");
     let garbage = b"this is no protobuf";
     std::fs::write(&model, garbage).unwrap();

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use sketchfind::{Access, EmbedderOptions, Gallery, GalleryOptions, Photo, Retriever, RetrieverOptions};
 use sketchfind_core::image::Image;
+use sketchfind_tests::folders;
 
-use crate::{assert_says, copy_folder, fixture, wait_until};
+use crate::{assert_says, fixture, wait_until};
 
 const OFTEN: Duration = Duration::from_millis(10);
 
@@ -51,7 +52,7 @@ fn what_is_in_the_way_of_a_look_is_told_and_the_next_look_goes_on() {
     Gallery::create_empty(&path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
     Gallery::open_with(&path, Access::Write).unwrap().add(vec![Photo::new("a")], vec![0.0; 3]).unwrap();
     let aside = folder.path().join("aside");
-    copy_folder(&path, &aside);
+    folders::copy(&path, &aside).unwrap();
     let reader = following(&path);
     std::fs::write(path.join("gallery.json"), "damaged").unwrap();
     wait_until(|| reader.troubles().iter().any(|trouble| trouble.contains("gallery.json")));

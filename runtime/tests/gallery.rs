@@ -10,8 +10,9 @@ use sketchfind::{
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::image::Image;
+use sketchfind_tests::folders;
 
-use crate::{assert_says, copy_folder, fixture};
+use crate::{assert_says, fixture};
 
 /// Three colours as the model mean8 embeds them.
 pub(crate) fn colours() -> (Embeddings, BTreeMap<String, PathBuf>) {
@@ -146,7 +147,7 @@ fn assert_holds_what_was_logged(path: &Path, format: u32) {
 fn an_earlier_format_becomes_the_present_one_when_its_manifest_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
-    copy_folder(&fixture("gallery-v2"), &path);
+    folders::copy(&fixture("gallery-v2"), &path).unwrap();
     let gallery = Gallery::open_with(&path, Access::Write).unwrap();
     gallery.add(vec![Photo::new("new")], vec![0.5; 3]).unwrap();
     assert_eq!((Gallery::open(&path).unwrap().manifest().format, gallery.len()), (2, 4));
@@ -277,7 +278,7 @@ fn a_path_that_is_no_text_is_kept() {
 fn a_newer_format_is_called_newer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
-    copy_folder(&fixture("gallery-v4"), &path);
+    folders::copy(&fixture("gallery-v4"), &path).unwrap();
     let newer = br#"{"magic": "sketchfind-gallery", "format": 7, "shape": "unheard of"}"#;
     std::fs::write(path.join("gallery.json"), newer).unwrap();
     assert_says(Gallery::open(&path).unwrap_err(), &["gallery.json", "format 7", "reads 2 to 6", "Update"]);

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use sketchfind::{EmbeddingSpace, Gallery, GalleryOptions};
 use sketchfind_core::fingerprint;
 use sketchfind_core::random::Stream;
+use sketchfind_tests::folders;
 
 use crate::gallery::create;
-use crate::{assert_says, copy_folder, fixture};
+use crate::{assert_says, fixture};
 
 /// Every file of a gallery, relative to it.
 fn files(root: &Path) -> Vec<PathBuf> {
@@ -143,7 +144,7 @@ fn a_manifest_that_contradicts_its_files_is_refused() {
 fn a_gallery_of_a_format_that_had_a_model_has_one() {
     let folder = tempfile::tempdir().unwrap();
     let gallery = folder.path().join("gallery");
-    copy_folder(&fixture("gallery-v4"), &gallery);
+    folders::copy(&fixture("gallery-v4"), &gallery).unwrap();
     forge(&gallery, |manifest| manifest["files"] = serde_json::json!({}));
     assert_says(Gallery::open(&gallery).unwrap_err(), &["format 4", "lists no model"]);
     // Without a model no width may be one that no row has.

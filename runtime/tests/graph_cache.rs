@@ -10,9 +10,10 @@ use sketchfind::{
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::fingerprint;
 use sketchfind_core::random::Stream;
+use sketchfind_tests::folders;
 
 use crate::store::{embedding, id, write};
-use crate::{copy_folder, fixture, wait_until};
+use crate::{fixture, wait_until};
 
 const N: usize = 1_500;
 /// So few candidates that another graph gives other hits.
@@ -73,7 +74,7 @@ fn a_graph_is_built_once() {
     assert_ne!(hits(&read), read.snapshot().search_batch(&queries, 2, &everything).unwrap());
     // It moves with the gallery.
     let moved = folder.path().join("moved");
-    copy_folder(&path, &moved);
+    folders::copy(&path, &moved).unwrap();
     let first = inode(&cache_of(&moved));
     assert_eq!(hits(&open(&moved)), hits(&built));
     assert_eq!(inode(&cache_of(&moved)), first);

@@ -8,9 +8,10 @@ use sketchfind::{
     Nothing, Photo, SearchOptions, Snapshot,
 };
 use sketchfind_core::random::Stream;
+use sketchfind_tests::folders;
 
 use crate::store::{embedding, id};
-use crate::{assert_says, copy_folder, fixture};
+use crate::{assert_says, fixture};
 
 fn create(path: &Path, options: &GalleryOptions) -> Gallery {
     Gallery::create_without_model(path, &EmbeddingSpace::new(3, Distance::Mse), options).unwrap();
@@ -187,7 +188,7 @@ fn a_gallery_of_an_earlier_format_becomes_newer_with_its_first_product() {
     for (fixture_name, format) in [("gallery-v4", 4), ("gallery-v5", 5)] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gallery");
-        copy_folder(&fixture(fixture_name), &path);
+        folders::copy(&fixture(fixture_name), &path).unwrap();
         for access in [Access::Write, Access::Turns] {
             let gallery = Gallery::open_with(&path, access).unwrap();
             gallery.replace(vec![Photo::new("plain")], vec![0.25; 3]).unwrap();

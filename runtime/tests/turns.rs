@@ -8,9 +8,10 @@ use sketchfind::{
 };
 use sketchfind_core::embeddings::Embeddings;
 use sketchfind_core::random::Stream;
+use sketchfind_tests::folders;
 
 use crate::store::{Model, embedding, empty, id, write};
-use crate::{assert_says, copy_folder, fixture};
+use crate::{assert_says, fixture};
 
 fn by_turns(path: &Path) -> Gallery {
     Gallery::open_with(path, Access::Turns).unwrap()
@@ -111,7 +112,7 @@ fn the_lock_is_held_for_a_change_only() {
 fn an_earlier_format_is_brought_up_by_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
-    copy_folder(&fixture("gallery-v2"), &path);
+    folders::copy(&fixture("gallery-v2"), &path).unwrap();
     let turns = by_turns(&path);
     let (n, reader) = (turns.len(), Gallery::open(&path).unwrap());
     assert_eq!(turns.manifest().format, 2);
@@ -170,7 +171,7 @@ fn a_gallery_in_the_place_of_another_is_known_as_another() {
     create(&path, "mean8", 0, 2);
     let reader = Gallery::open(&path).unwrap();
     let model = folder.path().join("model");
-    copy_folder(&fixture("mean8"), &model);
+    folders::copy(&fixture("mean8"), &model).unwrap();
     let card = std::fs::read_to_string(model.join("card.json")).unwrap();
     std::fs::write(model.join("card.json"), card.replace("mean8, a fixture", "mean8, another")).unwrap();
     Gallery::create_empty(&path, &model, &GalleryOptions::exact("test")).unwrap();

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use sketchfind::{Device, TOLERANCE, verify};
 use sketchfind_core::embeddings::Embeddings;
+use sketchfind_tests::folders;
 
-use crate::{assert_says, copy_folder, fixture};
+use crate::{assert_says, fixture};
 
 #[test]
 fn models_give_the_embeddings_of_their_probe() {
@@ -36,7 +37,7 @@ fn shift_probe(model: &Path, share: f32) {
 fn the_tolerance_is_one_in_ten_thousand_of_the_largest_component() {
     for (share, passes) in [(0.9e-4, true), (1.1e-4, false), (-1.1e-4, false), (-0.9e-4, true)] {
         let folder = tempfile::tempdir().unwrap();
-        copy_folder(&fixture("conv16"), folder.path());
+        folders::copy(&fixture("conv16"), folder.path()).unwrap();
         shift_probe(folder.path(), share);
         let verification = verify(folder.path(), Device::Cpu).unwrap();
         assert_eq!(verification.passed, passes, "{share}: {verification:?}");
@@ -48,7 +49,7 @@ fn the_tolerance_is_one_in_ten_thousand_of_the_largest_component() {
 fn the_cards_tolerance_goes_before() {
     for (share, passes) in [(0.9e-3, true), (1.1e-3, false)] {
         let folder = tempfile::tempdir().unwrap();
-        copy_folder(&fixture("pixels8"), folder.path());
+        folders::copy(&fixture("pixels8"), folder.path()).unwrap();
         shift_probe(folder.path(), share);
         let verification = verify(folder.path(), Device::Cpu).unwrap();
         assert_eq!(verification.passed, passes, "{share}: {verification:?}");
@@ -60,7 +61,7 @@ fn the_cards_tolerance_goes_before() {
 fn a_probe_that_is_missing_or_does_not_fit_is_named() {
     let check = |change: &dyn Fn(&Path), parts: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
-        copy_folder(&fixture("conv16"), folder.path());
+        folders::copy(&fixture("conv16"), folder.path()).unwrap();
         change(folder.path());
         assert_says(verify(folder.path(), Device::Cpu).unwrap_err(), parts);
     };

@@ -9,9 +9,11 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use serde::Deserialize;
 use sketchfind::Photo;
 use sketchfind_core::dataset::{MANIFEST, ManifestRow, Modality, Split, read_manifest, write_manifest};
 use sketchfind_core::{atomic, fingerprint};
+use utoipa::ToSchema;
 
 use crate::{Error, Result};
 
@@ -28,7 +30,8 @@ pub(crate) struct Taught {
 }
 
 /// How a drawing came to belong to its photo.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Origin {
     /// The photo was shown, hidden, and drawn.
     Memory,
@@ -37,7 +40,7 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// Its name in the manifest and in requests.
+    /// Its name in the manifest, as in requests.
     fn name(self) -> &'static str {
         match self {
             Origin::Memory => "memory",

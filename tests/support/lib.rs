@@ -1,5 +1,6 @@
-//! What the tests share: programs, provisioned files, a data set that is drawn on the spot, naive oracles.
+//! What the tests share: folders, programs, provisioned files, a data set that is drawn on the spot, naive oracles.
 
+pub mod folders;
 pub mod http;
 pub mod naive;
 pub mod programs;

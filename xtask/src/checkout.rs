@@ -1,5 +1,6 @@
 //! Where things lie in the checkout, and how programs are run in it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -54,6 +55,13 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 pub(crate) fn metadata() -> Result<serde_json::Value> {
     let metadata = output(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
     serde_json::from_str(&metadata).context("cargo metadata")
+}
+
+/// The packages that cargo resolves for what `which` selects, each as `format` says, once.
+pub(crate) fn packages(which: &[&str], format: &str) -> Result<BTreeSet<String>> {
+    let lines =
+        output(cargo().args(["tree", "--quiet", "--prefix", "none", "--format", format]).args(which))?;
+    Ok(lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect())
 }
 
 /// The SHA-256 of bytes as 64 hexadecimal digits.

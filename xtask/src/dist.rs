@@ -42,8 +42,11 @@ fn folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// Builds a package as it is released and returns the file `made` of it.
-fn built(package: &str, made: &str) -> Result<PathBuf> {
+/// The file `made` of a package: the one that is `given`, or else it is built as it is released.
+fn built(package: &str, made: &str, given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(given) = given {
+        return Ok(given.to_owned());
+    }
     let mut cargo = checkout::cargo();
     cargo.args(["build", "--quiet", "--release", "--package", package]);
     checkout::run(&mut cargo).with_context(|| format!("cannot build {package}"))?;

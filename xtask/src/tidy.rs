@@ -67,10 +67,8 @@ pub(crate) fn run() -> Result<()> {
 fn dependency_edges() -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     for (package, forbidden) in FORBIDDEN {
-        let mut tree = checkout::cargo();
-        tree.args(["tree", "--quiet", "--package", package, "--edges", "normal,build"]);
-        let tree = checkout::output(tree.args(["--prefix", "none", "--format", "{p}"]))?;
-        let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        let tree = checkout::packages(&["--package", package, "--edges", "normal,build"], "{p}")?;
+        let names: BTreeSet<&str> = tree.iter().filter_map(|line| line.split(' ').next()).collect();
         for name in forbidden {
             if names.contains(name) {
                 wrong.push(format!("{package} depends on {name}, which ARCHITECTURE.md forbids"));
@@ -98,14 +96,10 @@ fn dependency_edges() -> Result<Vec<String>> {
 
 /// What the wheel would be built of that the workspace's tests have with other features, and so have not built.
 fn other_builds() -> Result<Vec<String>> {
-    let tree = |what: &[&str]| -> Result<BTreeSet<String>> {
-        let mut tree = checkout::cargo();
-        tree.args(["tree", "--quiet", "--prefix", "none", "--format", "{p} {f}"]).args(what);
-        let lines = checkout::output(&mut tree)?;
-        Ok(lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect())
-    };
-    let built = tree(&["--workspace", "--edges", "normal,build,dev"])?;
-    let wheel = tree(&["--package", "sketchfind-python", "--edges", "normal,build"])?;
+    const WITH_FEATURES: &str = "{p} {f}";
+    let built = checkout::packages(&["--workspace", "--edges", "normal,build,dev"], WITH_FEATURES)?;
+    let wheel =
+        checkout::packages(&["--package", "sketchfind-python", "--edges", "normal,build"], WITH_FEATURES)?;
     let other = wheel.difference(&built);
     Ok(other
         .map(|line| {

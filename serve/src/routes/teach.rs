@@ -32,17 +32,10 @@ const SIDE: u32 = 640;
 pub(super) struct Parameters {
     /// `memory`: the photo was shown, hidden, and drawn. `answer`: the photo was said to be the one that was drawn.
     #[param(inline)]
-    origin: OriginName,
+    origin: Origin,
     /// That the person who has drawn it agreed that it is kept; without it nothing is.
     #[param(inline)]
     consent: Consent,
-}
-
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum OriginName {
-    Memory,
-    Answer,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -145,10 +138,6 @@ pub(super) async fn keep(
     let outcome = on_thread(pass, move |_| {
         let picture = super::query::picture(&strokes, &raster, retrieval.sketch_share(), most_points)?;
         let drawing = retrieval.framed(&picture)?.to_png().map_err(|error| Problem::internal(&error))?;
-        let origin = match origin {
-            OriginName::Memory => Origin::Memory,
-            OriginName::Answer => Origin::Answer,
-        };
         let pair = Pair { photo: &photo, photo_file: &file.bytes, drawing: &drawing, origin };
         taught.keep(&pair).map_err(|error| Problem::internal(&error))
     });

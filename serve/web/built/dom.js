@@ -6,6 +6,9 @@ export function byId(id, kind) {
     }
     return found;
 }
+export function wordsOf(error) {
+    return error instanceof Error ? error.message : String(error);
+}
 export function element(name, kind = "", text = "") {
     const made = document.createElement(name);
     made.className = kind;

@@ -1,4 +1,4 @@
-import { byId, element, picture } from "./dom.js";
+import { byId, element, picture, wordsOf } from "./dom.js";
 import { Earlier } from "./earlier.js";
 import { EXAMPLES } from "./examples.js";
 import { Guide } from "./guide.js";
@@ -181,7 +181,7 @@ function drawLinked() {
         load(strokes);
     }
     catch (error) {
-        status.textContent = error instanceof Error ? error.message : String(error);
+        status.textContent = wordsOf(error);
     }
     history.replaceState(null, "", location.pathname + location.search);
 }
@@ -203,13 +203,11 @@ idsField.addEventListener("input", () => {
     typing = setTimeout(filtered, 250);
 });
 function chip(label, nPhotos) {
-    const [whole, input, text] = [document.createElement("label"), document.createElement("input"), document.createElement("span")];
-    whole.className = "chip";
+    const [whole, input] = [element("label", "chip"), element("input")];
     input.type = "checkbox";
     input.value = label;
     input.addEventListener("change", filtered);
-    text.textContent = `${label} (${nPhotos})`;
-    whole.append(input, text);
+    whole.append(input, element("span", "", `${label} (${nPhotos})`));
     return whole;
 }
 async function introduce() {

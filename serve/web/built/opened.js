@@ -1,4 +1,4 @@
-import { byId } from "./dom.js";
+import { byId, wordsOf } from "./dom.js";
 const LARGEST_SIDE = 2048;
 async function imageOf(file) {
     let pixels;
@@ -37,7 +37,7 @@ export async function imageOfPhoto(hit) {
 export function listenForImages(opened, failed) {
     const take = (file) => {
         if (file !== null && file !== undefined) {
-            imageOf(file).then(opened, (error) => failed(error instanceof Error ? error.message : String(error)));
+            imageOf(file).then(opened, (error) => failed(wordsOf(error)));
         }
     };
     const paper = byId("paper", HTMLDivElement);

@@ -1,3 +1,4 @@
+import { wordsOf } from "./dom.js";
 import { CANVAS, isEmpty } from "./sketch.js";
 const WHILE_DRAWING = 120;
 const AFTER_STROKE = 12;
@@ -58,7 +59,7 @@ export class Search {
         })
             .catch((error) => {
             if (sequence === this.sequence && !flight.signal.aborted) {
-                this.outcome.failed(error instanceof Error ? error.message : String(error));
+                this.outcome.failed(wordsOf(error));
             }
         })
             .finally(() => {

@@ -1,4 +1,4 @@
-import { byId, dialog } from "./dom.js";
+import { byId, dialog, element } from "./dom.js";
 import { MARK, encode } from "./link.js";
 import { toSvg } from "./sketch.js";
 export class Share {
@@ -50,7 +50,7 @@ function howLink() {
     return `The drawing is in the link itself, behind the '#': browsers send that part to no server.${where}`;
 }
 function save(blob, name) {
-    const link = document.createElement("a");
+    const link = element("a");
     link.href = URL.createObjectURL(blob);
     link.download = name;
     link.click();

@@ -1,4 +1,4 @@
-import { byId, dialog } from "./dom.js";
+import { byId, dialog, wordsOf } from "./dom.js";
 import { reasonOf, strokesOf } from "./search.js";
 import { recall, remember } from "./store.js";
 const KEY = "teach";
@@ -84,7 +84,7 @@ export class Teach {
             this.shown = (await response.json());
         }
         catch (error) {
-            this.failed(error instanceof Error ? error.message : String(error));
+            this.failed(wordsOf(error));
             return;
         }
         this.photo.src = `${this.shown.photo}?size=640`;
@@ -138,7 +138,7 @@ export class Teach {
             return true;
         }
         catch (error) {
-            this.failed(error instanceof TypeError ? "The server does not answer." : error instanceof Error ? error.message : String(error));
+            this.failed(error instanceof TypeError ? "The server does not answer." : wordsOf(error));
             return false;
         }
     }

@@ -1,4 +1,4 @@
-// What the parts of the page share: its elements, and drawings as small pictures.
+// What the parts of the page share: its elements, words for errors, and drawings as small pictures.
 
 import { CANVAS, paths } from "./sketch.js";
 import type { Stroke } from "./sketch.js";
@@ -9,6 +9,11 @@ export function byId<Kind extends HTMLElement>(id: string, kind: new () => Kind)
     throw new Error(`the page has no #${id}`);
   }
   return found;
+}
+
+/** What an error says to people. */
+export function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 export function element<Name extends keyof HTMLElementTagNameMap>(name: Name, kind = "", text = ""): HTMLElementTagNameMap[Name] {

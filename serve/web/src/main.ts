@@ -1,6 +1,6 @@
 // The page: tools, pad, search and ranking joined.
 
-import { byId, element, picture } from "./dom.js";
+import { byId, element, picture, wordsOf } from "./dom.js";
 import { Earlier } from "./earlier.js";
 import { EXAMPLES } from "./examples.js";
 import { Guide } from "./guide.js";
@@ -211,7 +211,7 @@ function drawLinked(): void {
     status.textContent = "";
     load(strokes);
   } catch (error) {
-    status.textContent = error instanceof Error ? error.message : String(error);
+    status.textContent = wordsOf(error);
   }
   history.replaceState(null, "", location.pathname + location.search);
 }
@@ -248,13 +248,11 @@ idsField.addEventListener("input", () => {
 });
 
 function chip(label: string, nPhotos: number): HTMLLabelElement {
-  const [whole, input, text] = [document.createElement("label"), document.createElement("input"), document.createElement("span")];
-  whole.className = "chip";
+  const [whole, input] = [element("label", "chip"), element("input")];
   input.type = "checkbox";
   input.value = label;
   input.addEventListener("change", filtered);
-  text.textContent = `${label} (${nPhotos})`;
-  whole.append(input, text);
+  whole.append(input, element("span", "", `${label} (${nPhotos})`));
   return whole;
 }
 

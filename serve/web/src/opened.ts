@@ -1,6 +1,6 @@
 // Images instead of strokes: opened, dropped, pasted, or a photo of the gallery.
 
-import { byId } from "./dom.js";
+import { byId, wordsOf } from "./dom.js";
 import type { Hit } from "./search.js";
 import type { Image } from "./sketch.js";
 
@@ -51,7 +51,7 @@ export async function imageOfPhoto(hit: Hit): Promise<Image> {
 export function listenForImages(opened: (image: Image) => void, failed: (reason: string) => void): void {
   const take = (file: Blob | null | undefined): void => {
     if (file !== null && file !== undefined) {
-      imageOf(file).then(opened, (error: unknown) => failed(error instanceof Error ? error.message : String(error)));
+      imageOf(file).then(opened, (error: unknown) => failed(wordsOf(error)));
     }
   };
   const paper = byId("paper", HTMLDivElement);

@@ -1,5 +1,6 @@
 // Asking the server: one question at a time, the newest wins, a late answer never replaces a newer one.
 
+import { wordsOf } from "./dom.js";
 import { CANVAS, isEmpty } from "./sketch.js";
 import type { Sketch, Stroke } from "./sketch.js";
 
@@ -104,7 +105,7 @@ export class Search {
       })
       .catch((error: unknown) => {
         if (sequence === this.sequence && !flight.signal.aborted) {
-          this.outcome.failed(error instanceof Error ? error.message : String(error));
+          this.outcome.failed(wordsOf(error));
         }
       })
       .finally(() => {

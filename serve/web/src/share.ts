@@ -1,6 +1,6 @@
 // The sheet that gives a drawing away: as a link that holds it, as PNG and as SVG.
 
-import { byId, dialog } from "./dom.js";
+import { byId, dialog, element } from "./dom.js";
 import { MARK, encode } from "./link.js";
 import type { Pad } from "./pad.js";
 import { toSvg } from "./sketch.js";
@@ -58,7 +58,7 @@ function howLink(): string {
 }
 
 function save(blob: Blob, name: string): void {
-  const link = document.createElement("a");
+  const link = element("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();

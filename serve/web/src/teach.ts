@@ -1,7 +1,7 @@
 // Teaching: a photo is shown, hidden, and drawn from memory; and a hit is said to be the one that was drawn. The server keeps
 // both, where it was started with a folder for that, and where the person agrees, who is asked once.
 
-import { byId, dialog } from "./dom.js";
+import { byId, dialog, wordsOf } from "./dom.js";
 import type { Pad } from "./pad.js";
 import { reasonOf, strokesOf } from "./search.js";
 import type { Sketch, Stroke } from "./sketch.js";
@@ -116,7 +116,7 @@ export class Teach {
       }
       this.shown = (await response.json()) as Shown;
     } catch (error) {
-      this.failed(error instanceof Error ? error.message : String(error));
+      this.failed(wordsOf(error));
       return;
     }
     this.photo.src = `${this.shown.photo}?size=640`;
@@ -172,7 +172,7 @@ export class Teach {
       this.failed("");
       return true;
     } catch (error) {
-      this.failed(error instanceof TypeError ? "The server does not answer." : error instanceof Error ? error.message : String(error));
+      this.failed(error instanceof TypeError ? "The server does not answer." : wordsOf(error));
       return false;
     }
   }

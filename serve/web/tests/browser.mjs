@@ -9,6 +9,11 @@ const wanted = (name) => process.env[name] ?? assert.fail(`${name} is not set`);
 export const ADDRESS = process.env.SKETCHFIND_ADDRESS;
 const { chromium } = createRequire(`${wanted("SKETCHFIND_WEB")}/`)("playwright-core");
 
+/** Drawings for tests that are not about what is drawn. */
+export const LINE = [[100, 100], [160, 140], [220, 160], [300, 300]];
+export const OTHER = [[400, 100], [380, 200], [400, 300]];
+export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+
 /** Starts the browser. It has no sandbox, since tests may run as root, and talks to nobody by itself. */
 export async function launch() {
   return await chromium.launch({
@@ -126,7 +131,9 @@ export function strokesIn(svg) {
 
 /** The words of the page, or of the sheet above it, whose contrast is below 4.5, and how many there are. */
 export async function hardToRead(page) {
-  return await page.evaluate(() => {
+  return await page.evaluate(async () => {
+    // A colour that is still on its way to another is not the one that is read.
+    await Promise.allSettled(document.getAnimations().map((one) => one.finished));
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = 1;
     const context = canvas.getContext("2d", { willReadFrequently: true });

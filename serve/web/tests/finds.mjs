@@ -6,12 +6,9 @@ import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { ADDRESS, draw, hardToRead, ids, launch, open, ranked, sticksOut, strokesIn, svgOf } from "./browser.mjs";
+import { ADDRESS, LINE, OTHER, PHONE, draw, hardToRead, ids, launch, open, ranked, sticksOut, strokesIn, svgOf } from "./browser.mjs";
 
 const photo = (colour) => join(process.env.SKETCHFIND_PHOTOS, `${colour}.png`);
-const LINE = [[100, 100], [160, 140], [220, 160], [300, 300]];
-const OTHER = [[400, 100], [380, 200], [400, 300]];
-const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 
 let browser;
 before(async () => (browser = await launch()));
@@ -411,8 +408,7 @@ test("all of it by the keyboard alone", async () => {
 
 test("words can be read in light and dark, on every sheet", async () => {
   for (const colorScheme of ["light", "dark"]) {
-    // Colours that are still on their way to others are not those that are read.
-    const { page, close } = await open(browser, { colorScheme, reducedMotion: "reduce" });
+    const { page, close } = await open(browser, { colorScheme });
     const check = async (where, least) => {
       const { n, found } = await hardToRead(page);
       assert.deepEqual(found, [], `${where}, ${colorScheme}`);

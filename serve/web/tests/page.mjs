@@ -5,12 +5,10 @@ import { readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { ADDRESS, bytesOf, draw, ids, launch, onScreen, open, ranked, saved, strokesIn, svgOf } from "./browser.mjs";
+import { ADDRESS, LINE, OTHER, bytesOf, draw, ids, launch, onScreen, open, ranked, saved, strokesIn, svgOf } from "./browser.mjs";
 
 const PHOTOS = process.env.SKETCHFIND_PHOTOS;
 const photo = (colour) => join(PHOTOS, `${colour}.png`);
-const LINE = [[100, 100], [160, 140], [220, 160], [300, 300]];
-const OTHER = [[400, 100], [380, 200], [400, 300]];
 
 let browser;
 before(async () => (browser = await launch()));

@@ -3,12 +3,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { ADDRESS, draw, hardToRead, ids, launch, open, ranked, sticksOut } from "./browser.mjs";
+import { ADDRESS, LINE, OTHER, PHONE, draw, hardToRead, ids, launch, open, ranked, sticksOut } from "./browser.mjs";
 
 const FOLDER = process.env.SKETCHFIND_TEACH;
-const LINE = [[100, 100], [160, 140], [220, 160], [300, 300]];
-const OTHER = [[400, 100], [380, 200], [400, 300]];
-const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 
 let browser;
 before(async () => (browser = await launch()));

@@ -87,10 +87,7 @@ endif()
 
 /// Makes the folder `out`, which is not there yet, with the library of this file, or else one that is built for it.
 pub(crate) fn library(out: &Path, file: Option<&Path>) -> Result<()> {
-    folder(out, |folder| {
-        let file = file.map_or_else(|| built(PACKAGE, MADE), |file| Ok(file.to_owned()))?;
-        fill(folder, &file)
-    })
+    folder(out, |folder| fill(folder, &built(PACKAGE, MADE, file)?))
 }
 
 fn fill(folder: &Path, file: &Path) -> Result<()> {

@@ -30,7 +30,10 @@ pub(crate) fn of_crates(folder: &Path, package: &str, made: &str) -> Result<()> 
     let metadata =
         checkout::output(checkout::cargo().args(["metadata", "--quiet", "--format-version", "1"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata")?;
-    let linked = linked(package)?;
+    let linked: BTreeSet<String> = checkout::packages(&["--package", package, "--edges", "normal"], "{p}")?
+        .iter()
+        .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect();
     let mut n_found = 0;
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let text = |key: &str| package[key].as_str().unwrap_or_default();
@@ -53,15 +56,6 @@ pub(crate) fn of_crates(folder: &Path, package: &str, made: &str) -> Result<()> 
         bail!("only {n_found} crates of `cargo tree` are in `cargo metadata`");
     }
     write(&folder.join("README.md"), &table)
-}
-
-/// The crates that are linked into what a package makes, as `name vVERSION`.
-fn linked(package: &str) -> Result<BTreeSet<String>> {
-    let mut tree = checkout::cargo();
-    tree.args(["tree", "--quiet", "--package", package, "--edges", "normal"]);
-    let tree = checkout::output(tree.args(["--prefix", "none", "--format", "{p}"]))?;
-    let first_two = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    Ok(tree.lines().map(first_two).collect())
 }
 
 fn is_licence(name: &str) -> bool {

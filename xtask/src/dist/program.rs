@@ -45,10 +45,7 @@ const COMPLETIONS: [(&str, &str); 3] = [
 
 /// Makes the folder `out`, which is not there yet, with the program of this file, or else one that is built for it.
 pub(crate) fn program(out: &Path, file: Option<&Path>) -> Result<()> {
-    folder(out, |folder| {
-        let file = file.map_or_else(|| built(PACKAGE, "sketchfind"), |file| Ok(file.to_owned()))?;
-        fill(folder, &file)
-    })
+    folder(out, |folder| fill(folder, &built(PACKAGE, "sketchfind", file)?))
 }
 
 fn fill(folder: &Path, file: &Path) -> Result<()> {
