@@ -101,7 +101,7 @@ pub unsafe extern "C" fn skf_export(
         let gallery = retriever.retriever.gallery();
         let export = |progress: Progress<'_>, cancel: Cancel<'_>| gallery.export(path, progress, cancel);
         // SAFETY: by this function's contract.
-        let done = unsafe { watched(work, Some(gallery.len()), export) }?;
+        let done = unsafe { watched(work, Some(gallery.look().len()?), export) }?;
         // SAFETY: by this function's contract.
         if out.is_null() { Ok(()) } else { unsafe { give_handle(out, skf_exported::new(&done)?) } }
     })

@@ -66,7 +66,7 @@ pub unsafe extern "C" fn skf_list_all(
         // SAFETY: by this function's contract.
         let (retriever, filter) = unsafe { (handle(retriever, "retriever")?, filter.as_ref()) };
         retriever.retriever.check_process()?;
-        let snapshot = retriever.retriever.snapshot();
+        let snapshot = retriever.retriever.gallery().only_folder("a list in C")?.snapshot();
         let rest = snapshot.places().into_iter();
         let filter = filter.map_or_else(Filter::everything, |filter| filter.0.clone());
         // SAFETY: by this function's contract.
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn skf_get(
         // SAFETY: by this function's contract.
         let (retriever, id) = unsafe { (handle(retriever, "retriever")?, text(id, "id")?) };
         retriever.retriever.check_process()?;
-        let snapshot = retriever.retriever.snapshot();
+        let snapshot = retriever.retriever.gallery().only_folder("a list in C")?.snapshot();
         let rest = Vec::from_iter(snapshot.place_of(id)).into_iter();
         // SAFETY: by this function's contract.
         unsafe { give_handle(out, skf_list { snapshot, filter: Filter::everything(), rest, current: None }) }

@@ -206,7 +206,7 @@ pub unsafe extern "C" fn skf_close(retriever: *mut skf_retriever) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn skf_len(retriever: *const skf_retriever) -> usize {
     // SAFETY: by this function's contract.
-    unsafe { retriever.as_ref() }.map_or(0, |retriever| retriever.retriever.len())
+    unsafe { retriever.as_ref() }.map_or(0, |retriever| retriever.retriever.len().unwrap_or(0))
 }
 
 /// The width of an embedding; 0 for null.

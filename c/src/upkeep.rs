@@ -73,7 +73,7 @@ pub unsafe extern "C" fn skf_compact_with(
         let retriever = &unsafe { handle(retriever, "retriever") }?.retriever;
         let compact = |progress: Progress<'_>, cancel: Cancel<'_>| retriever.compact(progress, cancel);
         // SAFETY: by this function's contract.
-        unsafe { watched(work, Some(retriever.len()), compact) }
+        unsafe { watched(work, Some(retriever.len()?), compact) }
     })
 }
 
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn skf_measure_recall(
         let gallery = unsafe { handle(retriever, "retriever") }?.retriever.gallery();
         let measure = |progress: Progress<'_>, cancel: Cancel<'_>| gallery.measure_recall(progress, cancel);
         // SAFETY: by this function's contract.
-        let found = unsafe { watched(work, Some(gallery.len().min(MOST_IN_SAMPLE)), measure) }?;
+        let found = unsafe { watched(work, Some(gallery.look().len()?.min(MOST_IN_SAMPLE)), measure) }?;
         // SAFETY: by this function's contract.
         unsafe { give(out, found.map_or_else(skf_recall::default, skf_recall::from)) }
     })

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sketchfind::gallery::MANIFEST;
+use sketchfind::home::Home;
 use sketchfind::{
     Embedder, Error, Framing, Gallery, GalleryOptions, IndexSpec, Ingested, OnOtherSource, Recall,
 };
@@ -129,17 +130,17 @@ fn fill(building: &Path, gathered: &Gathered, goes_on: bool, how: &How<'_>) -> R
     if goes_on {
         // The photos may be others than when the build began.
         let wanted: BTreeSet<&str> = gathered.files.iter().map(|file| file.photo.id()).collect();
-        let snapshot = retriever.snapshot();
-        let gone = snapshot.photos().map(|(photo, _)| photo.id()).filter(|id| !wanted.contains(id));
-        retriever.remove(&gone.collect::<Vec<_>>())?;
+        let ids = retriever.look().ids()?;
+        let gone: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !wanted.contains(id)).collect();
+        retriever.remove(&gone)?;
     }
     // What was there before is the same folder's, wherever it lay then.
     let done = taking.ingest(&retriever, gathered, OnOtherSource::Replace)?;
     if *index == IndexSpec::Auto {
         retriever.measure_costs()?;
     }
-    finish(retriever.gallery(), *index)?;
-    Ok((done, retriever.len()))
+    finish(retriever.gallery().only_folder("a build")?, *index)?;
+    Ok((done, retriever.len()?))
 }
 
 /// Writes a gallery that is filled into one segment, and gives it its index.
@@ -175,10 +176,10 @@ fn say_kept(building: &Path, n: usize) {
 
 /// Builds the graph, where the gallery is to have one, with progress, until interrupted; and says which index it has and,
 /// of a graph, how much it finds.
-pub(crate) fn build_index(gallery: &Gallery) -> Result<()> {
+pub(crate) fn build_index(gallery: &dyn Home) -> Result<()> {
     build_graphs(gallery)?;
     let recall = measure_recall(gallery)?;
-    say(&format!("index: {}", crate::info::index(gallery)));
+    say(&format!("index: {}", crate::info::index(gallery)?));
     if let Some(recall) = recall {
         say(&crate::info::recall(recall));
     }
@@ -186,15 +187,19 @@ pub(crate) fn build_index(gallery: &Gallery) -> Result<()> {
 }
 
 /// Measures how much the graph finds, until interrupted.
-pub(crate) fn measure_recall(gallery: &Gallery) -> Result<Option<Recall>> {
+pub(crate) fn measure_recall(gallery: &dyn Home) -> Result<Option<Recall>> {
     let interrupt = Interrupt::listen()?;
     let cancel = || interrupt.is_set();
     Ok(gallery.measure_recall(Progress::default(), Cancel::new(&cancel))?)
 }
 
 /// Builds graphs that are not there, with progress, until interrupted.
-pub(crate) fn build_graphs(gallery: &Gallery) -> Result<()> {
-    let n_lacking = gallery.n_lacking_graph();
+pub(crate) fn build_graphs(gallery: &dyn Home) -> Result<()> {
+    let n_lacking = match gallery.folder() {
+        Some(folder) => folder.n_lacking_graph(),
+        // Whether its graph is there the database knows.
+        None => gallery.look().len()?,
+    };
     if n_lacking == 0 {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use sketchfind::{Calibration, Embedder, Framing, Gallery};
+use sketchfind::{Access, Calibration, Embedder, Framing, home};
 use sketchfind_core::Error;
 use sketchfind_core::calibration::{Learned, Measured};
 use sketchfind_core::dataset::Modality;
@@ -79,10 +79,10 @@ pub(crate) fn calibrate(options: &Options, bootstrap: &Bootstrap, compute: Embed
     let questions = Questions::of_split(&dataset, *split);
     let (mut embedder, photo_frame) = match (&options.model, &options.gallery) {
         (None, Some(gallery)) => {
-            let gallery = Gallery::open(gallery)?;
+            let gallery = home::open(gallery, Access::Read)?;
             let model = gallery.model_dir();
             let model =
-                model.ok_or_else(|| sketchfind::Error::NoModel { path: gallery.path().to_owned() })?;
+                model.ok_or_else(|| sketchfind::Error::NoModel { path: gallery.place().to_owned() })?;
             (Embedder::open(model, compute.options())?, gallery.photo_frame())
         }
         (model, _) => {

@@ -4,16 +4,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use sketchfind::gallery::MANIFEST;
+use sketchfind::home::{self, Home, is_address, shown};
 use sketchfind::{
     Access, Cancel, Distance, EmbeddingFiles, EmbeddingSpace, Error, Gallery, GalleryOptions, IndexSpec,
     Progress,
 };
 
-use crate::building::{Building, finish};
+use crate::building::{Building, build_index, finish};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::photos::say_first;
 use crate::progress::{Bar, say, warn};
+
+/// What is said to have made a gallery.
+const TOOL: &str = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
 
 /// The arguments of `index export`.
 #[derive(clap::Args)]
@@ -50,9 +54,9 @@ pub(crate) struct ImportOptions {
 
 pub(crate) fn export(options: &ExportOptions) -> Result<Exit> {
     let ExportOptions { gallery, out } = options;
-    let gallery = Gallery::open(gallery)?;
+    let gallery = home::open(gallery, Access::Read)?;
     let interrupt = Interrupt::listen()?;
-    let bar = Bar::new(gallery.len(), "writing embeddings");
+    let bar = Bar::new(gallery.look().len()?, "writing embeddings");
     let exported =
         gallery.export(out, Progress::new(&|n_done| bar.set(n_done)), Cancel::new(&|| interrupt.is_set()))?;
     bar.finish();
@@ -70,19 +74,76 @@ pub(crate) fn import(options: &ImportOptions) -> Result<Exit> {
     if !files.unread_columns().is_empty() {
         warn(&format!("columns that are not read: {}", files.unread_columns().join(", ")));
     }
-    if path.join(MANIFEST).is_file() {
-        let gallery = Gallery::open_with(path, Access::Write)?;
-        refuse_another_kind(&gallery, options)?;
-        bring_in(&gallery, &files, options, &interrupt)?;
+    if is_address(path) {
+        bring_into_database(path, &files, options, &interrupt)?;
+    } else if path.join(MANIFEST).is_file() {
+        let gallery = home::open(path, Access::Write)?;
+        refuse_another_kind(gallery.as_ref(), options)?;
+        bring_in(gallery.as_ref(), &files, options, &interrupt)?;
     } else {
         make(path, &files, options, &interrupt)?;
     }
     Ok(say_failed(&files))
 }
 
+/// Brings embeddings into a gallery in a database, which is made where it is not there, and of which what is in already stays
+/// where this is interrupted; then its graph is built, if it is to have one.
+fn bring_into_database(
+    address: &Path,
+    files: &EmbeddingFiles,
+    options: &ImportOptions,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let is_there = match home::open(address, Access::Read) {
+        Ok(_) => true,
+        // The database is there, and has no such gallery.
+        Err(Error::NoGallery { .. }) => false,
+        Err(error) => return Err(error.into()),
+    };
+    if !is_there {
+        let made = GalleryOptions::with_index(options.index, TOOL);
+        match origin(address, files, options)? {
+            Origin::Model(model) => home::create_empty(address, model, &made)?,
+            Origin::Given(space) => home::create_without_model(address, &space, &made)?,
+        }
+    }
+    let gallery = home::open(address, Access::Write)?;
+    if is_there {
+        refuse_another_kind(gallery.as_ref(), options)?;
+    }
+    bring_in(gallery.as_ref(), files, options, interrupt)?;
+    build_index(gallery.as_ref())
+}
+
+/// What a gallery is made of.
+enum Origin<'o> {
+    Model(&'o Path),
+    Given(EmbeddingSpace),
+}
+
+/// What a gallery that is made for embeddings is to be made of.
+fn origin<'o>(place: &Path, files: &EmbeddingFiles, options: &'o ImportOptions) -> Result<Origin<'o>> {
+    let missing = |reason: &str| Error::Gallery { path: shown(place).into(), reason: reason.to_owned() };
+    match (&options.model, options.distance) {
+        (Some(model), _) => Ok(Origin::Model(model)),
+        (None, Some(distance)) => {
+            let width = files.width().ok_or_else(|| missing("there is no embedding to make it of"))?;
+            let space = EmbeddingSpace::new(width, distance);
+            Ok(Origin::Given(match files.model_sha256() {
+                Some(sha256) => space.with_model(sha256),
+                None => space,
+            }))
+        }
+        (None, None) => {
+            let reason = "it is not there; --distance makes one without a model, --model one with that model";
+            Err(missing(reason).into())
+        }
+    }
+}
+
 /// Refuses a gallery that is there and of another kind than was asked for.
-fn refuse_another_kind(gallery: &Gallery, options: &ImportOptions) -> Result<()> {
-    let refused = |reason: String| Err(Error::Gallery { path: gallery.path().to_owned(), reason }.into());
+fn refuse_another_kind(gallery: &dyn Home, options: &ImportOptions) -> Result<()> {
+    let refused = |reason: String| Err(Error::Gallery { path: gallery.place().to_owned(), reason }.into());
     if let Some(asked) = options.distance {
         let own = gallery.space().distance;
         if own != asked {
@@ -97,13 +158,11 @@ fn refuse_another_kind(gallery: &Gallery, options: &ImportOptions) -> Result<()>
 
 /// Makes a gallery of embeddings beside its place, where an interrupted import is found again, and puts it there.
 fn make(path: &Path, files: &EmbeddingFiles, options: &ImportOptions, interrupt: &Interrupt) -> Result<()> {
-    let missing = |reason: &str| Error::Gallery { path: path.to_owned(), reason: reason.to_owned() };
     let building = Building::beside(path, ".importing")?;
-    let tool = concat!("sketchfind ", env!("CARGO_PKG_VERSION"));
     // Its graph, if it is to have one, is built once and at the end.
-    let made = GalleryOptions::exact(tool);
-    match (&options.model, options.distance) {
-        (Some(model), _) => {
+    let made = GalleryOptions::exact(TOOL);
+    match origin(path, files, options)? {
+        Origin::Model(model) => {
             let card = sketchfind::Card::load_with_model(model)?;
             let wanted =
                 EmbeddingSpace::new(card.embedding_width, card.distance).with_model(card.fingerprint());
@@ -111,19 +170,10 @@ fn make(path: &Path, files: &EmbeddingFiles, options: &ImportOptions, interrupt:
                 Gallery::create_empty(building.path(), model, &made)?;
             }
         }
-        (None, Some(distance)) => {
-            let width = files.width().ok_or_else(|| missing("there is no embedding to make it of"))?;
-            let mut wanted = EmbeddingSpace::new(width, distance);
-            if let Some(sha256) = files.model_sha256() {
-                wanted = wanted.with_model(sha256);
-            }
+        Origin::Given(wanted) => {
             if !goes_on(building.path(), &wanted, false) {
                 Gallery::create_without_model(building.path(), &wanted, &made)?;
             }
-        }
-        (None, None) => {
-            let reason = "it is not there; --distance makes one without a model, --model one with that model";
-            return Err(missing(reason).into());
         }
     }
     building.make(|place| {
@@ -150,7 +200,7 @@ fn goes_on(building: &Path, wanted: &EmbeddingSpace, has_model: bool) -> bool {
 }
 
 fn bring_in(
-    gallery: &Gallery,
+    gallery: &dyn Home,
     files: &EmbeddingFiles,
     options: &ImportOptions,
     interrupt: &Interrupt,
@@ -176,7 +226,7 @@ fn bring_in(
         done.n_added,
         done.n_replaced,
         done.n_unchanged,
-        gallery.len()
+        gallery.look().len()?
     ));
     Ok(())
 }

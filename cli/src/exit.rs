@@ -95,6 +95,10 @@ fn of_runtime(error: &sketchfind::Error) -> Exit {
         | Error::OtherModel { .. }
         | Error::NoModel { .. }
         | Error::NoParquet { .. }
+        | Error::NoPostgres { .. }
+        | Error::OnlyFolder { .. }
+        | Error::NoGallery { .. }
+        | Error::Database { is_passing: false, .. }
         | Error::Gallery { .. } => Exit::BadInput,
         _ => Exit::Failure,
     }
@@ -105,9 +109,11 @@ fn of_serve(error: &sketchfind_serve::Error) -> Exit {
     match error {
         Error::Runtime(runtime) => of_runtime(runtime),
         Error::Core(core) => of_core(core),
-        Error::Limit { .. } | Error::Token { .. } | Error::TokenFile { .. } | Error::Teach { .. } => {
-            Exit::BadInput
-        }
+        Error::Changes { .. }
+        | Error::Limit { .. }
+        | Error::Token { .. }
+        | Error::TokenFile { .. }
+        | Error::Teach { .. } => Exit::BadInput,
         _ => Exit::Failure,
     }
 }

@@ -174,14 +174,14 @@ impl Known {
             }
         }
         let look = started.elapsed();
-        let n_before = retriever.len();
+        let n_before = retriever.len()?;
         let n_changed = self.take(retriever, &changed, is_over)?;
         let n_removed = self.remove(retriever, &found)?;
         if !self.is_complete {
-            say(&format!("all {} photos are in; the folder is followed", retriever.len()));
+            say(&format!("all {} photos are in; the folder is followed", retriever.len()?));
             self.is_complete = true;
         } else if n_changed + n_removed > 0 {
-            let n = retriever.len();
+            let n = retriever.len()?;
             say(&format!(
                 "{n_changed} photos are new or changed, {n_removed} are gone; there were {n_before}, there are {n}"
             ));
@@ -225,9 +225,8 @@ impl Known {
             photos.chain(left_out().map(|file| file.id.as_str())),
             left_out().filter(|file| file.is_folder).map(|folder| folder.id.as_str()),
         );
-        let snapshot = retriever.snapshot();
-        let ids = snapshot.photos().map(|(photo, _)| photo.id());
-        let gone: Vec<&str> = ids.filter(|id| there.lacks(id)).collect();
+        let ids = retriever.look().ids()?;
+        let gone: Vec<&str> = ids.iter().map(String::as_str).filter(|id| there.lacks(id)).collect();
         if gone.is_empty() {
             return Ok(0);
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sketchfind::gallery::MANIFEST;
+use sketchfind::home::{self, shown};
 use sketchfind::{Access, Error, Framing, Gallery, IndexSpec, OnExisting, OnOtherSource};
 use sketchfind_core::unicode::{Meant, Names};
 
@@ -110,8 +111,8 @@ pub(crate) fn add(options: &AddOptions) -> Result<Exit> {
         done.n_replaced,
         done.n_unchanged,
         done.broken.len(),
-        gallery.display(),
-        retriever.len()
+        shown(gallery),
+        retriever.len()?
     ));
     build_graphs(retriever.gallery())?;
     Ok(Exit::Success)
@@ -131,9 +132,9 @@ pub(crate) fn remove(options: &RemoveOptions) -> Result<Exit> {
     if let Some(list) = list {
         wanted.extend(listed(list)?);
     }
-    let gallery = Gallery::open_with(path, Access::Write)?;
-    let snapshot = gallery.snapshot();
-    let names = Names::new(snapshot.photos().map(|(photo, _)| photo.id()));
+    let gallery = home::open(path, Access::Write)?;
+    let there = gallery.look().ids_in_any_form(&wanted.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let names = Names::new(there.iter().map(String::as_str));
     let (mut found, mut unknown) = (Vec::new(), Vec::new());
     for id in &wanted {
         match names.meant_by(id) {
@@ -150,10 +151,10 @@ pub(crate) fn remove(options: &RemoveOptions) -> Result<Exit> {
         let n = unknown.len();
         let more = if n > 1 { format!(", nor {} more of those to remove", n - 1) } else { String::new() };
         let reason = format!("{first}{more}; nothing was removed");
-        return Err(Error::Gallery { path: path.clone(), reason }.into());
+        return Err(Error::Gallery { path: gallery.place().to_owned(), reason }.into());
     }
     let n = gallery.remove(&found)?;
-    say(&format!("{n} photos removed; the gallery has {}", gallery.len()));
+    say(&format!("{n} photos removed; the gallery has {}", gallery.look().len()?));
     Ok(Exit::Success)
 }
 
@@ -196,17 +197,22 @@ pub(crate) fn copy(options: &CopyOptions) -> Result<Exit> {
 }
 
 pub(crate) fn compact(path: &Path, index: Option<IndexSpec>) -> Result<Exit> {
-    let gallery = Gallery::open_with(path, Access::Write)?;
+    let gallery = home::open(path, Access::Write)?;
     if let Some(index) = index {
         gallery.set_index(index)?;
     }
-    let n_removed = gallery.snapshot().n_removed();
+    let n_removed = gallery.folder().map_or(0, |folder| folder.snapshot().n_removed());
     gallery.compact_files()?;
-    build_index(&gallery)?;
+    build_index(gallery.as_ref())?;
     say(&format!(
-        "'{}' has {} photos; {n_removed} removed ones take no space any more",
-        path.display(),
-        gallery.len()
+        "'{}' has {} photos; {} take no space any more",
+        shown(path),
+        gallery.look().len()?,
+        if gallery.folder().is_some() {
+            format!("{n_removed} removed ones")
+        } else {
+            "removed ones".to_owned()
+        }
     ));
     Ok(Exit::Success)
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use sketchfind::LARGEST_EXACT;
-use sketchfind::{Costs, Gallery, IndexSpec, Recall, gallery, native};
+use sketchfind::home::{self, Home, is_address};
+use sketchfind::{Access, Costs, Gallery, IndexSpec, Recall, gallery, native};
 use sketchfind_core::card::{CARD, Card, OnnxFacts, Pooling};
 use sketchfind_core::image::{Interpolation, Preprocess, ResizeRule};
 use sketchfind_models::network::Network;
@@ -16,7 +17,9 @@ use crate::output;
 pub(crate) fn info(path: Option<&Path>) -> Result<Exit> {
     let lines = match path {
         None => program(),
-        Some(path) if path.join(gallery::MANIFEST).is_file() => of_gallery(&Gallery::open(path)?),
+        Some(path) if is_address(path) || path.join(gallery::MANIFEST).is_file() => {
+            of_gallery(home::open(path, Access::Read)?.as_ref())?
+        }
         Some(path) if path.join(CARD).is_file() => of_card(&Card::load_with_model(path)?),
         Some(path) if path.is_file() => of_weights(&Weights::load(path)?),
         Some(path) => {
@@ -121,13 +124,17 @@ fn onnx(facts: &OnnxFacts) -> String {
     parts.join(", ")
 }
 
-fn of_gallery(gallery: &Gallery) -> Vec<String> {
-    let manifest = gallery.manifest();
+fn of_gallery(gallery: &dyn Home) -> Result<Vec<String>> {
+    let n_photos = gallery.look().len()?;
+    let kind = match gallery.folder() {
+        Some(folder) => format!("format {}", folder.manifest().format),
+        None => format!("in '{}'", gallery.place().display()),
+    };
     let mut lines = vec![
-        format!("gallery        {} photos, format {}", gallery.len(), manifest.format),
-        format!("index          {}", index(gallery)),
+        format!("gallery        {n_photos} photos, {kind}"),
+        format!("index          {}", index(gallery)?),
     ];
-    lines.extend(manifest.recall.map(|found| format!("graph          {}", recall(found))));
+    lines.extend(gallery.recall().map(|found| format!("graph          {}", recall(found))));
     match gallery.card() {
         Some(card) => lines.extend(of_card(card)),
         None => {
@@ -141,25 +148,28 @@ fn of_gallery(gallery: &Gallery) -> Vec<String> {
             lines.push(format!("embedding      {} numbers, compared by {}", space.width, space.distance));
         }
     }
-    lines
+    Ok(lines)
 }
 
 /// Which index a gallery has, and why.
-pub(crate) fn index(gallery: &Gallery) -> String {
+pub(crate) fn index(gallery: &dyn Home) -> Result<String> {
     let asked = gallery.index();
     if asked != IndexSpec::Auto {
-        return asked.name().to_owned();
+        return Ok(asked.name().to_owned());
     }
-    let (n, width) = (gallery.len(), gallery.snapshot().width());
-    let largest = gallery.costs().map_or(LARGEST_EXACT, Costs::largest_exact) / width.max(1) as u64;
-    let why = match gallery.costs() {
+    let look = gallery.look();
+    let (n, width) = (look.len()?, look.width());
+    let costs = gallery.folder().and_then(Gallery::costs);
+    let largest = costs.map_or(LARGEST_EXACT, Costs::largest_exact) / width.max(1) as u64;
+    let kind = asked.kind(costs, (n as u64).saturating_mul(width as u64));
+    let why = match costs {
         None => "a limit that was not measured".to_owned(),
         Some(costs) => format!(
             "where exact search took as long as an embedding, {:.1} ms, on the machine that built it",
             costs.embedding_us as f64 / 1000.0
         ),
     };
-    format!("auto: {} at {n} photos, exact up to {largest}, {why}", gallery.kind())
+    Ok(format!("auto: {kind} at {n} photos, exact up to {largest}, {why}"))
 }
 
 /// How much a graph finds.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use sketchfind::{Access, Gallery, Photo, Recall};
+use sketchfind::home::{self, shown};
+use sketchfind::{Access, Error, Photo, Recall};
 use sketchfind_core::fingerprint;
 
 use crate::exit::Exit;
@@ -77,40 +78,56 @@ impl<'a> Row<'a> {
 const N_AT_ONCE: usize = 256;
 
 pub(crate) fn list(options: &Options) -> Result<Exit> {
-    let snapshot = Gallery::open(&options.gallery)?.snapshot();
-    let mut rows = snapshot.photos().map(|(photo, _)| Row::of(photo)).peekable();
+    let look = home::open(&options.gallery, Access::Read)?.look();
+    // What is printed ends the list where nobody reads on; what the gallery says of itself is its own error.
+    let mut stopped: Option<anyhow::Error> = None;
+    let mut each = |write: &mut dyn FnMut(&Photo) -> Result<()>| -> Result<()> {
+        let listed = look.each_photo(&mut |photo| {
+            write(photo).map_err(|error| {
+                stopped = Some(error);
+                Error::Cancelled
+            })
+        });
+        match stopped.take() {
+            Some(error) => Err(error),
+            None => Ok(listed?),
+        }
+    };
     match options.format {
         Format::Table => {
             let mut table = vec![COLUMNS.map(str::to_owned).to_vec()];
-            for row in rows {
-                table.push(row.cells()?.to_vec());
-            }
+            each(&mut |photo| {
+                table.push(Row::of(photo).cells()?.to_vec());
+                Ok(())
+            })?;
             output::lines(output::table(&table, &[]))?;
         }
         Format::Csv => {
-            let mut text = csv_rows([COLUMNS.map(str::to_owned)])?;
-            loop {
-                output::stream(&text)?;
-                let some: Vec<_> = rows.by_ref().take(N_AT_ONCE).map(Row::cells).collect::<Result<_>>()?;
-                if some.is_empty() {
-                    break;
+            output::stream(&csv_rows([COLUMNS.map(str::to_owned)])?)?;
+            let mut some = Vec::with_capacity(N_AT_ONCE);
+            each(&mut |photo| {
+                some.push(Row::of(photo).cells()?);
+                if some.len() == N_AT_ONCE {
+                    output::stream(&csv_rows(some.drain(..))?)?;
                 }
-                text = csv_rows(some)?;
-            }
+                Ok(())
+            })?;
+            output::stream(&csv_rows(some)?)?;
         }
         Format::Json => {
             output::stream(b"[")?;
-            let mut before = "\n";
-            while rows.peek().is_some() {
-                let mut text = String::new();
-                for row in rows.by_ref().take(N_AT_ONCE) {
-                    text.push_str(before);
-                    text.push_str(&serde_json::to_string(&row)?);
-                    before = ",\n";
+            let (mut before, mut text, mut n) = ("\n", String::new(), 0_usize);
+            each(&mut |photo| {
+                text.push_str(before);
+                text.push_str(&serde_json::to_string(&Row::of(photo))?);
+                (before, n) = (",\n", n + 1);
+                if n.is_multiple_of(N_AT_ONCE) {
+                    output::stream(std::mem::take(&mut text).as_bytes())?;
                 }
-                output::stream(text.as_bytes())?;
-            }
-            output::stream(if snapshot.is_empty() { b"]\n" } else { b"\n]\n" })?;
+                Ok(())
+            })?;
+            text.push_str(if n == 0 { "]\n" } else { "\n]\n" });
+            output::stream(text.as_bytes())?;
         }
     }
     Ok(Exit::Success)
@@ -137,8 +154,8 @@ struct Measured {
 
 pub(crate) fn recall(options: &RecallOptions) -> Result<Exit> {
     let RecallOptions { gallery: path, format, keep } = options;
-    let gallery = Gallery::open_with(path, if *keep { Access::Write } else { Access::Read })?;
-    let found = building::measure_recall(&gallery)?;
+    let gallery = home::open(path, if *keep { Access::Write } else { Access::Read })?;
+    let found = building::measure_recall(gallery.as_ref())?;
     if found.is_none() {
         warn("there is no graph: every search is exact, and finds all of the nearest");
     }
@@ -158,7 +175,7 @@ pub(crate) fn recall(options: &RecallOptions) -> Result<Exit> {
         }
     }
     if *keep && found.is_some() {
-        say(&format!("written down in '{}'", path.display()));
+        say(&format!("written down in '{}'", shown(path)));
     }
     Ok(Exit::Success)
 }

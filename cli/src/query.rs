@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use sketchfind::home::{self, Home};
 use sketchfind::{
-    Calibration, Filter, Gallery, MOST_CANDIDATES, Match, Nothing, Retriever, RetrieverOptions, SearchOptions,
+    Access, Calibration, Filter, MOST_CANDIDATES, Match, Nothing, Retriever, RetrieverOptions, SearchOptions,
 };
 use sketchfind_core::Error as CoreError;
 use sketchfind_core::frame;
@@ -115,6 +116,9 @@ struct Among {
     /// No photos with one of these labels.
     #[arg(long, value_name = "LABEL", num_args = 1)]
     without_label: Vec<String>,
+    /// Only photos of whose rows this condition in SQL holds: of a gallery in a database.
+    #[arg(long = "where", value_name = "SQL", num_args = 1)]
+    condition: Vec<String>,
 }
 
 impl Among {
@@ -133,7 +137,7 @@ impl Among {
         if !self.any_label.is_empty() {
             filter = filter.any_label(self.any_label);
         }
-        filter
+        self.condition.into_iter().fold(filter, Filter::where_sql)
     }
 }
 
@@ -198,7 +202,7 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
         MinScore::Of(score) => Some(score),
     });
     if let Some(calibration) = retriever.calibration() {
-        say_of_another_size(calibration.learned.n_photos, retriever.len());
+        say_of_another_size(calibration.learned.n_photos, retriever.len()?);
     }
     let mut answer = Answer::begin(format, retriever.calibration().is_some(), by_product)?;
     let (mut n_answered, mut n_broken) = (0_usize, 0_usize);
@@ -260,7 +264,7 @@ pub(crate) fn query(options: Options) -> Result<Exit> {
 }
 
 /// Says that searches take longer than they would have to.
-fn warn_of_lacking_graph(gallery: &Gallery) {
+fn warn_of_lacking_graph(gallery: &dyn Home) {
     let n_lacking = gallery.n_lacking_graph();
     if n_lacking > 0 {
         warn(&format!(
@@ -290,22 +294,22 @@ fn query_embeddings(
 ) -> Result<Exit> {
     /// Queries that are searched for at once, so that answers come soon and all cores are used.
     const N_AT_ONCE: usize = 64;
-    let gallery = Gallery::open(gallery)?;
+    let gallery = home::open(gallery, Access::Read)?;
     let interrupt = Interrupt::listen()?;
     let files = exchange::open(file, &interrupt)?;
-    files.check_space(&gallery)?;
-    warn_of_lacking_graph(&gallery);
-    let snapshot = gallery.snapshot();
+    files.check_space(gallery.as_ref())?;
+    warn_of_lacking_graph(gallery.as_ref());
+    let look = gallery.look();
     let mut answer = Answer::begin(format, false, search.by_product)?;
     let mut nothing: Option<Nothing> = None;
     let queries = files.embeddings()?;
     if let Some(queries) = &queries {
         let values = queries.values().chunks(N_AT_ONCE * queries.width());
         for (ids, values) in queries.ids().chunks(N_AT_ONCE).zip(values) {
-            for (id, found) in ids.iter().zip(snapshot.search_batch_with(values, k, filter, search)?) {
+            for (id, found) in ids.iter().zip(look.search_values(values, k, filter, search)?) {
                 answer.add(id, &found)?;
                 if found.is_empty() && nothing.is_none() {
-                    nothing = snapshot.why_nothing(filter);
+                    nothing = look.why_nothing(filter)?;
                 }
             }
         }

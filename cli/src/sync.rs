@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sketchfind::{Error, Gallery, Photo, Snapshot};
+use sketchfind::home::{self, Look, shown};
+use sketchfind::{Access, Error, Photo};
 use sketchfind_core::photo_files::id_of;
 
 use crate::exit::Exit;
@@ -51,12 +52,14 @@ pub(crate) fn sync(options: &Options) -> Result<Exit> {
     }
     let gathered = intake.gather_any()?;
     if *dry_run {
-        let snapshot = Gallery::open(gallery)?.snapshot();
-        let belonging = belonging(&snapshot, &gathered, folder, &intake.prefix)?;
-        return tell(&snapshot, &gathered, &belonging, options);
+        let look = home::open(gallery, Access::Read)?.look();
+        let belonging = belonging(look.as_ref(), &gathered, folder, &intake.prefix)?;
+        return tell(look.as_ref(), &gathered, &belonging, options);
     }
     // Before the model is opened, and before anything is embedded.
-    let found = belonging(&Gallery::open(gallery)?.snapshot(), &gathered, folder, &intake.prefix)?;
+    let before = home::open(gallery, Access::Read)?.look();
+    let found = belonging(before.as_ref(), &gathered, folder, &intake.prefix)?;
+    drop(before);
     refuse_most(&found, gallery, *force)?;
     if found.gone.is_empty() {
         crate::photos::refuse_none(folder, gathered.files.len() + gathered.left_out.len())?;
@@ -64,7 +67,7 @@ pub(crate) fn sync(options: &Options) -> Result<Exit> {
     let retriever = intake.taking.open(gallery)?;
     let done = intake.taking.ingest(&retriever, &gathered, on_other_source(*replace))?;
     // Once more: this is what is there while nobody else can change it.
-    let found = belonging(&retriever.snapshot(), &gathered, folder, &intake.prefix)?;
+    let found = belonging(retriever.look().as_ref(), &gathered, folder, &intake.prefix)?;
     refuse_most(&found, gallery, *force)?;
     let n_removed = retriever.remove(&found.gone)?;
     say(&format!(
@@ -73,19 +76,19 @@ pub(crate) fn sync(options: &Options) -> Result<Exit> {
         done.n_replaced,
         done.n_unchanged,
         done.broken.len(),
-        gallery.display(),
-        retriever.len()
+        shown(gallery),
+        retriever.len()?
     ));
     let n_own = found.n_own - n_removed;
-    if n_own < retriever.len() {
-        say(&format!("{} of them are from elsewhere, and stay as they are", retriever.len() - n_own));
+    if n_own < retriever.len()? {
+        say(&format!("{} of them are from elsewhere, and stay as they are", retriever.len()? - n_own));
     }
     crate::building::build_graphs(retriever.gallery())?;
     Ok(Exit::Success)
 }
 
 /// Which photos of a gallery come from `folder`: those whose id is what the folder and the prefix make of their path.
-fn belonging(snapshot: &Snapshot, gathered: &Gathered, folder: &Path, prefix: &str) -> Result<Belonging> {
+fn belonging(look: &dyn Look, gathered: &Gathered, folder: &Path, prefix: &str) -> Result<Belonging> {
     let root = std::path::absolute(folder).map_err(sketchfind_core::Error::io("read", folder))?;
     let canonical = std::fs::canonicalize(folder).map_err(sketchfind_core::Error::io("read", folder))?;
     // A path may lead to the folder by another way than ours.
@@ -106,12 +109,15 @@ fn belonging(snapshot: &Snapshot, gathered: &Gathered, folder: &Path, prefix: &s
     let left_out = gathered.left_out.iter().map(|file| file.id.as_str());
     let there = There::new(files.chain(left_out), gathered.unseen.iter().map(String::as_str));
     let (mut n_own, mut gone) = (0, Vec::new());
-    for (photo, _) in snapshot.photos().filter(|(photo, _)| is_own(photo)) {
-        n_own += 1;
-        if there.lacks(photo.id()) {
-            gone.push(photo.id().to_owned());
+    look.each_photo(&mut |photo| {
+        if is_own(photo) {
+            n_own += 1;
+            if there.lacks(photo.id()) {
+                gone.push(photo.id().to_owned());
+            }
         }
-    }
+        Ok(())
+    })?;
     Ok(Belonging { n_own, gone })
 }
 
@@ -130,14 +136,14 @@ fn refuse_most(found: &Belonging, gallery: &Path, force: bool) -> Result<()> {
         found.gone.len(),
         found.n_own
     );
-    Err(Error::Gallery { path: gallery.to_owned(), reason }.into())
+    Err(Error::Gallery { path: shown(gallery).into(), reason }.into())
 }
 
 /// Prints what would change.
-fn tell(snapshot: &Snapshot, gathered: &Gathered, found: &Belonging, options: &Options) -> Result<Exit> {
+fn tell(look: &dyn Look, gathered: &Gathered, found: &Belonging, options: &Options) -> Result<Exit> {
     let Options { gallery, force, replace, intake, .. } = options;
     let max_bytes = intake.taking.max_bytes();
-    let changes = snapshot.changes(&gathered.files, max_bytes)?;
+    let changes = look.changes(&gathered.files, max_bytes)?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["change", "id"])?;
     for (change, ids) in [("add", &changes.added), ("replace", &changes.replaced), ("remove", &found.gone)] {
@@ -158,7 +164,7 @@ fn tell(snapshot: &Snapshot, gathered: &Gathered, found: &Belonging, options: &O
         refuse_most(found, gallery, *force).err(),
         match replace {
             true => None,
-            false => snapshot.check_sources(&gathered.files, max_bytes).err().map(Into::into),
+            false => look.check_sources(&gathered.files, max_bytes).err().map(Into::into),
         },
     ];
     for error in refusals.into_iter().flatten() {

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::{PyConnectionError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use sketchfind as runtime;
 use sketchfind_core::Error as Core;
@@ -95,9 +95,11 @@ pub(crate) fn raised(error: runtime::Error) -> PyErr {
             Some(error) => of_system(&error, &path, words),
             None => BadImage::new_err(words),
         },
-        runtime::Error::Gallery { .. } | runtime::Error::OtherModel { .. } | runtime::Error::Graph { .. } => {
-            BadFile::new_err(words)
-        }
+        runtime::Error::Gallery { .. }
+        | runtime::Error::NoGallery { .. }
+        | runtime::Error::OtherModel { .. }
+        | runtime::Error::Graph { .. } => BadFile::new_err(words),
+        runtime::Error::Database { is_passing: true, .. } => PyConnectionError::new_err(words),
         runtime::Error::Forked { .. } => Forked::new_err(words),
         runtime::Error::Locked { .. } => Locked::new_err(words),
         runtime::Error::NoModel { .. } => NoModel::new_err(words),

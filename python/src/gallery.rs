@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use sketchfind as runtime;
-use sketchfind::{Distance, EmbeddingSpace, Framing, Gallery, GalleryOptions, IndexSpec, OnExisting};
+use sketchfind::{Distance, EmbeddingSpace, Framing, Gallery, GalleryOptions, IndexSpec, OnExisting, home};
 use sketchfind_core::card::Card;
 
 use crate::arguments::Frame;
@@ -46,7 +46,7 @@ pub(crate) fn create(
     match (model, width, distance, model_sha256) {
         (Some(model), None, None, None) => work::run(py, move |_, _| {
             let photo_frame = framing.of_photos(Card::load(&model)?.frame)?;
-            Gallery::create_empty(&gallery, &model, &options.with_photo_frame(photo_frame))
+            home::create_empty(&gallery, &model, &options.with_photo_frame(photo_frame))
         }),
         (None, Some(width), Some(distance), model_sha256) => {
             let distance = distance.parse::<Distance>().map_err(|error| raised(error.into()))?;
@@ -54,7 +54,7 @@ pub(crate) fn create(
             space.model_sha256 = model_sha256;
             work::run(py, move |_, _| {
                 let options = options.with_photo_frame(framing.of_photos(None)?);
-                Gallery::create_without_model(&gallery, &space, &options)
+                home::create_without_model(&gallery, &space, &options)
             })
         }
         (model, width, distance, model_sha256) => {

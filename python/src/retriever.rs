@@ -52,8 +52,10 @@ impl Retriever {
         Ok(open)
     }
 
-    fn photo_of(&self, id: &str) -> PyResult<runtime::Photo> {
-        self.get()?.photo(id).ok_or_else(|| PyKeyError::new_err(id.to_owned()))
+    fn photo_of(&self, py: Python<'_>, id: &str) -> PyResult<runtime::Photo> {
+        let retriever = self.get()?;
+        // Others go on meanwhile: it may be in a database.
+        py.detach(|| retriever.photo(id)).map_err(raised)?.ok_or_else(|| PyKeyError::new_err(id.to_owned()))
     }
 
     fn embed_as<'py>(
@@ -112,7 +114,8 @@ impl Retriever {
                 return Err(PyValueError::new_err(words));
             }
         };
-        let path = gallery.clone();
+        // An address without its password.
+        let path = PathBuf::from(runtime::home::shown(&gallery));
         let retriever = work::run(py, move |_, _| {
             let options = match calibration {
                 None => options,
@@ -146,17 +149,22 @@ impl Retriever {
     fn __repr__(&self) -> String {
         let path = self.path.display().to_string();
         match self.get() {
-            Ok(retriever) => format!("Retriever({path:?}, len={}, width={})", retriever.len(), self.width),
+            Ok(retriever) => {
+                let n = retriever.len().map_or_else(|_| "?".to_owned(), |n| n.to_string());
+                format!("Retriever({path:?}, len={n}, width={})", self.width)
+            }
             Err(_closed) => format!("Retriever({path:?}, closed)"),
         }
     }
 
-    fn __len__(&self) -> PyResult<usize> {
-        Ok(self.get()?.len())
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        let retriever = self.get()?;
+        py.detach(|| retriever.len()).map_err(raised)
     }
 
-    fn __contains__(&self, id: &str) -> PyResult<bool> {
-        Ok(self.get()?.photo(id).is_some())
+    fn __contains__(&self, py: Python<'_>, id: &str) -> PyResult<bool> {
+        let retriever = self.get()?;
+        Ok(py.detach(|| retriever.photo(id)).map_err(raised)?.is_some())
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -530,7 +538,7 @@ impl Retriever {
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let retriever = self.get()?;
-        let teller = Teller::counting("photo", progress, Some(retriever.len()))?;
+        let teller = Teller::counting("photo", progress, Some(retriever.len().map_err(raised)?))?;
         let done = work::run_told(py, teller, move |progress, cancel| {
             retriever.gallery().export(&path, progress, cancel)
         })?;
@@ -590,7 +598,7 @@ impl Retriever {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (retriever, max_bytes) = (self.get()?, self.limits.max_bytes());
         let files = photo_files(ids, paths, labels, sources, products, None)?;
-        let changes = work::run(py, move |_, _| retriever.snapshot().changes(&files, max_bytes))?;
+        let changes = work::run(py, move |_, _| retriever.look().changes(&files, max_bytes))?;
         values::changes(py, changes)
     }
 
@@ -610,9 +618,7 @@ impl Retriever {
     /// ['blue', 'red']
     fn ids(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let retriever = self.get()?;
-        work::run(py, move |_, _| {
-            Ok(retriever.snapshot().photos().map(|(photo, _)| photo.id().to_owned()).collect())
-        })
+        work::run(py, move |_, _| retriever.look().ids())
     }
 
     /// All photos with what the gallery knows of them, sorted by id, as they are now.
@@ -623,7 +629,12 @@ impl Retriever {
     fn photos(&self, py: Python<'_>) -> PyResult<values::Photos> {
         let retriever = self.get()?;
         let photos = work::run(py, move |_, _| {
-            Ok(retriever.snapshot().photos().map(|(photo, _)| photo.clone()).collect())
+            let mut photos = Vec::new();
+            retriever.look().each_photo(&mut |photo| {
+                photos.push(photo.clone());
+                Ok(())
+            })?;
+            Ok(photos)
         })?;
         Ok(values::Photos::new(photos))
     }
@@ -633,23 +644,23 @@ impl Retriever {
     /// >>> sketchfind.Retriever("shop.gallery").photo("red").labels
     /// ('sale', 'warm')
     fn photo<'py>(&self, py: Python<'py>, id: &str) -> PyResult<Bound<'py, PyAny>> {
-        values::photo(py, &self.photo_of(id)?)
+        values::photo(py, &self.photo_of(py, id)?)
     }
 
     /// The labels of a photo, sorted; KeyError where it is not there.
     ///
     /// >>> sketchfind.Retriever("shop.gallery").labels("red")
     /// ['sale', 'warm']
-    fn labels(&self, id: &str) -> PyResult<Vec<String>> {
-        Ok(self.photo_of(id)?.labels().iter().cloned().collect())
+    fn labels(&self, py: Python<'_>, id: &str) -> PyResult<Vec<String>> {
+        Ok(self.photo_of(py, id)?.labels().iter().cloned().collect())
     }
 
     /// Where a photo's file is, if the gallery was told; KeyError where it is not there.
     ///
     /// >>> sketchfind.Retriever("shop.gallery").source("red").name
     /// 'red.jpg'
-    fn source(&self, id: &str) -> PyResult<Option<PathBuf>> {
-        Ok(self.photo_of(id)?.source().map(Path::to_owned))
+    fn source(&self, py: Python<'_>, id: &str) -> PyResult<Option<PathBuf>> {
+        Ok(self.photo_of(py, id)?.source().map(Path::to_owned))
     }
 
     /// The embedding of a photo, [width]; KeyError where it is not there.
@@ -657,9 +668,9 @@ impl Retriever {
     /// >>> sketchfind.Retriever("shop.gallery").embedding("red").tolist()
     /// [1.0, 0.0, 0.0]
     fn embedding<'py>(&self, py: Python<'py>, id: &str) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let snapshot = self.get()?.snapshot();
-        let row = snapshot.embedding(id).ok_or_else(|| PyKeyError::new_err(id.to_owned()))?;
-        Ok(PyArray1::from_slice(py, row))
+        let (retriever, wanted) = (self.get()?, id.to_owned());
+        let row = work::run(py, move |_, _| retriever.look().embedding(&wanted))?;
+        Ok(PyArray1::from_vec(py, row.ok_or_else(|| PyKeyError::new_err(id.to_owned()))?))
     }
 
     /// All ids, sorted, and their embeddings, [n, width].
@@ -670,13 +681,12 @@ impl Retriever {
     fn embeddings<'py>(&self, py: Python<'py>) -> PyResult<(Vec<String>, Bound<'py, PyArray2<f32>>)> {
         let retriever = self.get()?;
         let (ids, values) = work::run(py, move |_, _| {
-            let snapshot = retriever.snapshot();
-            let mut ids = Vec::with_capacity(snapshot.len());
-            let mut values = Vec::with_capacity(snapshot.len() * snapshot.width());
-            for (photo, row) in snapshot.photos() {
+            let (mut ids, mut values) = (Vec::new(), Vec::new());
+            retriever.look().each_row(&mut |photo, row| {
                 ids.push(photo.id().to_owned());
                 values.extend_from_slice(row);
-            }
+                Ok(())
+            })?;
             Ok((ids, values))
         })?;
         Ok((ids, values::matrix(py, self.width, values)?))
@@ -722,7 +732,7 @@ impl Retriever {
     #[pyo3(signature = (*, progress=None))]
     fn compact(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let retriever = self.get()?;
-        let teller = Teller::counting("photo", progress, Some(retriever.len()))?;
+        let teller = Teller::counting("photo", progress, Some(retriever.len().map_err(raised)?))?;
         work::run_told(py, teller, move |progress, cancel| retriever.compact(progress, cancel))
     }
 

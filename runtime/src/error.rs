@@ -209,6 +209,39 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The address of a database is given to a program that was built without the feature `postgres`.
+    #[error("gallery '{}': this program was built without the feature 'postgres', expected a folder", place.display())]
+    NoPostgres {
+        /// The address, without its password.
+        place: PathBuf,
+    },
+    /// What only a gallery in a folder can do is asked of one in a database.
+    #[error("gallery '{}': it is in a database, and {what} is for galleries in folders", place.display())]
+    OnlyFolder {
+        /// The address, without its password.
+        place: PathBuf,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// A database has no gallery of that name.
+    #[error(
+        "gallery '{}': the database has none of that name; `sketchfind index import --model` or `--distance` makes one",
+        place.display()
+    )]
+    NoGallery {
+        /// The address, without its password.
+        place: PathBuf,
+    },
+    /// A database cannot be reached, or does not do what is asked of it.
+    #[error("gallery '{}': {reason}", place.display())]
+    Database {
+        /// The address, without its password.
+        place: PathBuf,
+        /// What it said, and what to do.
+        reason: String,
+        /// Whether asking again may help: it was not reached, or the connection was lost.
+        is_passing: bool,
+    },
     /// A change was asked of a gallery that is open for reading only.
     #[error("gallery '{}': it is open for reading only; open it for writing", path.display())]
     ReadOnly {

@@ -27,7 +27,8 @@ use sketchfind_core::Error as CoreError;
 use sketchfind_core::embeddings::Embeddings;
 
 use crate::gallery::Gallery;
-use crate::{Cancel, Error, Photo, Progress, Result, Snapshot};
+use crate::home::{Home, Row};
+use crate::{Cancel, Error, Photo, Progress, Result};
 
 /// The bytes of embeddings that are read and acknowledged at once.
 const PIECE_BYTES: usize = 16 << 20;
@@ -225,8 +226,8 @@ impl EmbeddingFiles {
     ///
     /// # Errors
     /// [`Error::Gallery`] where they have another width or are by another model.
-    pub fn check_space(&self, gallery: &Gallery) -> Result<()> {
-        let refused = |reason: String| Err(Error::Gallery { path: gallery.path().to_owned(), reason });
+    pub fn check_space(&self, gallery: &dyn Home) -> Result<()> {
+        let refused = |reason: String| Err(Error::Gallery { path: gallery.place().to_owned(), reason });
         let names: Vec<String> = self.files.iter().map(|file| format!("'{}'", file.display())).collect();
         let files = match names.as_slice() {
             [one] => one.clone(),
@@ -320,11 +321,11 @@ enum Compared {
     Same,
 }
 
-fn compare(snapshot: &Snapshot, photo: Photo, row: &[f32]) -> Compared {
-    let (Some(before), Some(there)) = (snapshot.photo(photo.id()), snapshot.embedding(photo.id())) else {
+fn compare(there: Option<&Row>, photo: Photo, row: &[f32]) -> Compared {
+    let Some(Row { photo: before, embedding }) = there else {
         return Compared::New(photo);
     };
-    let has_other_embedding = there != row;
+    let has_other_embedding = embedding != row;
     let mut photo = photo.in_place_of(before);
     if let (None, Some(content), false) = (photo.content(), before.content(), has_other_embedding) {
         photo = photo.with_content(*content);
@@ -335,7 +336,17 @@ fn compare(snapshot: &Snapshot, photo: Photo, row: &[f32]) -> Compared {
     Compared::Same
 }
 
-impl Gallery {
+/// The photos of `piece` with their embeddings, each beside what `gallery` has under its id.
+fn compared(gallery: &dyn Home, piece: Piece) -> Result<Vec<(Compared, Vec<f32>)>> {
+    let look = gallery.look();
+    let ids: Vec<&str> = piece.photos.iter().map(Photo::id).collect();
+    let there = look.rows(&ids)?;
+    let rows = piece.values.chunks_exact(look.width());
+    let all = piece.photos.into_iter().zip(rows).zip(&there);
+    Ok(all.map(|((photo, row), there)| (compare(there.as_ref(), photo, row), row.to_vec())).collect())
+}
+
+impl dyn Home + '_ {
     /// Brings the embeddings of `files` into this gallery: photos that are new, and those whose products, labels or paths are others.
     /// What a file does not say of a photo stays as it is.
     ///
@@ -345,7 +356,7 @@ impl Gallery {
     ///
     /// # Errors
     /// [`Error::Gallery`] where the embeddings are of another space; [`Error::PhotoExists`] where a photo is there with
-    /// another embedding and is not to be replaced; those of [`Gallery::replace`]; [`Error::Cancelled`].
+    /// another embedding and is not to be replaced; those of [`Home::replace`]; [`Error::Cancelled`].
     pub fn import(
         &self,
         files: &EmbeddingFiles,
@@ -354,16 +365,13 @@ impl Gallery {
         cancel: Cancel<'_>,
     ) -> Result<Imported> {
         files.check_space(self)?;
-        let snapshot = self.snapshot();
-        if !options.replace && !snapshot.is_empty() {
+        if !options.replace && !self.look().is_empty()? {
             for file in &files.files {
                 read(file, &mut |piece| {
                     if cancel.is_cancelled() {
                         return Err(Error::Cancelled);
                     }
-                    let rows = piece.values.chunks_exact(snapshot.width());
-                    for (photo, row) in piece.photos.into_iter().zip(rows) {
-                        let compared = compare(&snapshot, photo, row);
+                    for (compared, _) in compared(self, piece)? {
                         if let Compared::Other { photo, has_other_embedding: true } = compared {
                             return Err(Error::PhotoExists { id: photo.id().to_owned() });
                         }
@@ -379,11 +387,9 @@ impl Gallery {
                     return Err(Error::Cancelled);
                 }
                 n_done += piece.photos.len();
-                let snapshot = self.snapshot();
                 let (mut photos, mut values) = (Vec::new(), Vec::new());
-                for (photo, row) in piece.photos.into_iter().zip(piece.values.chunks_exact(snapshot.width()))
-                {
-                    photos.push(match compare(&snapshot, photo, row) {
+                for (compared, row) in compared(self, piece)? {
+                    photos.push(match compared {
                         Compared::Same => {
                             done.n_unchanged += 1;
                             continue;
@@ -397,7 +403,7 @@ impl Gallery {
                             photo
                         }
                     });
-                    values.extend_from_slice(row);
+                    values.extend(row);
                 }
                 self.replace(photos, values)?;
                 progress.tell(n_done);
@@ -438,23 +444,56 @@ impl Gallery {
         cancel: Cancel<'_>,
     ) -> Result<Exported> {
         self.check_process()?;
-        let (path, snapshot) = (path.as_ref(), self.snapshot());
+        let (path, look) = (path.as_ref(), self.look());
         match Format::of(path) {
             Some(Format::Npy) => {
-                snapshot.embeddings()?.save(path)?;
-                progress.tell(snapshot.len());
-                Ok(Exported { n_photos: snapshot.len(), ..Exported::default() })
+                let (mut ids, mut values) = (Vec::new(), Vec::new());
+                look.each_row(&mut |photo, row| {
+                    ids.push(photo.id().to_owned());
+                    values.extend_from_slice(row);
+                    if cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+                })?;
+                let n_photos = ids.len();
+                Embeddings::new(ids, look.width(), values)?.save(path)?;
+                progress.tell(n_photos);
+                Ok(Exported { n_photos, ..Exported::default() })
             }
             #[cfg(feature = "parquet")]
             Some(Format::Parquet) => {
-                parquet::write(path, &snapshot, self.space().model_sha256.as_deref(), progress, cancel)
+                parquet::write(path, look.as_ref(), self.space().model_sha256.as_deref(), progress, cancel)
             }
             #[cfg(not(feature = "parquet"))]
-            Some(Format::Parquet) => {
-                let _ = cancel;
-                Err(Error::NoParquet { path: path.to_owned() })
-            }
+            Some(Format::Parquet) => Err(Error::NoParquet { path: path.to_owned() }),
             None => Err(CoreError::malformed(path, ENDINGS).into()),
         }
+    }
+}
+
+impl Gallery {
+    /// [`Home::import`](trait.Home.html#method.import) into this gallery.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn import(
+        &self,
+        files: &EmbeddingFiles,
+        options: ImportOptions,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<Imported> {
+        (self as &dyn Home).import(files, options, progress, cancel)
+    }
+
+    /// [`Home::export`](trait.Home.html#method.export) of this gallery.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn export(
+        &self,
+        path: impl AsRef<Path>,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<Exported> {
+        (self as &dyn Home).export(path, progress, cancel)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use sketchfind_core::Error as CoreError;
 use sketchfind_core::unicode::nfc;
 
-use crate::Photo;
+use crate::{Photo, Result};
 
 /// Which photos a query may find: all conditions of a filter hold for each of them. A search with a filter is exact:
 /// it finds the nearest of all the photos that pass, however few they are. Labels, ids and products are the same in every form of
@@ -32,6 +33,8 @@ pub struct Filter {
     any_of: Vec<BTreeSet<String>>,
     all_of: BTreeSet<String>,
     none_of: BTreeSet<String>,
+    /// In SQL, each of them.
+    conditions: Vec<String>,
 }
 
 impl Filter {
@@ -92,12 +95,21 @@ impl Filter {
         self
     }
 
+    /// Only photos of whose rows this condition of the user's own holds, in SQL: of a gallery in a database, whose table it may
+    /// join with others (`id in (select photo from stock where n > 0)`). It is taken as it is: never make it of what a stranger
+    /// has written. A gallery in a folder refuses it.
+    #[must_use]
+    pub fn where_sql(mut self, condition: impl Into<String>) -> Filter {
+        self.conditions.push(condition.into());
+        self
+    }
+
     /// Whether every photo passes.
     pub fn is_everything(&self) -> bool {
         *self == Filter::default()
     }
 
-    /// Whether `photo` passes.
+    /// Whether `photo` passes, conditions in SQL aside, which only a database can look at.
     pub fn passes(&self, photo: &Photo) -> bool {
         let (id, labels) = (nfc(photo.id()), photo.labels());
         let is_of = |products: &BTreeSet<String>| photo.product().is_some_and(|own| products.contains(own));
@@ -128,6 +140,45 @@ impl Filter {
     /// The labels that all have to be there.
     pub(crate) fn all_of(&self) -> &BTreeSet<String> {
         &self.all_of
+    }
+
+    /// The ids that may not pass, in normalisation form C.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn not_ids(&self) -> &BTreeSet<String> {
+        &self.not_ids
+    }
+
+    /// The products that may not pass.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn not_products(&self) -> &BTreeSet<String> {
+        &self.not_products
+    }
+
+    /// The labels of which none may be there.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn none_of(&self) -> &BTreeSet<String> {
+        &self.none_of
+    }
+
+    /// The conditions in SQL.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn conditions(&self) -> &[String] {
+        &self.conditions
+    }
+
+    /// Refuses conditions in SQL, of which a folder knows nothing.
+    ///
+    /// # Errors
+    /// [`Error::Core`](crate::Error::Core).
+    pub(crate) fn refuse_sql(&self) -> Result<()> {
+        match self.conditions.first() {
+            None => Ok(()),
+            Some(condition) => {
+                let value = format!("'{condition}'");
+                let expected = "none: a gallery in a folder knows no SQL".to_owned();
+                Err(CoreError::OutOfRange { what: "condition", value, expected }.into())
+            }
+        }
     }
 }
 

@@ -32,6 +32,7 @@
 
 mod codec;
 mod copy;
+mod folder;
 mod graph_file;
 mod identity;
 mod known;
@@ -61,11 +62,13 @@ pub use copy::{Copied, OnExisting};
 pub use manifest::{FORMAT, MAGIC, MANIFEST, Manifest};
 pub use nothing::Nothing;
 pub use snapshot::{Match, Place, Snapshot};
+#[cfg(feature = "postgres")]
+pub(crate) use snapshot::{check_photos, nearest_products};
 pub use space::EmbeddingSpace;
 #[cfg(feature = "parquet")]
 pub(crate) use space::WIDEST;
 
-use sketchfind_index::{HnswIndex, Query};
+use sketchfind_index::HnswIndex;
 
 use self::known::{HeldFiles, Known};
 use self::lock::Lock;
@@ -73,10 +76,10 @@ use self::log::Log;
 use self::segment::{LiveSegment, Segment};
 use self::segment_file::Expected;
 use self::writer::Writer;
+use crate::home::Row;
 use crate::process::{self, Process};
-use crate::{
-    Cancel, Costs, Error, Filter, IndexKind, IndexSpec, Photo, Progress, Recall, Result, SearchOptions,
-};
+use crate::recall;
+use crate::{Cancel, Costs, Error, IndexKind, IndexSpec, Photo, Progress, Recall, Result};
 
 /// The model's folder in a gallery's folder.
 pub const MODEL_DIR: &str = "model";
@@ -120,6 +123,15 @@ impl GalleryOptions {
     pub fn with_photo_frame(mut self, photo_frame: Option<PhotoFrame>) -> GalleryOptions {
         self.photo_frame = photo_frame;
         self
+    }
+
+    /// Refuses to frame photos where there is no model, whose matter that is.
+    pub(crate) fn refuse_frame_without_model(&self) -> Result<()> {
+        if self.photo_frame.is_none() {
+            return Ok(());
+        }
+        let (value, expected) = ("given".to_owned(), "none where there is no model".to_owned());
+        Err(CoreError::OutOfRange { what: "photo_frame", value, expected }.into())
     }
 }
 
@@ -266,10 +278,7 @@ impl Gallery {
         options: &GalleryOptions,
     ) -> Result<()> {
         space.check()?;
-        if options.photo_frame.is_some() {
-            let (value, expected) = ("given".to_owned(), "none where there is no model".to_owned());
-            return Err(CoreError::OutOfRange { what: "photo_frame", value, expected }.into());
-        }
+        options.refuse_frame_without_model()?;
         Gallery::create_of(path.as_ref(), Origin::Given(space), 0, std::iter::empty(), options)
     }
 
@@ -624,44 +633,20 @@ impl Gallery {
     /// # Errors
     /// Those of [`Snapshot::search`], and of [`Gallery::set_index`] where it cannot be written down; [`Error::Cancelled`].
     pub fn measure_recall(&self, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<Option<Recall>> {
-        const K: usize = 10;
-        const AT_ONCE: usize = 16;
         self.check_process()?;
         let snapshot = self.snapshot();
         if snapshot.n_without_graph() == snapshot.len() {
             return Ok(None);
         }
-        let mut photos: Vec<(&str, &[f32])> =
-            snapshot.photos().map(|(photo, row)| (photo.id(), row)).collect();
-        Stream::new(0, "sample of recall", &[]).shuffle(&mut photos);
-        photos.truncate(MOST_IN_SAMPLE);
-        let queries = photos.iter().map(|(_, row)| Query::new(row, snapshot.width()));
-        let queries = queries.collect::<std::result::Result<Vec<_>, _>>()?;
-        let (mut expected, mut found) = (Vec::new(), Vec::new());
-        for some in queries.chunks(AT_ONCE) {
-            if cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let search = |options| snapshot.search_each(some, K + 1, &Filter::everything(), options);
-            expected.extend(search(SearchOptions::exact())?);
-            found.extend(search(SearchOptions::default())?);
-            progress.tell(found.len());
-        }
-        let (mut n_nearest, mut n_found) = (0, 0);
-        for ((&(id, _), expected), found) in photos.iter().zip(&expected).zip(&found) {
-            let others = |matches: &[Match]| -> Vec<f64> {
-                let others = matches.iter().filter(|found| found.id != id);
-                others.take(K).map(|found| found.distance).collect()
-            };
-            let expected = others(expected);
-            if let Some(farthest) = expected.last() {
-                // As near as the farthest of them, so that equal distances do not count against a graph.
-                n_found += others(found).iter().filter(|distance| *distance <= farthest).count() as u64;
-                n_nearest += expected.len() as u64;
-            }
-        }
-        let (n_queries, n_photos) = (photos.len() as u64, snapshot.len() as u64);
-        let recall = Recall { k: K as u64, n_queries, n_photos, n_nearest, n_found };
+        let mut places = snapshot.places();
+        Stream::new(0, "sample of recall", &[]).shuffle(&mut places);
+        places.truncate(MOST_IN_SAMPLE);
+        let row = |place: Place| {
+            let (photo, row) = snapshot.at(place)?;
+            Some(Row { photo: photo.clone(), embedding: row.to_vec() })
+        };
+        let sample: Vec<Row> = places.into_iter().filter_map(row).collect();
+        let recall = recall::measured(snapshot.as_ref(), &sample, progress, cancel)?;
         if self.access != Access::Read {
             self.set_recall(Some(recall))?;
         }
@@ -823,6 +808,7 @@ fn fingerprint_bytes(path: &Path, model_sha256: Option<&str>) -> Result<[u8; 32]
 
 /// Refuses a path that holds anything but a gallery or an empty folder: it would be replaced.
 fn refuse_other_things(path: &Path) -> Result<()> {
+    manifest::refuse_address(path)?;
     let exists = path.symlink_metadata().is_ok();
     let is_empty_folder = || std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     if !exists || is_empty_folder() || manifest::is_ours(path) {
@@ -832,30 +818,31 @@ fn refuse_other_things(path: &Path) -> Result<()> {
     Err(Error::Gallery { path: path.to_owned(), reason: reason.into() })
 }
 
-/// Copies what a model's folder is known to hold: the card, what its networks are made of and, where there is one, the probe.
-fn copy_model(from: &Path, to: &Path) -> Result<()> {
-    copy_file(&from.join(CARD), &to.join(CARD))?;
-    for name in Card::load(from)?.files().keys() {
-        copy_file(&from.join(name), &to.join(name))?;
-    }
+/// What a model's folder is known to hold: the card, what its networks are made of and, where there is one, the probe; by the
+/// names in it, with `/` between folders.
+pub(crate) fn model_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut names: Vec<String> = vec![CARD.to_owned()];
+    names.extend(Card::load(folder)?.files().into_keys());
     for embeddings in [PROBE_EMBEDDINGS, SKETCH_PROBE_EMBEDDINGS].map(Path::new) {
-        for name in [embeddings, &ids_path(embeddings)] {
-            if from.join(name).exists() {
-                copy_file(&from.join(name), &to.join(name))?;
-            }
-        }
+        let both = [embeddings, &ids_path(embeddings)].map(|name| name.display().to_string());
+        names.extend(both.into_iter().filter(|name| folder.join(name).exists()));
     }
-    let images = from.join(PROBE_IMAGES);
+    let images = folder.join(PROBE_IMAGES);
     if images.is_dir() {
         for entry in std::fs::read_dir(&images).map_err(CoreError::io("read", &images))? {
             let image = entry.map_err(CoreError::io("read", &images))?.path();
-            if let (Some(name), true) = (image.file_name(), image.extension().is_some_and(|end| end == "png"))
-            {
-                copy_file(&image, &to.join(PROBE_IMAGES).join(name))?;
+            let name = image.file_name().and_then(|name| name.to_str());
+            if let (Some(name), true) = (name, image.extension().is_some_and(|end| end == "png")) {
+                names.push(format!("{PROBE_IMAGES}/{name}"));
             }
         }
     }
-    Ok(())
+    Ok(names.into_iter().map(|name| (name.clone(), folder.join(name))).collect())
+}
+
+/// Copies what a model's folder is known to hold.
+fn copy_model(from: &Path, to: &Path) -> Result<()> {
+    model_files(from)?.iter().try_for_each(|(name, file)| copy_file(file, &to.join(name)))
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<()> {

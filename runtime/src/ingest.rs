@@ -12,8 +12,9 @@ use sketchfind_core::{Error as CoreError, fingerprint};
 
 use crate::embedder::View;
 use crate::embedder::{Batch, Done, Job, reason};
+use crate::home::Look;
 use crate::process;
-use crate::{BrokenImage, Cancel, Error, OnBroken, Photo, Picture, Progress, Result, Retriever, Snapshot};
+use crate::{BrokenImage, Cancel, Error, OnBroken, Photo, Picture, Progress, Result, Retriever};
 
 /// A photo that is to be in a gallery, and the file to read it from.
 #[derive(Clone, Debug)]
@@ -132,7 +133,7 @@ impl Retriever {
         self.check_regions(files)?;
         if on_other_source == OnOtherSource::Refuse {
             let max_bytes = self.with_embedder(|embedder| embedder.options().limits.max_bytes())?;
-            self.snapshot().check_sources(files, max_bytes)?;
+            self.look().check_sources(files, max_bytes)?;
         }
         let mut intake = Intake {
             retriever: self,
@@ -150,12 +151,12 @@ impl Retriever {
                 return Err(Error::Cancelled);
             }
             let n_files = todo.len();
-            let snapshot = self.snapshot();
+            let look = self.look();
             let photo_frame = self.gallery().photo_frame();
             let streamed = self.with_embedder(|embedder| {
                 let max_bytes = embedder.options().limits.max_bytes();
-                let mut planner = Planner::new(files, todo, snapshot, max_bytes, photo_frame);
-                embedder.stream(n_files, &mut |n| planner.next(n), &mut |done| {
+                let mut planner = Planner::new(files, todo, look, max_bytes, photo_frame);
+                let streamed = embedder.stream(n_files, &mut |n| planner.next(n), &mut |done| {
                     intake.take(done)?;
                     progress.tell(intake.n_done);
                     if intake.n_done < files.len() && cancel.is_cancelled() {
@@ -163,7 +164,8 @@ impl Retriever {
                     } else {
                         Ok(())
                     }
-                })
+                });
+                planner.failed.map_or(streamed, Err)
             })?;
             // What is done is kept, however it ended.
             let kept = intake.keep();
@@ -189,44 +191,29 @@ impl Retriever {
     }
 }
 
-impl Snapshot {
+impl dyn Look + '_ {
     /// Refuses files that would take the place of another picture from another file. Only files whose id is there from
     /// elsewhere are opened.
     ///
     /// # Errors
     /// [`Error::OtherSource`] with the first.
     pub fn check_sources(&self, files: &[PhotoFile], max_bytes: u64) -> Result<()> {
-        let of_another: Vec<&PhotoFile> = process::on_live_threads(|| {
-            files.par_iter().filter(|file| self.is_of_another_source(file, max_bytes)).collect()
+        let there = self.under_ids_of(files)?;
+        let of_another: Vec<(&PhotoFile, &Photo)> = process::on_live_threads(|| {
+            let both = files.par_iter().zip(&there);
+            let known = both.filter_map(|(file, there)| Some((file, there.as_ref()?)));
+            known.filter(|(file, there)| is_of_another_source(there, file, max_bytes)).collect()
         })?;
-        let Some(first) = of_another.first() else {
+        let Some((first, there)) = of_another.first() else {
             return Ok(());
         };
-        let id = first.photo.id().to_owned();
-        let there = self.photo(&id).and_then(Photo::source).map(Path::to_owned);
+        let (id, there) = (first.photo.id().to_owned(), there.source().map(Path::to_owned));
         Err(Error::OtherSource { id, there, given: first.path.clone(), n_more: of_another.len() - 1 })
     }
 
-    fn is_of_another_source(&self, file: &PhotoFile, max_bytes: u64) -> bool {
-        let Some(there) = self.photo(file.photo.id()) else {
-            return false;
-        };
-        let is_same_file = match (there.source(), file.photo.source()) {
-            (None, None) => true,
-            (None, Some(_)) => false,
-            (Some(there), given) => {
-                let given = given.unwrap_or(&file.path);
-                let canonical = |path: &Path| std::fs::canonicalize(path).ok();
-                there == given || canonical(there).is_some_and(|there| canonical(given) == Some(there))
-            }
-        };
-        // The same picture elsewhere: its folder was moved, or it is there twice. Nothing is lost.
-        let is_same_picture = || {
-            there.content().is_some_and(|there| {
-                content_of(file, max_bytes).is_some_and(|(content, _)| content == *there)
-            })
-        };
-        !is_same_file && !is_same_picture()
+    /// What is there under the ids of `files`.
+    fn under_ids_of(&self, files: &[PhotoFile]) -> Result<Vec<Option<Photo>>> {
+        self.photos(&files.iter().map(|file| file.photo.id()).collect::<Vec<_>>())
     }
 
     /// What [`Retriever::ingest`] of `files` would change, without a model.
@@ -236,15 +223,16 @@ impl Snapshot {
     pub fn changes(&self, files: &[PhotoFile], max_bytes: u64) -> Result<Changes> {
         check_ids(files)?;
         files.iter().try_for_each(|file| file.photo.check())?;
-        let is_replaced = |file: &PhotoFile| {
-            let there = self.photo(file.photo.id())?;
+        let there = self.under_ids_of(files)?;
+        let is_replaced = |(file, there): (&PhotoFile, &Option<Photo>)| {
+            let there = there.as_ref()?;
             let photo = file.photo.clone().in_place_of(there);
             // What cannot be read is not changed either.
             let content = content_of(file, max_bytes);
             Some(content.is_some_and(|(content, _)| photo.with_content(content) != *there))
         };
         let planned: Vec<Option<bool>> =
-            process::on_live_threads(|| files.par_iter().map(is_replaced).collect())?;
+            process::on_live_threads(|| files.par_iter().zip(&there).map(is_replaced).collect())?;
         let mut changes = Changes::default();
         for (file, planned) in files.iter().zip(planned) {
             match planned {
@@ -255,6 +243,26 @@ impl Snapshot {
         }
         Ok(changes)
     }
+}
+
+/// Whether a file would take the place of another picture from another file.
+fn is_of_another_source(there: &Photo, file: &PhotoFile, max_bytes: u64) -> bool {
+    let is_same_file = match (there.source(), file.photo.source()) {
+        (None, None) => true,
+        (None, Some(_)) => false,
+        (Some(there), given) => {
+            let given = given.unwrap_or(&file.path);
+            let canonical = |path: &Path| std::fs::canonicalize(path).ok();
+            there == given || canonical(there).is_some_and(|there| canonical(given) == Some(there))
+        }
+    };
+    // The same picture elsewhere: its folder was moved, or it is there twice. Nothing is lost.
+    let is_same_picture = || {
+        there
+            .content()
+            .is_some_and(|there| content_of(file, max_bytes).is_some_and(|(content, _)| content == *there))
+    };
+    !is_same_file && !is_same_picture()
 }
 
 /// What is to become of a file.
@@ -274,41 +282,36 @@ struct Planner<'a> {
     files: &'a [PhotoFile],
     /// The positions of files that were not looked at yet.
     todo: VecDeque<usize>,
-    snapshot: Arc<Snapshot>,
+    look: Arc<dyn Look>,
     /// Files that are longer are not worth reading: no decoder takes them.
     max_bytes: u64,
     photo_frame: Option<PhotoFrame>,
-    id_of_content: HashMap<[u8; 32], String>,
     /// Where in the list a content is that is embedded now.
     first_of_content: HashMap<[u8; 32], usize>,
     /// What was looked at and not given out.
     planned: VecDeque<(usize, Plan, Option<Vec<u8>>)>,
+    /// Why nothing more is given out, where the gallery did not answer.
+    failed: Option<Error>,
 }
 
 impl<'a> Planner<'a> {
     fn new(
         files: &'a [PhotoFile],
         todo: Vec<usize>,
-        snapshot: Arc<Snapshot>,
+        look: Arc<dyn Look>,
         max_bytes: u64,
         photo_frame: Option<PhotoFrame>,
     ) -> Planner<'a> {
-        let mut id_of_content = HashMap::new();
-        for (photo, _) in snapshot.photos() {
-            if let Some(content) = photo.content() {
-                id_of_content.insert(*content, photo.id().to_owned());
-            }
-        }
         let (first_of_content, planned) = (HashMap::new(), VecDeque::new());
         Planner {
             files,
             todo: todo.into(),
-            snapshot,
+            look,
             max_bytes,
             photo_frame,
-            id_of_content,
             first_of_content,
             planned,
+            failed: None,
         }
     }
 
@@ -316,8 +319,15 @@ impl<'a> Planner<'a> {
     fn next(&mut self, n: usize) -> Option<Batch<Vec<(usize, Plan)>>> {
         let (mut jobs, mut plans) = (Vec::with_capacity(n), Vec::with_capacity(n));
         while jobs.len() < n && plans.len() < MOST_LOOKED_AT {
-            if self.planned.is_empty() && !self.look_at(n) {
-                break;
+            if self.planned.is_empty() {
+                match self.look_at(n) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        self.failed = Some(error);
+                        return None;
+                    }
+                }
             }
             let Some((position, plan, bytes)) = self.planned.pop_front() else { break };
             if let Plan::Fresh(_) = plan {
@@ -334,20 +344,27 @@ impl<'a> Planner<'a> {
     }
 
     /// Reads up to `n` files and decides about them; says whether there were any.
-    fn look_at(&mut self, n: usize) -> bool {
+    fn look_at(&mut self, n: usize) -> Result<bool> {
         let positions: Vec<usize> = self.todo.drain(..n.min(self.todo.len())).collect();
         let read: Vec<_> =
             positions.par_iter().map(|&position| content_of(&self.files[position], self.max_bytes)).collect();
-        for (&position, read) in positions.iter().zip(read) {
+        let ids: Vec<&str> = positions.iter().map(|&position| self.files[position].photo.id()).collect();
+        let there = self.look.photos(&ids)?;
+        let contents: Vec<[u8; 32]> = read.iter().flatten().map(|(content, _)| *content).collect();
+        let known = self.look.of_contents(&contents)?;
+        for ((&position, read), there) in positions.iter().zip(read).zip(there) {
             let photo = self.files[position].photo.clone();
             // A file that cannot be read is told by the decoder, as every other broken one.
             let (plan, bytes) = match read {
                 None => (Plan::Fresh(photo), None),
-                Some((content, bytes)) => self.plan(position, photo.with_content(content), content, bytes),
+                Some((content, bytes)) => {
+                    let photo = photo.with_content(content);
+                    self.plan(position, photo, there.as_ref(), known.get(&content), (content, bytes))
+                }
             };
             self.planned.push_back((position, plan, bytes));
         }
-        !positions.is_empty()
+        Ok(!positions.is_empty())
     }
 
     fn view(&self, region: Option<Region>) -> View {
@@ -362,16 +379,15 @@ impl<'a> Planner<'a> {
         &mut self,
         position: usize,
         photo: Photo,
-        content: [u8; 32],
-        bytes: Option<Vec<u8>>,
+        before: Option<&Photo>,
+        known: Option<&Vec<f32>>,
+        (content, bytes): ([u8; 32], Option<Vec<u8>>),
     ) -> (Plan, Option<Vec<u8>>) {
-        let before = self.snapshot.photo(photo.id());
         if before.is_some_and(|before| photo.clone().in_place_of(before) == *before) {
             return (Plan::Unchanged, None);
         }
-        let id = self.id_of_content.get(&content);
-        if let Some(row) = id.and_then(|id| self.snapshot.embedding(id)) {
-            return (Plan::Known(photo, row.to_vec()), None);
+        if let Some(row) = known {
+            return (Plan::Known(photo, row.clone()), None);
         }
         if let Some(&first) = self.first_of_content.get(&content) {
             return (Plan::Like(photo, first), None);
@@ -444,7 +460,7 @@ impl Intake<'_> {
         let width = self.retriever.width();
         let row = match self.waiting.row_of_id.get(id) {
             Some(row) => self.waiting.values.get(row * width..(row + 1) * width).map(<[f32]>::to_vec),
-            None => self.retriever.snapshot().embedding(id).map(<[f32]>::to_vec),
+            None => self.retriever.look().embedding(id)?,
         };
         match row {
             Some(row) => {
@@ -474,8 +490,8 @@ impl Intake<'_> {
     /// Writes what waits to the gallery.
     fn keep(&mut self) -> Result<()> {
         let Waiting { photos, values, .. } = std::mem::take(&mut self.waiting);
-        let snapshot = self.retriever.snapshot();
-        let n_replaced = photos.iter().filter(|photo| snapshot.photo(photo.id()).is_some()).count();
+        let ids: Vec<&str> = photos.iter().map(Photo::id).collect();
+        let n_replaced = self.retriever.look().photos(&ids)?.iter().flatten().count();
         let n = photos.len();
         self.retriever.gallery().replace(photos, values)?;
         self.done.n_replaced += n_replaced;

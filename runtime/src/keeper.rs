@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::background::{Background, Stop};
-use crate::{BuiltGraphs, Cancel, Error, Gallery, Progress, Result};
+use crate::home::Home;
+use crate::{BuiltGraphs, Cancel, Error, Progress, Result};
 
 /// Keeps a gallery up to date.
 pub(crate) struct Keeper {
@@ -15,7 +16,7 @@ pub(crate) struct Keeper {
 
 /// Who builds graphs, and what was in the way of anything here.
 struct Graphs {
-    gallery: Arc<Gallery>,
+    gallery: Arc<dyn Home>,
     builder: Option<Mutex<Option<Background>>>,
     troubles: Arc<Troubles>,
 }
@@ -32,7 +33,7 @@ impl Keeper {
     ///
     /// # Errors
     /// [`Error::Threads`].
-    pub(crate) fn new(gallery: Arc<Gallery>, follow: Option<Duration>, builds: bool) -> Result<Keeper> {
+    pub(crate) fn new(gallery: Arc<dyn Home>, follow: Option<Duration>, builds: bool) -> Result<Keeper> {
         let builder = builds.then(Mutex::default);
         let graphs = Arc::new(Graphs { gallery, builder, troubles: Arc::default() });
         graphs.build()?;

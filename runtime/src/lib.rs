@@ -51,6 +51,7 @@ mod exchange;
 mod filter;
 mod framing;
 pub mod gallery;
+pub mod home;
 #[cfg(feature = "inference")]
 mod ingest;
 #[cfg(feature = "inference")]
@@ -62,7 +63,10 @@ mod photo;
 mod picture;
 #[cfg(feature = "inference")]
 mod pool;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod process;
+mod recall;
 #[cfg(feature = "inference")]
 mod retriever;
 mod search_options;
@@ -81,11 +85,14 @@ pub use gallery::{
     Access, BuiltGraphs, Copied, EmbeddingSpace, Gallery, GalleryOptions, Match, Nothing, OnExisting,
     Snapshot,
 };
+pub use home::{Home, Look, Row};
 #[cfg(feature = "inference")]
 pub use ingest::{Changes, IngestOptions, Ingested, OnOtherSource, PhotoFile};
 pub use photo::{LONGEST_TEXT, MOST_LABELS, Photo};
 #[cfg(feature = "inference")]
 pub use picture::Picture;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresGallery;
 #[cfg(feature = "inference")]
 pub use retriever::{Answer, Retriever, RetrieverOptions, Role};
 pub use search_options::SearchOptions;

@@ -17,12 +17,13 @@ use sketchfind_core::strokes::{Raster, Strokes};
 use sketchfind_index::{ExactIndex, Index, Matrix, Query};
 
 use crate::embedder::View;
+use crate::home::{self, Home, Look};
 use crate::keeper::Keeper;
 use crate::pool::Pool;
 use crate::process;
 use crate::{
-    Access, Cancel, Costs, Embedder, EmbedderOptions, Error, Filter, Framing, Gallery, Match, Nothing, Photo,
-    Picture, Progress, Result, SearchOptions, Snapshot,
+    Access, Cancel, Costs, Embedder, EmbedderOptions, Error, Filter, Framing, Match, Nothing, Photo, Picture,
+    Progress, Result, SearchOptions,
 };
 
 /// What pictures are embedded as.
@@ -190,7 +191,7 @@ pub struct Answer {
 pub struct Retriever {
     // Before the gallery, which it uses until it ends.
     keeper: Keeper,
-    gallery: Arc<Gallery>,
+    gallery: Arc<dyn Home>,
     /// Of the gallery, where it has one.
     model: Option<Model>,
     calibration: Option<Calibration>,
@@ -233,21 +234,21 @@ impl Retriever {
             let (value, expected) = (format!("{every:?}"), "10 milliseconds to a day".to_owned());
             return Err(CoreError::OutOfRange { what: "time between two looks", value, expected }.into());
         }
-        let gallery = Gallery::open_with(path, options.access)?;
-        let model = Model::of(&gallery, options.embedder, options.sessions, options.framing)?;
+        let gallery = home::open(path, options.access)?;
+        let model = Model::of(gallery.as_ref(), options.embedder, options.sessions, options.framing)?;
         if let Some(calibration) = &options.calibration {
-            let (card, model) = gallery.card().zip(model.as_ref()).ok_or_else(|| no_model(&gallery))?;
+            let (card, model) =
+                gallery.card().zip(model.as_ref()).ok_or_else(|| no_model(gallery.as_ref()))?;
             calibration.check(card, model.share, gallery.photo_frame())?;
         }
-        let gallery = Arc::new(gallery);
         let follow = options.follow.filter(|_| options.access != Access::Write);
         let keeper = Keeper::new(Arc::clone(&gallery), follow, options.build_graphs)?;
         Ok(Retriever { keeper, gallery, model, calibration: options.calibration })
     }
 
     /// The gallery.
-    pub fn gallery(&self) -> &Gallery {
-        &self.gallery
+    pub fn gallery(&self) -> &dyn Home {
+        self.gallery.as_ref()
     }
 
     /// The model's card, where the gallery has a model.
@@ -256,7 +257,7 @@ impl Retriever {
     }
 
     fn model(&self) -> Result<&Model> {
-        self.model.as_ref().ok_or_else(|| no_model(&self.gallery))
+        self.model.as_ref().ok_or_else(|| no_model(self.gallery()))
     }
 
     /// Refuses what needs a model where there is none, for callers who want to know before there is any work.
@@ -277,8 +278,8 @@ impl Retriever {
     }
 
     /// All photos as they are now, for several questions about one state.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.gallery.snapshot()
+    pub fn look(&self) -> Arc<dyn Look> {
+        self.gallery.look()
     }
 
     /// Sees what another process has written since; whether there was anything.
@@ -298,23 +299,32 @@ impl Retriever {
     }
 
     /// The number of photos.
-    pub fn len(&self) -> usize {
-        self.gallery.len()
+    ///
+    /// # Errors
+    /// [`Error::Database`] where a database does not answer; a folder always does.
+    pub fn len(&self) -> Result<usize> {
+        self.look().len()
     }
 
     /// The width of an embedding, D.
     pub fn width(&self) -> usize {
-        self.snapshot().width()
+        self.gallery.space().width
     }
 
     /// Whether there is no photo.
-    pub fn is_empty(&self) -> bool {
-        self.gallery.is_empty()
+    ///
+    /// # Errors
+    /// Those of [`Retriever::len`].
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
     }
 
     /// What the gallery knows of the photo `id`: its labels, where its file is.
-    pub fn photo(&self, id: &str) -> Option<Photo> {
-        self.snapshot().photo(id).cloned()
+    ///
+    /// # Errors
+    /// Those of [`Retriever::len`].
+    pub fn photo(&self, id: &str) -> Result<Option<Photo>> {
+        self.look().photo(id)
     }
 
     /// Runs `work` with one of the sessions, once one is idle: to embed files, for example.
@@ -512,19 +522,23 @@ impl Retriever {
                 return Err(refused(least.to_string(), "0 to 1").into());
             }
         }
-        let snapshot = self.snapshot();
-        let mut answers = self.scored_each(&snapshot, queries, k, filter, options)?;
+        let look = self.look();
+        let mut answers = self.scored_each(look.as_ref(), queries, k, filter, options)?;
+        let n_photos = look.len()?;
         // The same for all of them: it is the filter's affair.
         let mut why_nothing = None;
         for answer in &mut answers {
-            answer.n_photos = snapshot.len();
+            answer.n_photos = n_photos;
             answer.nothing = match (min_score, answer.score) {
                 (Some(min_score), Some(score)) if !answer.matches.is_empty() && score < min_score => {
                     answer.matches.clear();
                     Some(Nothing::NoFit { score, min_score })
                 }
                 _ if answer.matches.is_empty() => {
-                    why_nothing.get_or_insert_with(|| snapshot.why_nothing(filter)).clone()
+                    if why_nothing.is_none() {
+                        why_nothing = look.why_nothing(filter)?;
+                    }
+                    why_nothing.clone()
                 }
                 _ => None,
             };
@@ -535,7 +549,7 @@ impl Retriever {
     /// The `k` nearest of each query, with scores where there is a calibration.
     fn scored_each(
         &self,
-        snapshot: &Snapshot,
+        look: &dyn Look,
         queries: &[Query<'_>],
         k: usize,
         filter: &Filter,
@@ -543,16 +557,16 @@ impl Retriever {
     ) -> Result<Vec<Answer>> {
         let unscored = |matches| Answer { matches, ..Answer::default() };
         let Some(calibration) = &self.calibration else {
-            let found = snapshot.search_each(queries, k, filter, options)?;
+            let found = look.search(queries, k, filter, options)?;
             return Ok(found.into_iter().map(unscored).collect());
         };
         // Scores are of the first few photos, also where fewer are asked for, or products.
         let of_photos = SearchOptions { by_product: false, ..options };
         let n = if options.by_product { N_SCORED } else { k.max(N_SCORED) };
-        let photos = snapshot.search_each(queries, n, filter, of_photos)?;
+        let photos = look.search(queries, n, filter, of_photos)?;
         let mut answers: Vec<Answer> = photos.into_iter().map(|photos| scored(calibration, photos)).collect();
         if options.by_product {
-            let products = snapshot.search_each(queries, k, filter, options)?;
+            let products = look.search(queries, k, filter, options)?;
             for (answer, products) in answers.iter_mut().zip(products) {
                 let photos = std::mem::replace(&mut answer.matches, products);
                 for product in &mut answer.matches {
@@ -724,8 +738,8 @@ impl Retriever {
 
     /// Looked up before the work; [`Gallery::add`] decides.
     fn check_new(&self, photos: &[Photo]) -> Result<()> {
-        let snapshot = self.snapshot();
-        match photos.iter().find(|photo| snapshot.photo(photo.id()).is_some()) {
+        let ids: Vec<&str> = photos.iter().map(Photo::id).collect();
+        match self.look().photos(&ids)?.into_iter().flatten().next() {
             Some(there) => Err(Error::PhotoExists { id: there.id().to_owned() }),
             None => Ok(()),
         }
@@ -811,7 +825,7 @@ impl Retriever {
     /// # Errors
     /// Those of [`Gallery::remove`].
     pub fn remove<S: AsRef<str>>(&self, ids: &[S]) -> Result<usize> {
-        self.gallery.remove(ids)
+        self.gallery.remove(&ids.iter().map(AsRef::as_ref).collect::<Vec<&str>>())
     }
 
     /// Measures what embedding and exact search cost here and writes it down, so that the index `auto` chooses by it.
@@ -819,7 +833,7 @@ impl Retriever {
     /// # Errors
     /// Those of [`Gallery::set_costs`] and [`Embedder::embed`].
     pub fn measure_costs(&self) -> Result<Costs> {
-        let card = self.card().ok_or_else(|| no_model(&self.gallery))?;
+        let card = self.card().ok_or_else(|| no_model(self.gallery()))?;
         let side = card.preprocess.crop;
         let image = Image::new(side, side, vec![127; side as usize * side as usize * 3])?;
         let embedding_us = median_us(|| self.embed(std::slice::from_ref(&image)).map(drop))?;
@@ -852,7 +866,7 @@ impl Retriever {
 impl Model {
     /// The model of `gallery`, where it has one, in `sessions` sessions.
     fn of(
-        gallery: &Gallery,
+        gallery: &dyn Home,
         mut options: EmbedderOptions,
         sessions: usize,
         framing: Framing,
@@ -881,8 +895,8 @@ fn scored(calibration: &Calibration, mut matches: Vec<Match>) -> Answer {
     Answer { matches, score, ..Answer::default() }
 }
 
-fn no_model(gallery: &Gallery) -> Error {
-    Error::NoModel { path: gallery.path().to_owned() }
+fn no_model(gallery: &dyn Home) -> Error {
+    Error::NoModel { path: gallery.place().to_owned() }
 }
 
 /// The median time of `work` in microseconds, at least 1, of five times after one that does not count.

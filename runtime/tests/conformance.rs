@@ -1,70 +1,105 @@
 //! What every gallery does, wherever its photos lie and however it is opened: one suite of laws, run over each kind of home.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use sketchfind::home::{self, Home, Look};
 use sketchfind::{
     Access, Distance, EmbeddingSpace, Error, Filter, Gallery, GalleryOptions, HnswParameters, IndexSpec,
-    Match, OnExisting, Photo, SearchOptions, Snapshot,
+    Match, OnExisting, Photo, SearchOptions,
 };
 use sketchfind_core::random::Stream;
 
 use crate::store::Model;
 use crate::{assert_says, fixture};
 
-/// A home: how a gallery comes into being, and how somebody else sees it.
-struct Home {
+/// A kind of home: how an empty gallery comes into being, at a folder or elsewhere, and how it is opened.
+struct Kind {
     name: &'static str,
-    make: fn(&Path) -> Gallery,
+    /// Gives the place of the gallery; nothing where this machine has no such home.
+    make: fn(&Path) -> Option<PathBuf>,
+    access: Access,
 }
 
 const WIDTH: usize = 3;
-const HOMES: [Home; 7] = [
-    Home { name: "with a model", make: |path| with_model(path, Access::Write) },
-    Home { name: "by turns", make: |path| with_model(path, Access::Turns) },
-    Home { name: "without a model", make: |path| without_model(path, Distance::Mse, IndexSpec::Exact) },
-    Home { name: "by cosine", make: |path| without_model(path, Distance::Cosine, IndexSpec::Exact) },
-    Home {
+const HOMES: [Kind; 9] = [
+    Kind { name: "with a model", make: with_model, access: Access::Write },
+    Kind { name: "by turns", make: with_model, access: Access::Turns },
+    Kind {
+        name: "without a model",
+        make: |path| without_model(path, Distance::Mse, IndexSpec::Exact),
+        access: Access::Write,
+    },
+    Kind {
+        name: "by cosine",
+        make: |path| without_model(path, Distance::Cosine, IndexSpec::Exact),
+        access: Access::Write,
+    },
+    Kind {
         name: "an index of its own choice",
         make: |path| without_model(path, Distance::Mse, IndexSpec::Auto),
+        access: Access::Write,
     },
     // So many candidates that the graph finds all there are.
-    Home {
+    Kind {
         name: "a graph",
         make: |path| {
             let index = IndexSpec::Hnsw(HnswParameters { m: 16, ef_construction: 200, ef_search: 4_000 });
             without_model(path, Distance::Mse, index)
         },
+        access: Access::Write,
     },
-    Home {
+    Kind {
         name: "a copy",
         make: |path| {
             let first = path.with_extension("first");
-            drop(with_model(&first, Access::Write));
+            with_model(&first);
             Gallery::copy(&first, path, OnExisting::Refuse).unwrap();
-            Gallery::open_with(path, Access::Write).unwrap()
+            Some(path.to_owned())
         },
+        access: Access::Write,
+    },
+    Kind { name: "a database", make: |_| with_model(&in_database()?), access: Access::Write },
+    Kind {
+        name: "a database, by cosine",
+        make: |_| without_model(&in_database()?, Distance::Cosine, IndexSpec::Exact),
+        access: Access::Turns,
     },
 ];
 
-fn with_model(path: &Path, access: Access) -> Gallery {
-    Gallery::create_empty(path, fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
-    Gallery::open_with(path, access).unwrap()
+fn with_model(place: &Path) -> Option<PathBuf> {
+    home::create_empty(place, &fixture("mean8"), &GalleryOptions::exact("test")).unwrap();
+    Some(place.to_owned())
 }
 
-fn without_model(path: &Path, distance: Distance, index: IndexSpec) -> Gallery {
+fn without_model(place: &Path, distance: Distance, index: IndexSpec) -> Option<PathBuf> {
     let options = GalleryOptions::with_index(index, "test");
-    Gallery::create_without_model(path, &EmbeddingSpace::new(WIDTH, distance), &options).unwrap();
-    Gallery::open_with(path, Access::Write).unwrap()
+    home::create_without_model(place, &EmbeddingSpace::new(WIDTH, distance), &options).unwrap();
+    Some(place.to_owned())
 }
 
-/// Runs `law` over every home, with a gallery that is empty and its path.
-fn everywhere(law: impl Fn(&str, &Path, Gallery)) {
-    for Home { name, make } in HOMES {
+/// Where another gallery can be made in a database.
+fn in_database() -> Option<PathBuf> {
+    if cfg!(feature = "postgres") { crate::postgres::place() } else { None }
+}
+
+/// Runs `law` over every home, with a gallery that is empty and its place.
+fn everywhere(law: impl Fn(&str, &Path, &dyn Home)) {
+    // Not started anew for each.
+    #[cfg(feature = "postgres")]
+    let _server = sketchfind_tests::postgres::shared();
+    for Kind { name, make, access } in HOMES {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("gallery");
-        law(name, &path, make(&path));
+        if let Some(place) = make(&folder.path().join("gallery")) {
+            law(name, &place, home::open(&place, access).unwrap().as_ref());
+        }
     }
+}
+
+/// The gallery as somebody else sees it.
+fn reopened(place: &Path) -> Arc<dyn Home> {
+    home::open(place, Access::Read).unwrap()
 }
 
 fn id(number: usize) -> String {
@@ -86,7 +121,7 @@ fn photo(number: usize) -> Photo {
     if number % 5 < 3 { photo.with_product(format!("product {}", number / 5)) } else { photo }
 }
 
-fn add(gallery: &Gallery, model: &mut Model, numbers: impl Iterator<Item = usize> + Clone) {
+fn add(gallery: &dyn Home, model: &mut Model, numbers: impl Iterator<Item = usize> + Clone) {
     gallery.add(numbers.clone().map(photo).collect(), numbers.clone().flat_map(row).collect()).unwrap();
     model.0.extend(numbers.map(|number| (id(number), (photo(number), row(number)))));
 }
@@ -124,7 +159,7 @@ fn assert_found(home: &str, found: &[Match], expected: &[(String, f64)], model: 
     }
 }
 
-fn assert_answers(home: &str, snapshot: &Snapshot, model: &Model) {
+fn assert_answers(home: &str, look: &dyn Look, model: &Model) {
     let filters = [
         Filter::everything(),
         Filter::everything().any_label(["odd"]).without_label(["high"]),
@@ -140,19 +175,23 @@ fn assert_answers(home: &str, snapshot: &Snapshot, model: &Model) {
             let mut options = SearchOptions::default();
             options.by_product = by_product;
             for k in [0, 1, 7, 10_000] {
-                let batch = snapshot.search_batch_with(&queries.concat(), k, filter, options).unwrap();
+                let batch = look.search_values(&queries.concat(), k, filter, options).unwrap();
                 for (query, together) in queries.iter().zip(&batch) {
-                    let expected = expected(model, snapshot.distance(), query, k, filter, by_product);
+                    let expected = expected(model, look.distance(), query, k, filter, by_product);
                     assert_found(home, together, &expected, model);
-                    assert_eq!(&snapshot.search_with(query, k, filter, options).unwrap(), together, "{home}");
+                    assert_eq!(
+                        look.search_values(query, k, filter, options).unwrap(),
+                        std::slice::from_ref(together),
+                        "{home}"
+                    );
                 }
             }
         }
         let is_nothing = !model.0.values().any(|(photo, _)| filter.passes(photo));
-        assert_eq!(snapshot.why_nothing(filter).is_some(), is_nothing, "{home}");
+        assert_eq!(look.why_nothing(filter).unwrap().is_some(), is_nothing, "{home}");
     }
     for wrong in [vec![0.5; WIDTH + 1], vec![f32::NAN; WIDTH], vec![f32::INFINITY; WIDTH]] {
-        assert!(snapshot.search(&wrong, 1, &filters[0]).is_err(), "{home}");
+        assert!(look.search_values(&wrong, 1, &filters[0], SearchOptions::default()).is_err(), "{home}");
     }
 }
 
@@ -160,19 +199,19 @@ fn assert_answers(home: &str, snapshot: &Snapshot, model: &Model) {
 fn answers_are_those_of_looking_at_everything() {
     everywhere(|home, path, gallery| {
         let mut model = Model::default();
-        assert_answers(home, &gallery.snapshot(), &model);
-        add(&gallery, &mut model, 0..100);
-        assert_answers(home, &gallery.snapshot(), &model);
-        gallery.checkpoint().unwrap();
-        add(&gallery, &mut model, 100..140);
+        assert_answers(home, gallery.look().as_ref(), &model);
+        add(gallery, &mut model, 0..100);
+        assert_answers(home, gallery.look().as_ref(), &model);
+        gallery.folder().iter().for_each(|folder| folder.checkpoint().unwrap());
+        add(gallery, &mut model, 100..140);
         let gone: Vec<String> = (0..140).step_by(7).map(id).collect();
-        assert_eq!(gallery.remove(&gone).unwrap(), gone.len(), "{home}");
+        let ids: Vec<&str> = gone.iter().map(String::as_str).collect();
+        assert_eq!(gallery.remove(&ids).unwrap(), gone.len(), "{home}");
         gone.iter().for_each(|id| drop(model.0.remove(id)));
-        assert_answers(home, &gallery.snapshot(), &model);
+        assert_answers(home, gallery.look().as_ref(), &model);
         gallery.compact(Default::default(), Default::default()).unwrap();
-        assert_answers(home, &gallery.snapshot(), &model);
-        drop(gallery);
-        assert_answers(home, &Gallery::open(path).unwrap().snapshot(), &model);
+        assert_answers(home, gallery.look().as_ref(), &model);
+        assert_answers(home, reopened(path).look().as_ref(), &model);
     });
 }
 
@@ -181,10 +220,11 @@ fn answers_are_those_of_looking_at_everything() {
 fn many_photos_are_searched_as_few_are() {
     everywhere(|home, _, gallery| {
         let mut model = Model::default();
-        add(&gallery, &mut model, 0..1_300);
+        add(gallery, &mut model, 0..1_300);
         gallery.compact(Default::default(), Default::default()).unwrap();
-        assert_eq!(gallery.snapshot().n_without_graph() == 0, home == "a graph", "{home}");
-        assert_answers(home, &gallery.snapshot(), &model);
+        let has_graph = |folder: &Gallery| folder.snapshot().n_without_graph() == 0;
+        assert_eq!(gallery.folder().is_some_and(has_graph), home == "a graph", "{home}");
+        assert_answers(home, gallery.look().as_ref(), &model);
     });
 }
 
@@ -192,7 +232,7 @@ fn many_photos_are_searched_as_few_are() {
 fn a_change_happens_whole_or_not_at_all() {
     everywhere(|home, path, gallery| {
         let mut model = Model::default();
-        add(&gallery, &mut model, 0..10);
+        add(gallery, &mut model, 0..10);
         let with =
             |number: usize, values: Vec<f32>| (vec![photo(20), photo(number)], [row(20), values].concat());
         let cases = [
@@ -213,13 +253,12 @@ fn a_change_happens_whole_or_not_at_all() {
         for ((photos, values), reason) in cases {
             let refused = gallery.add(photos, values).unwrap_err();
             assert_says(refused, &[reason]);
-            model.assert_is(&gallery);
+            model.assert_is(gallery);
         }
         assert_eq!(gallery.remove(&["never", "neither"]).unwrap(), 0, "{home}");
         // One that is refused keeps nobody else from writing, and nothing of it is there afterwards.
-        add(&gallery, &mut model, 20..22);
-        drop(gallery);
-        model.assert_is(&Gallery::open(path).unwrap());
+        add(gallery, &mut model, 20..22);
+        model.assert_is(reopened(path).as_ref());
     });
 }
 
@@ -234,7 +273,7 @@ fn what_is_not_given_stays_and_what_is_given_empty_goes() {
         gallery.add(vec![whole.clone()], row(1)).unwrap();
         let after = |photo: Photo| {
             gallery.replace(vec![photo], row(2)).unwrap();
-            Gallery::open(path).unwrap().snapshot().photo("a").unwrap().clone()
+            reopened(path).look().photo("a").unwrap().unwrap()
         };
         assert_eq!(
             after(Photo::new("a").with_content([2; 32])),
@@ -259,20 +298,26 @@ fn what_is_not_given_stays_and_what_is_given_empty_goes() {
 fn a_reader_sees_each_change_once_it_looks_and_keeps_what_it_had() {
     everywhere(|home, path, gallery| {
         let mut model = Model::default();
-        add(&gallery, &mut model, 0..5);
-        let reader = Gallery::open(path).unwrap();
-        let (before, old) = (model.clone(), reader.snapshot());
-        add(&gallery, &mut model, 5..9);
-        gallery.remove(&[id(0)]).unwrap();
+        add(gallery, &mut model, 0..5);
+        let reader = reopened(path);
+        let (before, old) = (model.clone(), reader.look());
+        add(gallery, &mut model, 5..9);
+        gallery.remove(&[&id(0)]).unwrap();
         model.0.remove(&id(0));
-        before.assert_is(&reader);
-        assert!(reader.refresh().unwrap() && !reader.refresh().unwrap(), "{home}");
-        model.assert_is(&reader);
-        assert_answers(home, &reader.snapshot(), &model);
-        // A snapshot never changes.
-        assert_answers(home, &old, &before);
+        if reader.folder().is_some() {
+            before.assert_is(reader.as_ref());
+            assert!(reader.refresh().unwrap() && !reader.refresh().unwrap(), "{home}");
+            // What was looked at never changes.
+            assert_answers(home, old.as_ref(), &before);
+        } else {
+            // A database answers with what is there, and has nothing to look for.
+            assert!(!reader.refresh().unwrap(), "{home}");
+            assert_answers(home, old.as_ref(), &model);
+        }
+        model.assert_is(reader.as_ref());
+        assert_answers(home, reader.look().as_ref(), &model);
         for refused in
-            [reader.add(vec![photo(30)], row(30)), reader.remove(&[id(1)]).map(drop), reader.checkpoint()]
+            [reader.add(vec![photo(30)], row(30)), reader.remove(&[&id(1)]).map(drop), reader.compact_files()]
         {
             assert!(matches!(refused, Err(Error::ReadOnly { .. })), "{home}");
         }
@@ -282,20 +327,21 @@ fn a_reader_sees_each_change_once_it_looks_and_keeps_what_it_had() {
 /// Out into a file and in again, elsewhere and here.
 #[test]
 fn what_goes_out_comes_in() {
-    everywhere(|home, path, gallery| {
+    everywhere(|home, _, gallery| {
         let mut model = Model::default();
-        add(&gallery, &mut model, 0..40);
+        add(gallery, &mut model, 0..40);
         let endings: &[&str] = if cfg!(feature = "parquet") { &["npy", "parquet"] } else { &["npy"] };
         for ending in endings {
-            let file = path.with_extension(ending);
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("embeddings").with_extension(ending);
             gallery.export(&file, Default::default(), Default::default()).unwrap();
             let files = sketchfind::EmbeddingFiles::open(&file, Default::default()).unwrap();
-            let import = |gallery: &Gallery| {
+            let import = |gallery: &dyn Home| {
                 gallery.import(&files, Default::default(), Default::default(), Default::default()).unwrap()
             };
-            assert_eq!((files.len(), import(&gallery).n_unchanged), (40, 40), "{home}");
-            model.assert_is(&gallery);
-            let other = path.with_extension(format!("{ending}-other"));
+            assert_eq!((files.len(), import(gallery).n_unchanged), (40, 40), "{home}");
+            model.assert_is(gallery);
+            let other = folder.path().join("other");
             Gallery::create_without_model(&other, &gallery.space(), &GalleryOptions::exact("test")).unwrap();
             let other = Gallery::open_with(&other, Access::Write).unwrap();
             assert_eq!(import(&other).n_added, 40, "{home}");

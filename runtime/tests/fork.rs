@@ -125,7 +125,7 @@ fn the_process_that_forks() {
     let red = Image::new(2, 2, [255, 0, 0].repeat(4)).unwrap();
     let expected = embedder.embed(std::slice::from_ref(&red)).unwrap();
     let found = retriever.query(&red, 3).unwrap();
-    let snapshot = retriever.snapshot();
+    let snapshot = retriever.gallery().folder().unwrap().snapshot();
     retriever.remove(&[id(5)]).unwrap();
 
     // All of it in the child, as a pool's worker finds it.
@@ -153,7 +153,7 @@ fn the_process_that_forks() {
         assert_forked(retriever.refresh(), gallery);
         assert_forked(retriever.compact(Default::default(), Default::default()), gallery);
         assert_forked(retriever.measure_costs(), gallery);
-        assert_forked(retriever.gallery().checkpoint(), gallery);
+        assert_forked(retriever.gallery().folder().unwrap().checkpoint(), gallery);
         let file = path.with_extension("npy");
         assert_forked(retriever.gallery().export(&file, progress, cancel), gallery);
         assert_forked(retriever.check_process(), gallery);

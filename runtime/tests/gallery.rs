@@ -189,7 +189,7 @@ fn an_empty_gallery_is_a_gallery() {
         Gallery::create(&path, fixture("mean8"), &nothing, None, &options).unwrap();
         let retriever = Retriever::open(&path, EmbedderOptions::cpu()).unwrap();
         let sketch = Image::new(1, 1, vec![0; 3]).unwrap();
-        assert!(retriever.query(&sketch, 5).unwrap().is_empty() && retriever.is_empty());
+        assert!(retriever.query(&sketch, 5).unwrap().is_empty() && retriever.is_empty().unwrap());
     }
 }
 

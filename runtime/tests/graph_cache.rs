@@ -228,9 +228,17 @@ fn a_retriever_answers_exactly_while_the_graph_is_built_and_says_that_it_cannot_
     create(&path, 0, FEW);
     let queries: Vec<f32> = (0..20).flat_map(|number| embedding(1_000_000 + number)).collect();
     let everything = Filter::everything().without_ids(["no such photo"]);
-    let exact = |retriever: &Retriever| retriever.snapshot().search_batch(&queries, 2, &everything).unwrap();
+    let exact = |retriever: &Retriever| {
+        retriever.gallery().folder().unwrap().snapshot().search_batch(&queries, 2, &everything).unwrap()
+    };
     let found = |retriever: &Retriever| {
-        retriever.snapshot().search_batch(&queries, 2, &Filter::everything()).unwrap()
+        retriever
+            .gallery()
+            .folder()
+            .unwrap()
+            .snapshot()
+            .search_batch(&queries, 2, &Filter::everything())
+            .unwrap()
     };
 
     let without = Retriever::open(&path, RetrieverOptions::cpu().without_building_graphs()).unwrap();

@@ -18,6 +18,8 @@ mod gallery_damage;
 mod graph_cache;
 mod ingest;
 mod native;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod products;
 mod retriever;
 mod store;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use sketchfind::home::Home;
 use sketchfind::{Access, Error, Filter, Gallery, GalleryOptions, HnswParameters, IndexSpec, Photo};
 use sketchfind_core::random::Stream;
 
@@ -41,17 +42,22 @@ pub(crate) struct Model(pub(crate) BTreeMap<String, (Photo, Vec<f32>)>);
 
 impl Model {
     #[track_caller]
-    pub(crate) fn assert_is(&self, gallery: &Gallery) {
-        let snapshot = gallery.snapshot();
-        let found: Vec<(Photo, Vec<f32>)> =
-            snapshot.photos().map(|(photo, row)| (photo.clone(), row.to_vec())).collect();
+    pub(crate) fn assert_is(&self, gallery: &dyn Home) {
+        let look = gallery.look();
+        let mut found: Vec<(Photo, Vec<f32>)> = Vec::new();
+        let each = look.each_row(&mut |photo, row| {
+            found.push((photo.clone(), row.to_vec()));
+            Ok(())
+        });
+        each.unwrap();
         let expected: Vec<(Photo, Vec<f32>)> = self.0.values().cloned().collect();
         assert_eq!(found, expected);
-        assert_eq!(snapshot.len(), expected.len());
-        for (photo, row) in &expected {
-            assert_eq!(snapshot.photo(photo.id()), Some(photo));
-            assert_eq!(snapshot.embedding(photo.id()), Some(row.as_slice()));
-        }
+        assert_eq!(look.len().unwrap(), expected.len());
+        let ids: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        let rows = look.rows(&ids).unwrap().into_iter().map(|row| row.map(|row| (row.photo, row.embedding)));
+        assert!(rows.eq(expected.iter().cloned().map(Some)));
+        let photos = look.photos(&ids).unwrap();
+        assert!(photos.iter().map(Option::as_ref).eq(expected.iter().map(|(photo, _)| Some(photo))));
     }
 }
 

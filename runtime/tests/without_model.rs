@@ -95,7 +95,7 @@ fn what_needs_a_model_is_refused_by_name() {
     assert_eq!(retriever.query_embedding(&[4.0, 0.0, 0.0], 1, &everything).unwrap()[0].id, "b");
     assert_eq!(retriever.remove(&["a"]).unwrap(), 1);
     retriever.compact(Default::default(), Default::default()).unwrap();
-    assert_eq!(retriever.len(), 1);
+    assert_eq!(retriever.len().unwrap(), 1);
 }
 
 #[test]

@@ -16,6 +16,16 @@ pub enum Error {
     /// A file or folder cannot be read or written.
     #[error(transparent)]
     Core(#[from] sketchfind_core::Error),
+    /// Clients are to change a gallery in a database, beside which there is no folder for the files of photos.
+    #[error(
+        "gallery '{}': clients cannot change it, since what they add is kept in files beside a gallery's folder, and one in a \
+         database has none; serve it without a token, and add photos with `sketchfind index add`",
+        gallery.display()
+    )]
+    Changes {
+        /// The gallery's address, without its password.
+        gallery: PathBuf,
+    },
     /// Drawings cannot be kept in a folder.
     #[error("drawings cannot be kept in '{}': {reason}", folder.display())]
     Teach {

@@ -80,7 +80,7 @@ impl Inner {
             Ok(true) => {
                 self.is_well();
                 self.app.metrics.refreshes.inc();
-                tracing::info!(photos = retrieval.len(), "the gallery has changed");
+                tracing::info!(photos = retrieval.len().unwrap_or(0), "the gallery has changed");
             }
             Err(Error::OtherModel { .. }) => self.open_anew(&retrieval),
             Err(error) => self.tell("the gallery cannot be read; what was read before is served", &error),
@@ -94,7 +94,7 @@ impl Inner {
                 self.is_well();
                 self.app.metrics.refreshes.inc();
                 tracing::info!(
-                    photos = retrieval.len(),
+                    photos = retrieval.len().unwrap_or(0),
                     model = retrieval.model(),
                     before = before.model(),
                     "the gallery was replaced by one of another model"

@@ -115,6 +115,16 @@ pub(crate) async fn on_thread<T: Send + 'static>(
     }
 }
 
+/// Runs a question to the gallery on a thread that may wait: a database is asked over a network. It is short, and takes no turn.
+///
+/// # Errors
+/// Those of `ask`; [`Problem::internal`] where it panics.
+pub(crate) async fn asked<T: Send + 'static>(
+    ask: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(ask).await.unwrap_or_else(|panic| Err(Problem::internal(&panic)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

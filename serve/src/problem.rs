@@ -89,6 +89,16 @@ impl Problem {
         )
     }
 
+    /// The database that the gallery is in does not answer. Why stands in the log only.
+    pub(crate) fn no_database(error: &dyn std::fmt::Display) -> Problem {
+        tracing::error!(error = %error, "the database does not answer");
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_database",
+            "the gallery's database does not answer; ask again after Retry-After seconds",
+        )
+    }
+
     /// Something failed that is not the client's fault. What it was stands in the log only: it may name files.
     pub(crate) fn internal(error: &dyn std::fmt::Display) -> Problem {
         tracing::error!(error = %error, "a request failed");

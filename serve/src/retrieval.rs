@@ -1,12 +1,12 @@
 //! The gallery as the routes see it: a thin layer over the runtime.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
+use sketchfind::home::is_address;
 use sketchfind::{Access, Answer, Error, Filter, Photo, Retriever, RetrieverOptions, SearchOptions};
 use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::Image;
@@ -50,8 +50,13 @@ impl Retrieval {
         let retriever = Retriever::open(path, options)?;
         let white = Image::new(1, 1, vec![255; 3])?;
         retriever.embed(&[white])?;
-        // Absolute, since the gallery will hold the paths of its photos, and be opened from elsewhere.
-        let whole = std::path::absolute(path).map_err(sketchfind_core::Error::io("read", path))?;
+        // Absolute, since the gallery will hold the paths of its photos, and be opened from elsewhere. Beside one in a database
+        // there is no folder, and clients change nothing.
+        let whole = if is_address(path) {
+            PathBuf::new()
+        } else {
+            std::path::absolute(path).map_err(sketchfind_core::Error::io("read", path))?
+        };
         let mut name = whole.file_name().unwrap_or_default().to_owned();
         name.push(".photos");
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -77,7 +82,10 @@ impl Retrieval {
     }
 
     /// The number of photos.
-    pub(crate) fn len(&self) -> usize {
+    ///
+    /// # Errors
+    /// Those of [`Retriever::len`].
+    pub(crate) fn len(&self) -> sketchfind::Result<usize> {
         self.retriever.len()
     }
 
@@ -94,7 +102,7 @@ impl Retrieval {
 
     /// The model's distance.
     pub(crate) fn distance(&self) -> String {
-        self.retriever.snapshot().distance().to_string()
+        self.retriever.gallery().space().distance.to_string()
     }
 
     /// Whether the gallery may be changed.
@@ -103,19 +111,8 @@ impl Retrieval {
     }
 
     /// The `most` labels that most photos have, with how many have them.
-    pub(crate) fn labels(&self, most: usize) -> Vec<(String, usize)> {
-        let snapshot = self.retriever.snapshot();
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for (photo, _) in snapshot.photos() {
-            for label in photo.labels() {
-                *counts.entry(label).or_default() += 1;
-            }
-        }
-        let mut labels: Vec<(String, usize)> =
-            counts.into_iter().map(|(label, n)| (label.to_owned(), n)).collect();
-        labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        labels.truncate(most);
-        labels
+    pub(crate) fn labels(&self, most: usize) -> Result<Vec<(String, usize)>, Problem> {
+        self.retriever.look().labels(most).map_err(|error| problem(&error))
     }
 
     /// Whether hits have scores.
@@ -136,7 +133,7 @@ impl Retrieval {
                 "the server was started without a calibration, so that there is no score to ask for",
             ));
         }
-        let failed = |error: Error| Problem::internal(&error);
+        let failed = |error: Error| problem(&error);
         let started = Instant::now();
         let framed = self.framed(image)?;
         let embedding = self.retriever.with_embedder(|embedder| {
@@ -168,13 +165,16 @@ impl Retrieval {
     }
 
     /// The `n`th photo with a file, in an order of chance that begins anew after the last.
-    pub(crate) fn photo_to_draw(&self, n: u64) -> Option<Photo> {
-        let snapshot = self.retriever.snapshot();
-        let mut photos: Vec<&Photo> =
-            snapshot.photos().map(|(photo, _)| photo).filter(|photo| photo.source().is_some()).collect();
+    pub(crate) fn photo_to_draw(&self, n: u64) -> Result<Option<Photo>, Problem> {
+        let mut photos: Vec<Photo> = Vec::new();
+        let gathered = self.retriever.look().each_photo(&mut |photo| {
+            photos.extend(photo.source().is_some().then(|| photo.clone()));
+            Ok(())
+        });
+        gathered.map_err(|error| problem(&error))?;
         Stream::new(self.seed, "photos to draw", &[]).shuffle(&mut photos);
-        let place = n.checked_rem(photos.len() as u64)?;
-        photos.get(usize::try_from(place).ok()?).copied().cloned()
+        let place = n.checked_rem(photos.len() as u64).and_then(|place| usize::try_from(place).ok());
+        Ok(place.map(|place| photos.swap_remove(place)))
     }
 
     /// The photos that are most like the photo `id`, itself among them, or the products. Hits have no score: what a calibration
@@ -186,23 +186,24 @@ impl Retrieval {
         }
         let started = Instant::now();
         // One state of the gallery for the photo and the answer.
-        let snapshot = self.retriever.snapshot();
-        let embedding = snapshot.embedding(id).ok_or_else(Problem::no_photo)?;
+        let look = self.retriever.look();
+        let failed = |error: Error| problem(&error);
+        let embedding = look.embedding(id).map_err(failed)?.ok_or_else(Problem::no_photo)?;
         let mut options = SearchOptions::default();
         options.by_product = *by_product;
-        let found = snapshot.search_with(embedding, *k, filter, options);
+        let found = look.search_values(&embedding, *k, filter, options).map_err(failed)?;
         let mut answer = Answer::default();
-        answer.matches = found.map_err(|error| Problem::internal(&error))?;
-        answer.n_photos = snapshot.len();
+        answer.matches = found.into_iter().next().unwrap_or_default();
+        answer.n_photos = look.len().map_err(failed)?;
         if answer.matches.is_empty() {
-            answer.nothing = snapshot.why_nothing(filter);
+            answer.nothing = look.why_nothing(filter).map_err(failed)?;
         }
         Ok(Found { answer, embedding: Duration::ZERO, searching: started.elapsed() })
     }
 
     /// What the gallery knows of a photo.
-    pub(crate) fn photo(&self, id: &str) -> Option<Photo> {
-        self.retriever.photo(id)
+    pub(crate) fn photo(&self, id: &str) -> Result<Option<Photo>, Problem> {
+        self.retriever.photo(id).map_err(|error| problem(&error))
     }
 
     /// Adds a photo or replaces the one with its id, which keeps its labels and its product where there are none given; `bytes`
@@ -216,7 +217,7 @@ impl Retrieval {
         bytes: &[u8],
     ) -> Result<bool, Problem> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.photo(id);
+        let before = self.photo(id)?;
         let path = self.added.join(file_name(id, bytes));
         // The file first: a gallery that names a file that is not there yet would be wrong if the machine stopped here.
         std::fs::create_dir_all(&self.added).map_err(|error| Problem::internal(&error))?;
@@ -255,7 +256,7 @@ impl Retrieval {
     /// Removes a photo, and its file if it is one that was added here. Whether it was there.
     pub(crate) fn remove(&self, id: &str) -> Result<bool, Problem> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.photo(id);
+        let before = self.photo(id)?;
         let n_removed = in_turn(|| self.retriever.remove(&[id])).map_err(|error| problem(&error))?;
         if let Some(source) = before.as_ref().and_then(Photo::source) {
             self.discard(source);
@@ -301,6 +302,8 @@ fn problem(error: &Error) -> Problem {
         Error::Locked { .. } => Problem::locked(),
         // It is being opened anew.
         Error::OtherModel { .. } => Problem::opening(),
+        // Asking again may help.
+        Error::Database { is_passing: true, .. } => Problem::no_database(error),
         other => Problem::internal(other),
     }
 }

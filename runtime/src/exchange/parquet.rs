@@ -21,7 +21,8 @@ use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 use super::{Exported, FailedRow, Piece, piece_rows};
 use crate::gallery::WIDEST;
-use crate::{Cancel, Error, Photo, Progress, Result, Snapshot};
+use crate::home::{Look, Row};
+use crate::{Cancel, Error, Photo, Progress, Result};
 
 /// The columns of the schema.
 const COLUMNS: [&str; 8] = ["id", "embedding", "labels", "source", "sha256", "error", "model", "product"];
@@ -297,17 +298,17 @@ fn schema(width: i32) -> SchemaRef {
     ]))
 }
 
-/// Writes all photos of a snapshot, see [`Gallery::export`](crate::Gallery::export).
+/// Writes all photos of a gallery, see [`Gallery::export`](crate::Gallery::export).
 pub(super) fn write(
     path: &Path,
-    snapshot: &Snapshot,
+    look: &dyn Look,
     model_sha256: Option<&str>,
     progress: Progress<'_>,
     cancel: Cancel<'_>,
 ) -> Result<Exported> {
     let failed = |e: &dyn std::fmt::Display| Error::from(CoreError::malformed(path, e.to_string()));
-    let width = i32::try_from(snapshot.width()).map_err(|e| failed(&e))?;
-    let (schema, n) = (schema(width), piece_rows(snapshot.width()));
+    let width = i32::try_from(look.width()).map_err(|e| failed(&e))?;
+    let (schema, n) = (schema(width), piece_rows(look.width()));
     let embedding = ColumnPath::from(["embedding", "list", ELEMENT].map(str::to_owned).to_vec());
     let properties = WriterProperties::builder()
         .set_created_by(concat!("sketchfind ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -320,20 +321,25 @@ pub(super) fn write(
     atomic::write_file(path, |out| -> Result<()> {
         let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
             .map_err(|e| failed(&e))?;
-        let mut photos = snapshot.photos().peekable();
-        while photos.peek().is_some() {
-            if cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let rows: Vec<(&Photo, &[f32])> = photos.by_ref().take(n).collect();
-            let batch = batch(&schema, width, &rows, model_sha256, &mut exported.without_source);
+        let mut waiting: Vec<Row> = Vec::with_capacity(n);
+        let mut write = |waiting: &mut Vec<Row>| -> Result<()> {
+            let batch = batch(&schema, width, waiting, model_sha256, &mut exported.without_source);
             writer.write(&batch.map_err(|e| failed(&e))?).map_err(|e| failed(&e))?;
             // A group of rows is kept in memory until it is whole.
             writer.flush().and_then(|()| writer.sync().map_err(Into::into)).map_err(|e| failed(&e))?;
             out.write_all(writer.inner()).map_err(CoreError::io("write", path))?;
             writer.inner_mut().clear();
-            exported.n_photos += rows.len();
+            exported.n_photos += waiting.len();
+            waiting.clear();
             progress.tell(exported.n_photos);
+            if cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+        };
+        look.each_row(&mut |photo, row| {
+            waiting.push(Row { photo: photo.clone(), embedding: row.to_vec() });
+            if waiting.len() == n { write(&mut waiting) } else { Ok(()) }
+        })?;
+        if !waiting.is_empty() {
+            write(&mut waiting)?;
         }
         let end = writer.into_inner().map_err(|e| failed(&e))?;
         Ok(out.write_all(&end).map_err(CoreError::io("write", path))?)
@@ -344,7 +350,7 @@ pub(super) fn write(
 fn batch(
     schema: &SchemaRef,
     width: i32,
-    rows: &[(&Photo, &[f32])],
+    rows: &[Row],
     model_sha256: Option<&str>,
     without_source: &mut Vec<String>,
 ) -> std::result::Result<RecordBatch, arrow_schema::ArrowError> {
@@ -354,9 +360,9 @@ fn batch(
     let mut embeddings =
         FixedSizeListBuilder::new(Float32Builder::new(), width).with_field(field(DataType::Float32));
     let mut labels = ListBuilder::new(StringBuilder::new()).with_field(field(DataType::Utf8));
-    for (photo, row) in rows {
+    for Row { photo, embedding } in rows {
         ids.append_value(photo.id());
-        embeddings.values().append_slice(row);
+        embeddings.values().append_slice(embedding);
         embeddings.append(true);
         photo.labels().iter().for_each(|label| labels.values().append_value(label));
         labels.append(true);

@@ -10,6 +10,7 @@ use sketchfind_core::frame::PhotoFrame;
 use sketchfind_core::{Error as CoreError, atomic, fingerprint};
 
 use super::space::EmbeddingSpace;
+use crate::home;
 use crate::{Costs, Error, IndexSpec, Recall, Result};
 
 /// The name of this file in a gallery's folder.
@@ -99,6 +100,7 @@ impl Manifest {
 
 /// Reads the manifest of the gallery in `folder`.
 pub(super) fn load(folder: &Path) -> Result<Manifest> {
+    refuse_address(folder)?;
     let path = folder.join(MANIFEST);
     let refused = |reason: String| Error::Gallery { path: folder.to_owned(), reason };
     if folder.is_dir() && !path.exists() {
@@ -141,6 +143,14 @@ pub(super) fn load(folder: &Path) -> Result<Manifest> {
     }
     manifest.index.check()?;
     Ok(manifest)
+}
+
+/// Refuses the address of a database, which is no folder.
+pub(super) fn refuse_address(place: &Path) -> Result<()> {
+    if home::is_address(place) {
+        return Err(Error::OnlyFolder { place: home::shown(place).into(), what: "this" });
+    }
+    Ok(())
 }
 
 fn checksum(manifest: &Manifest, path: &Path) -> Result<String> {

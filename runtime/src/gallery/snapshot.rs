@@ -1,7 +1,8 @@
 //! A snapshot: all photos of a gallery at one moment. Readers hold one as long as they like; a writer makes the next.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use sketchfind_core::distance::Distance;
 use sketchfind_core::embeddings::Embeddings;
@@ -33,6 +34,19 @@ pub struct Match {
 }
 
 impl Match {
+    /// A photo that was found, without a score.
+    pub(crate) fn of(photo: &Photo, distance: f64, rank: usize) -> Match {
+        Match {
+            id: photo.id().to_owned(),
+            distance,
+            score: None,
+            rank,
+            path: photo.source().map(Path::to_owned),
+            labels: photo.labels().clone(),
+            product: photo.product().map(str::to_owned),
+        }
+    }
+
     /// What a search by product finds once: the product, or the photo that has none.
     pub(crate) fn product_or_photo(&self) -> (bool, &str) {
         self.product.as_deref().map_or((false, self.id.as_str()), |product| (true, product))
@@ -53,6 +67,8 @@ pub struct Snapshot {
     parts: Vec<LiveSegment>,
     n_live: usize,
     process: Process,
+    /// Where photos are by the SHA-256 of their files, once somebody has asked.
+    contents: OnceLock<HashMap<[u8; 32], Place>>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -82,7 +98,7 @@ pub(super) struct Batch {
 impl Snapshot {
     pub(super) fn new(distance: Distance, width: usize, parts: Vec<LiveSegment>) -> Snapshot {
         let n_live = parts.iter().map(LiveSegment::n_live).sum();
-        Snapshot { distance, width, parts, n_live, process: Process::current() }
+        Snapshot { distance, width, parts, n_live, process: Process::current(), contents: OnceLock::new() }
     }
 
     /// The number of photos.
@@ -214,30 +230,13 @@ impl Snapshot {
     ) -> Result<Vec<Vec<Match>>> {
         self.process.check(|| "a snapshot of a gallery".to_owned())?;
         options.check()?;
-        let filter = (!filter.is_everything()).then_some(filter);
+        filter.refuse_sql()?;
+        let passing = (!filter.is_everything()).then_some(filter);
         if !options.by_product {
-            return self.nearest_photos(queries, k, filter, options);
+            return self.nearest_photos(queries, k, passing, options);
         }
-        let mut answers = vec![Vec::new(); queries.len()];
-        let mut unanswered: Vec<usize> = (0..queries.len()).collect();
-        // The nearest photos hold the nearest products; how many photos that takes is seen when they are found.
-        let mut n = k;
-        while !unanswered.is_empty() {
-            let some: Vec<Query<'_>> = unanswered.iter().map(|&query| queries[query]).collect();
-            let found = self.nearest_photos(&some, n, filter, options)?;
-            let mut too_few = Vec::new();
-            for (query, photos) in unanswered.into_iter().zip(found) {
-                // A graph may find fewer than there are; what passes a filter is found exactly.
-                let are_all = n >= self.n_live || filter.is_some() && photos.len() < n;
-                answers[query] = nearest_of_products(photos, k);
-                if answers[query].len() < k && !are_all {
-                    too_few.push(query);
-                }
-            }
-            unanswered = too_few;
-            n = n.saturating_mul(4);
-        }
-        Ok(answers)
+        let search = |queries: &[Query<'_>], n| self.nearest_photos(queries, n, passing, options);
+        nearest_products(queries, k, self.n_live, passing.is_some(), search)
     }
 
     /// The `k` photos nearest to each of `queries`.
@@ -261,16 +260,8 @@ impl Snapshot {
         let matches = found.into_iter().map(|mut found| {
             found.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.id().cmp(b.1.id())));
             found.truncate(k);
-            let matches = found.into_iter().zip(1..).map(|((distance, photo), rank)| Match {
-                id: photo.id().to_owned(),
-                distance,
-                score: None,
-                rank,
-                path: photo.source().map(Path::to_owned),
-                labels: photo.labels().clone(),
-                product: photo.product().map(str::to_owned),
-            });
-            matches.collect()
+            let ranked = found.into_iter().zip(1..);
+            ranked.map(|((distance, photo), rank)| Match::of(photo, distance, rank)).collect()
         });
         Ok(matches.collect())
     }
@@ -296,32 +287,23 @@ impl Snapshot {
         Some((segment.photos().get(row)?, segment.matrix().row(row)?))
     }
 
+    /// Where photos are by the SHA-256 of their files.
+    pub(super) fn known_contents(&self) -> &HashMap<[u8; 32], Place> {
+        self.contents.get_or_init(|| {
+            let content = |place: Place| Some((*self.at(place)?.0.content()?, place));
+            self.places().into_iter().filter_map(content).collect()
+        })
+    }
+
     fn find(&self, id: &str) -> Option<(usize, usize)> {
         self.parts.iter().enumerate().rev().find_map(|(number, part)| Some((number, part.find(id)?)))
     }
 
     /// Checks that `batch` can be applied: every photo is lawful, its id free, its embedding wide enough and finite.
     pub(super) fn check(&self, batch: &Batch) -> Result<()> {
-        if batch.values.len() != batch.photos.len() * self.width {
-            return Err(sketchfind_core::Error::Mismatch {
-                what: "values of embeddings",
-                expected: format!("{} of width {}", batch.photos.len(), self.width),
-                got: batch.values.len().to_string(),
-            }
-            .into());
-        }
-        if let Some(position) = batch.values.iter().position(|value| !value.is_finite()) {
-            let (row, value) = (position / self.width, f64::from(batch.values[position]));
-            return Err(sketchfind_core::Error::NotFinite { what: "an embedding", row, value }.into());
-        }
-        let mut ids: Vec<&str> = batch.photos.iter().map(Photo::id).collect();
-        ids.sort_unstable();
-        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::PhotoExists { id: pair[0].to_owned() });
-        }
+        check_photos(&batch.photos, &batch.values, self.width)?;
         let removed: BTreeSet<&str> = batch.removed.iter().map(String::as_str).collect();
         for photo in &batch.photos {
-            photo.check()?;
             if !removed.contains(photo.id()) && self.find(photo.id()).is_some() {
                 return Err(Error::PhotoExists { id: photo.id().to_owned() });
             }
@@ -361,6 +343,58 @@ impl Snapshot {
         }
         Ok(Snapshot::new(self.distance, self.width, parts))
     }
+}
+
+/// Checks photos that come together: each is lawful, no id stands twice, every embedding is wide enough and finite.
+pub(crate) fn check_photos(photos: &[Photo], values: &[f32], width: usize) -> Result<()> {
+    if values.len() != photos.len() * width {
+        return Err(sketchfind_core::Error::Mismatch {
+            what: "values of embeddings",
+            expected: format!("{} of width {width}", photos.len()),
+            got: values.len().to_string(),
+        }
+        .into());
+    }
+    if let Some(position) = values.iter().position(|value| !value.is_finite()) {
+        let (row, value) = (position / width, f64::from(values[position]));
+        return Err(sketchfind_core::Error::NotFinite { what: "an embedding", row, value }.into());
+    }
+    let mut ids: Vec<&str> = photos.iter().map(Photo::id).collect();
+    ids.sort_unstable();
+    if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::PhotoExists { id: pair[0].to_owned() });
+    }
+    photos.iter().try_for_each(Photo::check)
+}
+
+/// The `k` products nearest to each of `queries` among `n_photos`, by a search for photos, which is exact where it `is_filtered`.
+pub(crate) fn nearest_products(
+    queries: &[Query<'_>],
+    k: usize,
+    n_photos: usize,
+    is_filtered: bool,
+    search: impl Fn(&[Query<'_>], usize) -> Result<Vec<Vec<Match>>>,
+) -> Result<Vec<Vec<Match>>> {
+    let mut answers = vec![Vec::new(); queries.len()];
+    let mut unanswered: Vec<usize> = (0..queries.len()).collect();
+    // The nearest photos hold the nearest products; how many photos that takes is seen when they are found.
+    let mut n = k;
+    while !unanswered.is_empty() {
+        let some: Vec<Query<'_>> = unanswered.iter().map(|&query| queries[query]).collect();
+        let found = search(&some, n)?;
+        let mut too_few = Vec::new();
+        for (query, photos) in unanswered.into_iter().zip(found) {
+            // A graph may find fewer than there are; what passes a filter is found exactly.
+            let are_all = n >= n_photos || is_filtered && photos.len() < n;
+            answers[query] = nearest_of_products(photos, k);
+            if answers[query].len() < k && !are_all {
+                too_few.push(query);
+            }
+        }
+        unanswered = too_few;
+        n = n.saturating_mul(4);
+    }
+    Ok(answers)
 }
 
 /// Of photos, best first, the best of each product, of the first `k` products.

@@ -35,7 +35,7 @@ impl EmbeddingSpace {
     }
 
     /// Checks the width and the fingerprint.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if !(1..=WIDEST).contains(&self.width) {
             let (value, expected) = (self.width.to_string(), format!("1 to {WIDEST}"));
             return Err(CoreError::OutOfRange { what: "width of embeddings", value, expected }.into());

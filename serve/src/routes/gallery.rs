@@ -1,11 +1,14 @@
 //! `GET /api/v1/gallery`: what is served.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::teach::Teaching;
+use crate::gate::asked;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
 
@@ -56,12 +59,17 @@ const MOST_LABELS: usize = 200;
 ))]
 pub(super) async fn gallery(State(app): State<App>) -> Result<Json<Gallery>, Problem> {
     let retrieval = app.retrieval()?;
-    let labels = retrieval.labels(MOST_LABELS).into_iter();
+    let of_gallery = Arc::clone(&retrieval);
+    let (labels, n_photos) = asked(move || {
+        let n_photos = of_gallery.len().map_err(|error| Problem::internal(&error))?;
+        Ok((of_gallery.labels(MOST_LABELS)?, n_photos))
+    })
+    .await?;
     Ok(Json(Gallery {
-        n_photos: retrieval.len(),
+        n_photos,
         model: retrieval.model().to_owned(),
         distance: retrieval.distance(),
-        labels: labels.map(|(label, n_photos)| Label { label, n_photos }).collect(),
+        labels: labels.into_iter().map(|(label, n_photos)| Label { label, n_photos }).collect(),
         has_scores: retrieval.has_scores(),
         sketch_share: retrieval.sketch_share(),
         teaching: app.taught.as_deref().map(Teaching::of),

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
+use crate::gate::asked;
 use crate::metrics::MEDIA_TYPE;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::App;
@@ -36,7 +37,11 @@ pub(super) async fn ready(State(app): State<App>) -> Result<&'static str, Proble
         content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
 ))]
 pub(super) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
-    let n_photos = app.retrieval().map_or(0, |retrieval| retrieval.len());
+    let n_photos = match app.retrieval() {
+        // A gallery that does not answer is told by its queries.
+        Ok(retrieval) => asked(move || Ok(retrieval.len().unwrap_or(0))).await?,
+        Err(_not_open) => 0,
+    };
     let text = app.metrics.encode(n_photos, app.photo_files.kept_bytes(), app.queries.n_waiting());
     let text = text.map_err(|error| Problem::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text))

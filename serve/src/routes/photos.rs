@@ -15,7 +15,7 @@ use super::bodies::{ImageFile, decoded, is_image, media_type, other_type, read};
 use super::parameters::{IDS, LABELS, PRODUCT, parameters};
 use super::refusals::Refusals;
 use crate::Token;
-use crate::gate::on_thread;
+use crate::gate::{asked, on_thread};
 use crate::page;
 use crate::photo_files::SIZES;
 use crate::problem::{Problem, ProblemBody};
@@ -112,7 +112,7 @@ pub(super) async fn file(
     if let Some(size) = size.filter(|size| !SIZES.contains(size)) {
         return Err(Problem::malformed(format!("size is {size}, expected one of {SIZES:?}")));
     }
-    let photo = app.retrieval()?.photo(&id).ok_or_else(Problem::no_photo)?;
+    let photo = known(&app, id).await?;
     let path = photo.source().ok_or_else(Problem::no_photo_file)?.to_owned();
     let file = app.photo_files.get(path, size).await?;
     let is_known = page::is_fresh(&headers, &file.etag);
@@ -130,6 +130,12 @@ pub(super) async fn file(
     Ok(response)
 }
 
+/// What the gallery knows of a photo.
+pub(super) async fn known(app: &App, id: String) -> Result<Photo, Problem> {
+    let retrieval = app.retrieval()?;
+    asked(move || retrieval.photo(&id)?.ok_or_else(Problem::no_photo)).await
+}
+
 /// Tell what the gallery knows of a photo
 #[utoipa::path(get, path = "/api/v1/photos/{id}", tag = "gallery",
     params(("id" = String, Path, description = "The photo's id")),
@@ -143,7 +149,7 @@ pub(super) async fn describe(
     State(app): State<App>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Described>, Problem> {
-    let photo = app.retrieval()?.photo(&named(id)?).ok_or_else(Problem::no_photo)?;
+    let photo = known(&app, named(id)?).await?;
     Ok(Json(Described::of(&photo)))
 }
 
@@ -204,7 +210,7 @@ pub(super) async fn add(
         let image = decoded(&body, most_pixels)?;
         abandoned.check()?;
         let is_new = retrieval.put(&id, labels.as_deref(), product.as_deref(), &image, &body)?;
-        let photo = retrieval.photo(&id).ok_or_else(Problem::no_photo)?;
+        let photo = retrieval.photo(&id)?.ok_or_else(Problem::no_photo)?;
         Ok((is_new, Described::of(&photo)))
     });
     let (is_new, described) = described.await?;

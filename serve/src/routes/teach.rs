@@ -94,7 +94,7 @@ pub(super) async fn photo(State(app): State<App>) -> Result<Response, Problem> {
     let pass = app.queries.enter().await?;
     let retrieval = app.retrieval()?;
     let n = N_SHOWN.fetch_add(1, Ordering::Relaxed);
-    let photo = on_thread(pass, move |_| Ok(retrieval.photo_to_draw(n))).await?;
+    let photo = on_thread(pass, move |_| retrieval.photo_to_draw(n)).await?;
     let photo =
         photo.ok_or_else(|| Problem::absent("no_photo_file", "no photo of the gallery has a file"))?;
     Ok((super::NO_STORE, Json(Described::of(&photo))).into_response())
@@ -129,7 +129,7 @@ pub(super) async fn keep(
     let id = named(id)?;
     let Parameters { origin, consent: Consent::Given } = parameters(&uri)?;
     let strokes = drawing(&media_type(&headers), &read(&app, &headers, body)?)?;
-    let photo = app.retrieval()?.photo(&id).ok_or_else(Problem::no_photo)?;
+    let photo = super::photos::known(&app, id.clone()).await?;
     let source = photo.source().ok_or_else(Problem::no_photo_file)?.to_owned();
     let file = app.photo_files.get(source, Some(SIDE)).await?;
     let pass = app.changes.enter().await?;
