@@ -96,6 +96,8 @@ def study(pack: Pack) -> str:
     weights = pack.work / "resnet50_v1.safetensors"
     text = (pathlib.Path(__file__).parent / "study-resnet50.toml").read_text()
     text = text.replace("../../.provision/weights/resnet50_v1.safetensors", str(weights) if weights.exists() else "random")
+    if pack.is_tiny and not weights.exists():
+        text = text.replace('"resnet50_v1"', '"resnet18"')
     (pack.work / "study-base.toml").write_text(text)
     # One epoch tells what an epoch takes. Nothing is learned in it, nor from random weights, which would not stay finite.
     begun = time.monotonic()
