@@ -1,7 +1,8 @@
-"""Steps of baseline, multi-task, meta and full meta training in plain PyTorch: the peer of `cargo xtask bench train`.
+"""Steps of baseline, multi-task, meta and full meta training in plain PyTorch: the peer of `cargo xtask bench train`, and of the
+pack that measures training on a GPU.
 
 The same work as sketchfind-train's step: 16 triplets of random crops and flips from images that are decoded and
-resized beforehand, made on a thread ahead of their use; MobileNetV2 with frozen batch norms; mean squared
+resized beforehand, made on a thread ahead of their use; MobileNetV2 or ResNet with frozen batch norms; mean squared
 differences; SGD with momentum. With --contrastive 16 pairs, generalised-mean pooling, a projection to 512 numbers of unit
 length, InfoNCE in both directions, AdamW and an average of the weights. Written as one would write it with torch, torchvision and NumPy. Prints the seconds of
 each step as JSON.
@@ -11,17 +12,22 @@ import argparse
 import csv
 import json
 import queue
+import sys
 import threading
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-import torchvision
-from PIL import Image
-from safetensors.torch import load_file
+try:
+    import numpy as np
+    import torch
+    import torch.nn.functional as F
+    import torchvision
+    from PIL import Image
+    from safetensors.torch import load_file
+except ImportError as error:
+    sys.exit(f"error: no PyTorch: {error}")
 
+# Pairs of a batch, which --batch changes, and pairs of photos for each of them.
 B, K = 16, 10
 MARGIN, MARGIN_NT = 0.1, 0.01
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -49,9 +55,9 @@ def load_pairs(data, n_pairs, resize):
 class Retriever(torch.nn.Module):
     """A trunk with generalised-mean pooling, a projection and unit length."""
 
-    def __init__(self, trunk):
+    def __init__(self, trunk, width):
         super().__init__()
-        self.trunk, self.projection = trunk, torch.nn.Linear(1280, 512)
+        self.trunk, self.projection = trunk, torch.nn.Linear(width, 512)
 
     def forward(self, images):
         pooled = self.trunk(images).clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3)
@@ -99,13 +105,18 @@ def l_fg(e):
 
 
 def info_nce(e):
-    logits, own = e[:B] @ e[B:].T / 0.07, torch.arange(B)
+    logits, own = e[:B] @ e[B:].T / 0.07, torch.arange(B, device=e.device)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
 def l_nt(e, anchors, first, second, signs):
     s, photos = e[:B][anchors], e[B:]
     return F.relu(signs * (d(s, photos[first]) - d(s, photos[second])) + MARGIN_NT).mean()
+
+
+def set_batch(n):
+    global B
+    B = n
 
 
 def move_to(parameters, theta, direction, by):
@@ -121,7 +132,11 @@ def gradient(loss, parameters):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, help="without it they are random")
+    parser.add_argument("--network", choices=["mobilenet_v2", "resnet18", "resnet50"], default="mobilenet_v2")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--batch", type=int, default=B)
     parser.add_argument("--method", choices=["baseline", "multitask", "meta", "meta_full"], required=True)
     parser.add_argument("--pairs", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
@@ -130,20 +145,38 @@ def main():
     parser.add_argument("--learning-rate", type=float, required=True)
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--contrastive", action="store_true")
+    parser.add_argument("--ready", action="store_true", help="make all batches before the first step")
     options = parser.parse_args()
+    set_batch(options.batch)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("error: PyTorch finds no CUDA device; nvidia-smi tells whether the driver sees one")
+    device = torch.device(options.device)
 
     photos, sketches = load_pairs(options.data, options.pairs, options.resize)
-    network = torchvision.models.mobilenet_v2()
-    network.load_state_dict(load_file(options.weights), strict=False)
-    network.classifier = torch.nn.Identity()
+    network = getattr(torchvision.models, options.network)()
+    if options.weights is not None:
+        network.load_state_dict(load_file(options.weights), strict=False)
+    is_mobilenet = options.network == "mobilenet_v2"
     if options.contrastive:
-        network = Retriever(network.features)
+        maps = network.features if is_mobilenet else torch.nn.Sequential(*list(network.children())[:-2])
+        network = Retriever(maps, 1280 if is_mobilenet else network.fc.in_features)
+    else:
+        setattr(network, "classifier" if is_mobilenet else "fc", torch.nn.Identity())
     retrieval = info_nce if options.contrastive else l_fg
     # Frozen batch norms: their statistics are ImageNet's, their weights are trained.
     network.eval()
+    network = network.to(device)
+    trained = network
+    if options.precision == "bf16":
+
+        def network(images):
+            with torch.autocast(options.device, torch.bfloat16):
+                embeddings = trained(images)
+            return embeddings.float()
+
     if options.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    parameters = list(network.parameters())
+        trained.to(memory_format=torch.channels_last)
+    parameters = list(trained.parameters())
     eta = options.learning_rate
     if options.contrastive:
         optimiser = torch.optim.AdamW(parameters, lr=eta, weight_decay=0.0)
@@ -151,11 +184,13 @@ def main():
     else:
         optimiser = torch.optim.SGD(parameters, lr=eta, momentum=0.9)
 
+    given = batches(photos, sketches, options.crop, options.steps, seed=1, has_negatives=not options.contrastive)
+    if options.ready:
+        given = list(given)
     secs = []
     started = time.perf_counter()
-    for images, *pairs in batches(
-        photos, sketches, options.crop, options.steps, seed=1, has_negatives=not options.contrastive
-    ):
+    for images, *pairs in given:
+        images, *pairs = [tensor.to(device, non_blocking=True) for tensor in (images, *pairs)]
         if options.channels_last:
             images = images.to(memory_format=torch.channels_last)
         optimiser.zero_grad()

@@ -11,7 +11,7 @@ mod stream;
 mod view;
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -41,6 +41,9 @@ pub struct EmbedderOptions {
     pub batch: usize,
     /// What may be spent on decoding one image.
     pub limits: DecodeLimits,
+    /// Where ONNX Runtime notes what it ran, on which execution provider and for how long: the beginning of a file's name. `None`,
+    /// the usual, for no such notes, which take time and grow with each batch. See [`Embedder::end_profile`].
+    pub profile: Option<PathBuf>,
 }
 
 /// The processor.
@@ -58,7 +61,7 @@ impl EmbedderOptions {
             Device::Cpu => 4,
             Device::Cuda(_) => 64,
         };
-        EmbedderOptions { device, n_threads: None, batch, limits: DecodeLimits::default() }
+        EmbedderOptions { device, n_threads: None, batch, limits: DecodeLimits::default(), profile: None }
     }
 
     /// Options for the processor.
@@ -84,6 +87,13 @@ impl EmbedderOptions {
     #[must_use]
     pub fn with_limits(mut self, limits: DecodeLimits) -> EmbedderOptions {
         self.limits = limits;
+        self
+    }
+
+    /// The same with notes of what ran where, in a file whose name begins with `prefix`.
+    #[must_use]
+    pub fn with_profile(mut self, prefix: impl Into<PathBuf>) -> EmbedderOptions {
+        self.profile = Some(prefix.into());
         self
     }
 
@@ -161,14 +171,21 @@ impl Embedder {
         options.check()?;
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let n_threads = options.n_threads.unwrap_or_else(cores);
-        let model = Model::open(&model_dir.join(MODEL), &card, options.device, n_threads)?;
+        let profile = options.profile.as_deref();
+        let model = Model::open(&model_dir.join(MODEL), &card, options.device, n_threads, profile)?;
         let (model, workers) = (Owned::new(model), process::pool(n_threads)?);
         let of_sketches = match card.of_sketches() {
             None => None,
             Some(card) => {
-                let model = Model::open(&model_dir.join(SKETCH_MODEL), &card, options.device, n_threads)?;
+                let mut options = options.clone();
+                // The file's name ends with the second that it was begun in, which may be the same for both.
+                options.profile = options.profile.map(|mut prefix| {
+                    prefix.as_mut_os_string().push("-sketches");
+                    prefix
+                });
+                let (path, profile) = (model_dir.join(SKETCH_MODEL), options.profile.as_deref());
+                let model = Model::open(&path, &card, options.device, n_threads, profile)?;
                 let (model, workers) = (Owned::new(model), Owned::new(Arc::clone(&workers)));
-                let options = options.clone();
                 Some(Box::new(Embedder { card, model, options, n_threads, workers, of_sketches: None }))
             }
         };
@@ -200,7 +217,9 @@ impl Embedder {
             let reason = "it was replaced since the parent of this process opened it";
             return Err(sketchfind_core::Error::malformed(&file, reason).into());
         }
-        self.model = Owned::new(Model::open(&file, &self.card, self.options.device, self.n_threads)?);
+        // The parent's notes are the parent's.
+        self.options.profile = None;
+        self.model = Owned::new(Model::open(&file, &self.card, self.options.device, self.n_threads, None)?);
         self.workers = Owned::new(process::pool(self.n_threads)?);
         Ok(())
     }
@@ -213,6 +232,24 @@ impl Embedder {
     /// The options that the model was opened with.
     pub fn options(&self) -> &EmbedderOptions {
         &self.options
+    }
+
+    /// Ends the notes that [`EmbedderOptions::profile`] asks for and returns their file: JSON in the format of Chrome's traces. An
+    /// event of the category `Node` whose name ends with `_kernel_time` is one run of one operation: its `args` name the
+    /// operation (`op_name`) and the execution provider that ran it (`provider`), and it took `dur` microseconds. What lists of files
+    /// are embedded by on the processor, sessions of their own, is not in it.
+    ///
+    /// # Errors
+    /// [`Error::Core`] where no notes were asked for, or they were ended before; [`Error::Inference`] where they cannot be written.
+    pub fn end_profile(&mut self) -> Result<PathBuf> {
+        if self.options.profile.take().is_none() {
+            return Err(Error::Core(sketchfind_core::Error::Mismatch {
+                what: "EmbedderOptions::profile",
+                expected: "the beginning of a file's name".into(),
+                got: "None, or a profile that was ended before".into(),
+            }));
+        }
+        self.model.end_profile()
     }
 
     /// The embeddings of `images`, in their order.

@@ -39,6 +39,32 @@ fn an_embedding_is_the_mean_of_each_channel() {
 }
 
 #[test]
+fn what_ran_where_is_noted_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = EmbedderOptions::cpu().with_profile(folder.path().join("ran"));
+    let mut embedder = Embedder::open(fixture("conv16"), options).unwrap();
+    embedder.embed(&noise(1, 8, 8)).unwrap();
+    let file = embedder.end_profile().unwrap();
+    assert_eq!(file.parent(), Some(folder.path()));
+    let events: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let of_nodes: Vec<_> = events
+        .iter()
+        .filter(|event| {
+            event["cat"] == "Node"
+                && event["name"].as_str().is_some_and(|name| name.ends_with("_kernel_time"))
+        })
+        .collect();
+    assert!(of_nodes.iter().any(|event| event["args"]["op_name"].as_str().unwrap().contains("Conv")));
+    assert!(of_nodes.iter().all(|event| event["args"]["provider"] == "CPUExecutionProvider"));
+    // Once, and not unasked.
+    assert_says(embedder.end_profile().unwrap_err(), &["EmbedderOptions::profile", "ended before"]);
+    assert_says(
+        open(&fixture("mean8"), 1).unwrap().end_profile().unwrap_err(),
+        &["EmbedderOptions::profile"],
+    );
+}
+
+#[test]
 fn the_batch_does_not_show_in_an_embedding() {
     let images = noise(19, 31, 17);
     let alone = open(&fixture("conv16"), 1).unwrap().embed(&images).unwrap();

@@ -31,6 +31,9 @@ mod forge;
 mod framing;
 /// Galleries: built, interrupted, changed, asked.
 mod galleries;
+/// Packs that measure on a GPU, rehearsed without one.
+#[cfg(target_os = "linux")]
+mod gpu;
 /// The folder for programs in C and C++, built against far from the checkout.
 #[cfg(target_os = "linux")]
 mod library;

@@ -55,8 +55,9 @@ fn load_cuda_library() -> Result<()> {
         Err(error) => Err(Error::Device {
             device: "cuda",
             reason: format!(
-                "{NAME} cannot be loaded ({error}); start this program with LD_LIBRARY_PATH naming the lib folder of \
-                 a CUDA build of libtorch 2.11 or of PyTorch 2.11 (torch/lib), and the nvidia packages' lib folders"
+                "{NAME} cannot be loaded ({}); start this program with LD_LIBRARY_PATH naming the lib folder of \
+                 a CUDA build of libtorch 2.11 or of PyTorch 2.11 (torch/lib), and the nvidia packages' lib folders",
+                sketchfind_core::error::explain(&error)
             ),
         }),
     }

@@ -1,4 +1,4 @@
-//! Folders that products and people take along, which can be moved anywhere: what those for C and C++ and with the program share.
+//! Folders that products and people take along, which can be moved anywhere: what they share.
 
 mod glibc;
 mod library;
@@ -13,13 +13,13 @@ use anyhow::{Context, Result, bail};
 use crate::{checkout, provision, say};
 
 pub(crate) use library::library;
-pub(crate) use program::program;
+pub(crate) use program::{program, system};
 
 /// The released model that comes along.
 const MODEL: &str = "general-mobilenet_v2";
 
 /// Makes the folder `out`, which is not there yet, whole or not at all, and says where it is: `fill` fills it.
-fn folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!(
             "these folders are made on Linux alone so far: elsewhere libraries have other names and other paths"
@@ -69,11 +69,11 @@ fn onnx_runtime(lib: &Path) -> Result<PathBuf> {
 }
 
 /// Puts the released model into the folder `share`.
-fn model(share: &Path) -> Result<()> {
+pub(crate) fn model(share: &Path) -> Result<()> {
     copy_folder(&checkout::root().join("models/zoo").join(MODEL), &share.join("sketchfind/model"))
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -95,7 +95,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }

@@ -51,6 +51,11 @@ impl Package {
         format!("the {registry} package {} {} ({})", self.package, self.version, self.licence)
     }
 
+    /// Whether the package's file was downloaded before.
+    pub(crate) fn is_fetched(&self) -> bool {
+        checkout::provisioned("downloads").join(&self.file).is_file()
+    }
+
     /// The package's file, downloaded unless it is there already.
     pub(crate) fn fetch(&self) -> Result<PathBuf> {
         let downloads = checkout::provisioned("downloads");

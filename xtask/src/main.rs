@@ -21,6 +21,7 @@ mod demo;
 mod dist;
 mod emoji;
 mod fetch;
+mod gpu;
 mod pages;
 mod plots;
 mod provision;
@@ -113,6 +114,11 @@ enum Command {
         #[arg(long)]
         built: Option<std::path::PathBuf>,
     },
+    /// Measure on a machine that has a GPU and no network (docs/gpu.md).
+    Gpu {
+        #[command(subcommand)]
+        command: Gpu,
+    },
     /// Check the rules of the house: dependency edges, headers, forbidden words, links of the documents.
     Tidy,
 }
@@ -149,6 +155,25 @@ enum Dist {
     Library,
     /// The program, with ONNX Runtime, a model, licences, completions and manual pages.
     Program,
+}
+
+#[derive(Subcommand)]
+enum Gpu {
+    /// Make a folder to take to that machine: programs, data and run.sh, which measures in one call.
+    Pack {
+        /// What it measures.
+        what: gpu::Kind,
+        /// The folder, which is not there yet.
+        #[arg(long)]
+        out: std::path::PathBuf,
+        /// The data set that comes along, a folder with a manifest.csv; by default a part of the emoji's.
+        #[arg(long)]
+        data: Option<std::path::PathBuf>,
+        /// A rehearsal: the programs of this folder, such as target/debug, without ResNet50's weights, and without ONNX Runtime for
+        /// CUDA where that is not provisioned.
+        #[arg(long)]
+        programs: Option<std::path::PathBuf>,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -205,6 +230,12 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Dist { what: Dist::Library, out, built } => dist::library(&out, built.as_deref()),
         Command::Dist { what: Dist::Program, out, built } => dist::program(&out, built.as_deref()),
+        Command::Gpu { command: Gpu::Pack { what, out, data, programs } } => gpu::pack(&gpu::Options {
+            kind: what,
+            out: &out,
+            data: data.as_deref(),
+            programs: programs.as_deref(),
+        }),
         Command::Tidy => tidy::run(),
     }
 }

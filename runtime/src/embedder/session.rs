@@ -19,14 +19,33 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Loads the graph at `path` for `n_threads` threads and holds it against its card.
+    /// Loads the graph at `path` for `n_threads` threads and holds it against its card. With `profile` it notes what it runs.
     ///
     /// # Errors
     /// Those of [`Embedder::open`](super::Embedder::open).
-    pub(super) fn open(path: &Path, card: &Card, device: Device, n_threads: usize) -> Result<Model> {
-        let session = open_session(path, card.onnx.precision, device, n_threads)?;
+    pub(super) fn open(
+        path: &Path,
+        card: &Card,
+        device: Device,
+        n_threads: usize,
+        profile: Option<&Path>,
+    ) -> Result<Model> {
+        let session = open_session(path, card.onnx.precision, device, n_threads, profile)?;
         graph::check(&session, card, path)?;
         Ok(Model { path: path.to_owned(), session })
+    }
+
+    /// Ends the notes of what ran and returns their file.
+    ///
+    /// # Errors
+    /// [`Error::Inference`].
+    pub(super) fn end_profile(&mut self) -> Result<PathBuf> {
+        let file = self.session.end_profiling().map_err(|e| Error::Inference {
+            action: "end the profile of",
+            path: self.path.clone(),
+            reason: e.to_string(),
+        })?;
+        Ok(PathBuf::from(file))
     }
 
     /// The graph's file.
@@ -119,7 +138,13 @@ impl Model {
     }
 }
 
-fn open_session(model: &Path, precision: Precision, device: Device, n_threads: usize) -> Result<Session> {
+fn open_session(
+    model: &Path,
+    precision: Precision,
+    device: Device,
+    n_threads: usize,
+    profile: Option<&Path>,
+) -> Result<Session> {
     let (environment, library) = native::environment()?;
     let providers = device.providers(library)?;
     native::forget_messages();
@@ -148,6 +173,9 @@ fn open_session(model: &Path, precision: Precision, device: Device, n_threads: u
     }
     // Threads that wait for work by spinning would take the cores from those that decode, or from other programs.
     builder = builder.with_config_entry("session.intra_op.allow_spinning", "0").map_err(|e| on_load(&e))?;
+    if let Some(prefix) = profile {
+        builder = builder.with_profiling(prefix).map_err(|e| on_load(&e))?;
+    }
     builder = builder.with_intra_threads(n_threads).map_err(|e| on_load(&e))?;
     builder.commit_from_file(model).map_err(|e| on_load(&e))
 }

@@ -183,7 +183,7 @@ impl Session<'_, '_> {
             Session::Own { path, n_threads, model } => {
                 let model = match model {
                     Some(model) => model,
-                    None => model.insert(Model::open(path, card, Device::Cpu, *n_threads)?),
+                    None => model.insert(Model::open(path, card, Device::Cpu, *n_threads, None)?),
                 };
                 model.run(card, n, input, values)
             }

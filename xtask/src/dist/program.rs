@@ -70,7 +70,7 @@ fn fill(folder: &Path, file: &Path) -> Result<()> {
 }
 
 /// The systems that these files run on, in words.
-fn system(files: &[&Path]) -> Result<String> {
+pub(crate) fn system(files: &[&Path]) -> Result<String> {
     let glibc = newest(files, "GLIBC_")?.context("the program asks for no version of glibc")?;
     let cxx = newest(files, "GLIBCXX_")?
         .map(|version| format!(" and libstdc++ with GLIBCXX_{version} or later"))
