@@ -1,6 +1,7 @@
 """`sketchfind.ray` on a real cluster: processes are killed, and every photo is there exactly once."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -136,7 +137,7 @@ class Alone(unittest.TestCase):
         self.assertEqual(found[0], found[1])
         self.assertGreater(len(found[0]), 15)
         self.assertIn("caf%E9.tif", [row["id"] for row in found[0]])
-        frames = [json.loads((place / name / "gallery.json").read_text())["photo_frame"] for name in ("built", "imported")]
+        frames = [json.loads((place / name / "gallery.json").read_text())["gallery"]["photo_frame"] for name in ("built", "imported")]
         self.assertEqual(frames[0], frames[1])
         self.assertIsNotNone(frames[0])
 
@@ -150,6 +151,7 @@ class Photos(unittest.TestCase):
 
         ray.init(address=cluster.address, log_to_driver=False, logging_level="warning")
         cls.addClassCleanup(ray.shutdown)
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
         cls.place = folder.path / "kinds"
         (cls.place / "shop").mkdir(parents=True)
         for name in ("red", "blue"):
