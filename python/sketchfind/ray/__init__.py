@@ -17,8 +17,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:
     import pyarrow as _pyarrow  # type: ignore[import-untyped]  # noqa: F401
     import ray.data as _ray_data  # noqa: F401
-except ImportError as missing:
-    raise ImportError(f"sketchfind.ray needs Ray Data: pip install 'sketchfind[ray]' ({missing})", name=missing.name) from None
+except ImportError as _missing:
+    raise ImportError(f"sketchfind.ray needs Ray Data: pip install 'sketchfind[ray]' ({_missing})", name=_missing.name) from None
 
 from ._embed import Embed, embeddings
 from ._job import Done, embed

@@ -1,6 +1,5 @@
 """Paths and URIs, and the file systems that they are of."""
 
-import functools
 import os
 import re
 import urllib.parse
@@ -29,6 +28,7 @@ class Places:
 
     def __init__(self, filesystem: Any = None) -> None:
         self._given = None if filesystem is None else _wrapped(filesystem)
+        self._stores: dict[tuple[str, str, str], _Store] = {}
 
     def at(self, place: str) -> tuple[Any, str]:
         """The file system of a path or URI, and the path in it."""
@@ -37,7 +37,7 @@ class Places:
         if not is_uri(place):
             return pyarrow.fs.LocalFileSystem(), os.path.abspath(place)
         uri = urllib.parse.urlsplit(place)
-        store = _store(uri.scheme, uri.netloc, uri.query)
+        store = self._store(uri)
         path = urllib.parse.unquote(uri.path) if store.is_quoted else uri.path
         return store.filesystem, (store.prefix + path).rstrip("/")
 
@@ -46,8 +46,15 @@ class Places:
         if self._given is not None or not is_uri(folder):
             return f"{folder.rstrip('/')}/{path}"
         uri = urllib.parse.urlsplit(folder)
-        own = urllib.parse.quote(path) if _store(uri.scheme, uri.netloc, uri.query).is_quoted else path
+        own = urllib.parse.quote(path) if self._store(uri).is_quoted else path
         return urllib.parse.urlunsplit(uri._replace(path=f"{uri.path.rstrip('/')}/{own}"))
+
+    def _store(self, uri: urllib.parse.SplitResult) -> "_Store":
+        # To find one may take a request.
+        key = (uri.scheme, uri.netloc, uri.query)
+        if key not in self._stores:
+            self._stores[key] = _Store(*key)
+        return self._stores[key]
 
     def read(self, place: str, max_bytes: int) -> bytes:
         """The bytes of a file; of one that is longer than `max_bytes` one more than these."""
@@ -80,12 +87,6 @@ class _Store:
             self.filesystem, self.is_quoted = _wrapped(known), False
         # The bucket, in some the whole beginning.
         self.prefix = path.removesuffix("/a")
-
-
-@functools.lru_cache(maxsize=64)
-def _store(scheme: str, netloc: str, query: str) -> _Store:
-    # To find one may take a request.
-    return _Store(scheme, netloc, query)
 
 
 def _wrapped(filesystem: Any) -> Any:

@@ -71,7 +71,7 @@ class Killed(unittest.TestCase):
     def test_nothing_is_lost_and_nothing_is_there_twice(self):
         out = folder.path / "embedded"
         n_before = 0
-        for n_more, how in [(1, signal.SIGKILL), (2, signal.SIGINT), (1, signal.SIGKILL)]:
+        for n_more, how in [(1, signal.SIGKILL), (1, signal.SIGINT), (2, signal.SIGKILL)]:
             with self.subTest(driver=how):
                 process = self.start(out)
                 self.when_written(process, out, n_before + n_more)
@@ -147,7 +147,7 @@ class Photos(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        import ray
+        import ray.data
 
         ray.init(address=cluster.address, log_to_driver=False, logging_level="warning")
         cls.addClassCleanup(ray.shutdown)
@@ -177,7 +177,7 @@ class Photos(unittest.TestCase):
             self.place / "list.parquet",
         )
         with self.assertLogs("sketchfind.ray", "WARNING") as said:
-            photos = sketchfind.ray.photos(self.place / "list.parquet")
+            photos = sketchfind.ray.photos(self.place / "list.parquet").materialize()
         self.assertIn("colour", said.output[0])
         done = self.embed(photos, "of a list")
         self.assertEqual((done.n_photos, done.n_before, done.n_failed), (3, 0, 1))
