@@ -17,6 +17,9 @@ use crate::progress::Teller;
 use crate::values::matrix;
 use crate::{onnx_runtime, work};
 
+/// Embeddings, and what is wrong with broken photos by their positions.
+type EmbeddedPhotos<'py> = (Bound<'py, PyArray2<f32>>, BTreeMap<usize, String>);
+
 /// A model that runs: pictures in, embeddings out. Threads may share one, and take turns.
 ///
 /// `threads` is how many it uses, by default one a core; `device` is "cpu", or "cuda" with the package onnxruntime-gpu; `batch`
@@ -143,7 +146,7 @@ impl Embedder {
         images: &Bound<'py, PyAny>,
         frame: Option<Frame>,
         progress: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(Bound<'py, PyArray2<f32>>, BTreeMap<usize, String>)> {
+    ) -> PyResult<EmbeddedPhotos<'py>> {
         let Frame(framing) = frame.unwrap_or(Frame(Framing::Card));
         let frame = framing.of_photos(self.card_frame).map_err(|error| raised(error.into()))?;
         let pictures = Pictures::of(images, self.max_bytes)?;

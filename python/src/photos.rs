@@ -15,6 +15,9 @@ use crate::work;
 /// Ids and paths of what a folder has, and of what cannot be read the reason; and in words what was passed over.
 type Found = (Vec<(String, PathBuf, Option<String>)>, Vec<String>);
 
+/// A model's fingerprint, the width of its embeddings, its photo frame, its files.
+type Facts = (String, usize, Option<(f32, f32)>, Vec<String>);
+
 fn exclusion(patterns: Texts) -> PyResult<Exclude> {
     let Texts(patterns) = patterns;
     Exclude::new(&patterns).map_err(|error| raised(error.into()))
@@ -40,15 +43,12 @@ pub(crate) fn _photo_files(py: Python<'_>, folder: PathBuf, exclude: Texts) -> P
     })
 }
 
-/// What may be photos of a store's listing: pairs of id and path, and in words what was passed over.
+/// What may be photos of a store's listing, as [`_photo_files`] gives it, with paths as they were listed.
 #[pyfunction]
-pub(crate) fn _photos_listed(
-    paths: Texts,
-    exclude: Texts,
-) -> PyResult<(Vec<(String, PathBuf)>, Vec<String>)> {
+pub(crate) fn _photos_listed(paths: Texts, exclude: Texts) -> PyResult<Found> {
     let Texts(paths) = paths;
     let found = PhotoFiles::listed(paths.iter().map(String::as_str), &exclusion(exclude)?);
-    let photos = found.photos.into_iter().map(|photo| (photo.id, photo.path));
+    let photos = found.photos.into_iter().map(|photo| (photo.id, photo.path, None));
     Ok((photos.collect(), found.passed_over))
 }
 
@@ -66,11 +66,7 @@ pub(crate) fn _check_photo(
 /// A model's fingerprint, the width of its embeddings, how it frames photos (the share that products typically fill and the least, or
 /// None), and its files below its folder.
 #[pyfunction]
-pub(crate) fn _model(
-    py: Python<'_>,
-    model: PathBuf,
-    frame: Frame,
-) -> PyResult<(String, usize, Option<(f32, f32)>, Vec<String>)> {
+pub(crate) fn _model(py: Python<'_>, model: PathBuf, frame: Frame) -> PyResult<Facts> {
     let Frame(framing) = frame;
     work::run(py, move |_, _| {
         let card = Card::load_with_model(&model)?;

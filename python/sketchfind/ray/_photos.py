@@ -86,8 +86,8 @@ def _of_store(folder: str, exclude: list[str], places: Places) -> Dataset:
     found, passed_over = _native._photos_listed(files, exclude)
     _say_passed_over(passed_over)
     table = pa.table({
-        "id": pa.array([id for id, _ in found], pa.string()),
-        "uri": pa.array([places.below(folder, os.fspath(path)) for _, path in found], pa.string()),
+        "id": pa.array([id for id, _, _ in found], pa.string()),
+        "uri": pa.array([places.below(folder, os.fspath(path)) for _, path, _ in found], pa.string()),
     })
     return _blocks(folder, table)
 
