@@ -6,9 +6,10 @@ use anyhow::Result;
 use sketchfind::gallery::MANIFEST;
 use sketchfind::home::{self, Home, is_address, shown};
 use sketchfind::{
-    Access, Cancel, Distance, EmbeddingFiles, EmbeddingSpace, Error, Gallery, GalleryOptions, IndexSpec,
-    Progress,
+    Access, Cancel, Distance, EmbeddingFiles, EmbeddingSpace, Error, Framing, Gallery, GalleryOptions,
+    IndexSpec, Progress,
 };
+use sketchfind_core::frame::PhotoFrame;
 
 use crate::building::{Building, build_index, finish};
 use crate::exit::Exit;
@@ -50,6 +51,10 @@ pub(crate) struct ImportOptions {
     /// The index of a gallery that is made.
     #[arg(long, default_value = "auto")]
     index: IndexSpec,
+    /// How a gallery that is made with a model frames the photos that are added to it later: as those were framed that the embeddings
+    /// are of, see `index build`.
+    #[arg(long, value_name = "card|off|SHARE", default_value = "card", conflicts_with = "distance")]
+    frame: Framing,
 }
 
 pub(crate) fn export(options: &ExportOptions) -> Result<Exit> {
@@ -103,7 +108,11 @@ fn bring_into_database(
     if !is_there {
         let made = GalleryOptions::with_index(options.index, TOOL);
         match origin(address, files, options)? {
-            Origin::Model(model) => home::create_empty(address, model, &made)?,
+            Origin::Model(model) => {
+                let card = sketchfind::Card::load_with_model(model)?;
+                let made = made.with_photo_frame(options.frame.of_photos(card.frame)?);
+                home::create_empty(address, model, &made)?;
+            }
             Origin::Given(space) => home::create_without_model(address, &space, &made)?,
         }
     }
@@ -164,14 +173,15 @@ fn make(path: &Path, files: &EmbeddingFiles, options: &ImportOptions, interrupt:
     match origin(path, files, options)? {
         Origin::Model(model) => {
             let card = sketchfind::Card::load_with_model(model)?;
+            let made = made.with_photo_frame(options.frame.of_photos(card.frame)?);
             let wanted =
                 EmbeddingSpace::new(card.embedding_width, card.distance).with_model(card.fingerprint());
-            if !goes_on(building.path(), &wanted, true) {
+            if !goes_on(building.path(), &wanted, made.photo_frame, true) {
                 Gallery::create_empty(building.path(), model, &made)?;
             }
         }
         Origin::Given(wanted) => {
-            if !goes_on(building.path(), &wanted, false) {
+            if !goes_on(building.path(), &wanted, None, false) {
                 Gallery::create_without_model(building.path(), &wanted, &made)?;
             }
         }
@@ -190,9 +200,17 @@ pub(crate) fn open(path: &Path, interrupt: &Interrupt) -> Result<EmbeddingFiles>
 }
 
 /// Whether there is an unfinished import into a gallery of this kind.
-fn goes_on(building: &Path, wanted: &EmbeddingSpace, has_model: bool) -> bool {
-    let is_same = Gallery::open(building)
-        .is_ok_and(|unfinished| unfinished.space() == *wanted && unfinished.card().is_some() == has_model);
+fn goes_on(
+    building: &Path,
+    wanted: &EmbeddingSpace,
+    photo_frame: Option<PhotoFrame>,
+    has_model: bool,
+) -> bool {
+    let is_same = Gallery::open(building).is_ok_and(|unfinished| {
+        unfinished.space() == *wanted
+            && unfinished.photo_frame() == photo_frame
+            && unfinished.card().is_some() == has_model
+    });
     if is_same {
         say(&format!("going on with the unfinished import in '{}'", building.display()));
     }

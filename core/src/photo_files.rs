@@ -8,7 +8,7 @@
 //! Links are followed. A folder that is reached twice is taken once, under its own path before that of a link, so that links
 //! in a circle end.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::io::Read;
@@ -120,6 +120,53 @@ impl PhotoFiles {
         found.left_out.sort_by(|a, b| a.path.cmp(&b.path));
         found.passed_over.sort();
         Ok(found)
+    }
+
+    /// Looks through a listing, of a store whose files are not opened for that: `paths` are those of all files below a folder,
+    /// relative to it and with slashes. What is left alone by its name is left alone here too; all else is given out, and
+    /// whoever decodes it says what is no photo.
+    ///
+    /// ```
+    /// use sketchfind_core::photo_files::{Exclude, PhotoFiles};
+    /// let files = ["boots/17.jpg", "boots/17.txt", ".trash/18.jpg", "old.gallery/gallery.json", "old.gallery/model/probe/1.png"];
+    /// let found = PhotoFiles::listed(files, &Exclude::nothing());
+    /// assert_eq!(found.photos.len(), 1);
+    /// assert_eq!(found.passed_over, ["'old.gallery': it is a gallery"]);
+    /// ```
+    pub fn listed<'a>(paths: impl IntoIterator<Item = &'a str>, exclude: &Exclude) -> PhotoFiles {
+        let mut names_of: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
+        let mut found = PhotoFiles::default();
+        for path in paths.into_iter().map(Path::new) {
+            for part in path.ancestors() {
+                if let (Some(folder), Some(name)) = (part.parent(), part.file_name()) {
+                    names_of.entry(folder.to_owned()).or_default().insert(name.to_owned());
+                }
+            }
+            let id = id_of(path);
+            found.photos.push(PhotoFile { id, path: path.to_owned() });
+        }
+        let mut passed_over: BTreeMap<&Path, String> = BTreeMap::new();
+        for (folder, names) in &names_of {
+            let names: Vec<OsString> = names.iter().cloned().collect();
+            let is_seen = folder.as_os_str().is_empty()
+                || folder.ancestors().any(|above| passed_over.contains_key(above));
+            if let Some(what) = own_product_of(&names).filter(|_| !is_seen) {
+                passed_over.insert(folder, format!("'{}': {what}", folder.display()));
+            }
+        }
+        let is_foreign_part = |path: &Path| path.iter().any(is_foreign);
+        let is_below_own = |path: &Path| path.ancestors().skip(1).any(|part| passed_over.contains_key(part));
+        found.photos.retain(|photo| {
+            let parts = photo.path.ancestors().filter(|part| !part.as_os_str().is_empty());
+            let is_excluded = parts.map(id_of).any(|id| exclude.matches(&id));
+            !is_excluded
+                && !is_foreign_part(&photo.path)
+                && !is_below_own(&photo.path)
+                && !is_plainly_no_image(&photo.path)
+        });
+        found.photos.sort_by(|a, b| a.path.cmp(&b.path));
+        found.passed_over = passed_over.into_values().collect();
+        found
     }
 
     /// The same, if nothing of it cannot be read.
@@ -388,8 +435,16 @@ fn identity(path: &Path, _metadata: &Metadata) -> std::io::Result<Identity> {
     fs::canonicalize(path)
 }
 
-/// What this project's programs have written, by the files in a folder, which have to be there together.
+/// What this project's programs have written.
 fn own_product(here: &Path, names: &[OsString]) -> Option<&'static str> {
+    // A model's probe, where it was taken out of its model.
+    let is_probe =
+        || here.ends_with("probe") && here.parent().is_some_and(|model| model.join("card.json").is_file());
+    own_product_of(names).or_else(|| is_probe().then_some("it is a model's probe"))
+}
+
+/// What this project's programs have written, by the sorted names in a folder, which have to be there together.
+fn own_product_of(names: &[OsString]) -> Option<&'static str> {
     const PRODUCTS: [(&[&str], &str); 6] = [
         (&["gallery.json", "model"], "it is a gallery"),
         (&["card.json", "model.onnx"], "it is a model"),
@@ -399,12 +454,7 @@ fn own_product(here: &Path, names: &[OsString]) -> Option<&'static str> {
         (&["manifest.csv", "taught.lock"], "it is drawings that a server keeps"),
     ];
     let has = |wanted: &str| names.binary_search_by(|name| name.as_os_str().cmp(OsStr::new(wanted))).is_ok();
-    if let Some((_, what)) = PRODUCTS.iter().find(|(wanted, _)| wanted.iter().all(|name| has(name))) {
-        return Some(what);
-    }
-    // A model's probe, where it was taken out of its model.
-    (here.ends_with("probe") && here.parent().is_some_and(|model| model.join("card.json").is_file()))
-        .then_some("it is a model's probe")
+    PRODUCTS.iter().find(|(wanted, _)| wanted.iter().all(|name| has(name))).map(|(_, what)| *what)
 }
 
 /// Whether a folder is the one beside a gallery in which a server keeps the photos that clients add.

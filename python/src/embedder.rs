@@ -1,17 +1,24 @@
 //! A model that runs, for Python.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use numpy::PyArray2;
 use pyo3::prelude::*;
 use sketchfind as runtime;
+use sketchfind::Framing;
+use sketchfind_core::Error as Core;
 
-use crate::arguments::embedder_options;
+use crate::arguments::{Frame, embedder_options};
+use crate::errors::raised;
 use crate::feed::Pictures;
 use crate::progress::Teller;
 use crate::values::matrix;
 use crate::{onnx_runtime, work};
+
+/// Embeddings, and what is wrong with broken photos by their positions.
+type EmbeddedPhotos<'py> = (Bound<'py, PyArray2<f32>>, BTreeMap<usize, String>);
 
 /// A model that runs: pictures in, embeddings out. Threads may share one, and take turns.
 ///
@@ -27,6 +34,8 @@ pub(crate) struct Embedder {
     embedder: Arc<Mutex<runtime::Embedder>>,
     max_bytes: u64,
     width: usize,
+    fingerprint: String,
+    card_frame: Option<sketchfind_core::frame::Frame>,
     model: PathBuf,
 }
 
@@ -49,8 +58,16 @@ impl Embedder {
             onnx_runtime::load()?;
             runtime::Embedder::open(&path, options)
         })?;
-        let width = embedder.card().embedding_width;
-        Ok(Embedder { embedder: Arc::new(Mutex::new(embedder)), max_bytes, width, model })
+        let card = embedder.card();
+        let (width, fingerprint, card_frame) = (card.embedding_width, card.fingerprint(), card.frame);
+        Ok(Embedder {
+            embedder: Arc::new(Mutex::new(embedder)),
+            max_bytes,
+            width,
+            fingerprint,
+            card_frame,
+            model,
+        })
     }
 
     /// The width of an embedding.
@@ -60,6 +77,24 @@ impl Embedder {
     #[getter]
     fn width(&self) -> usize {
         self.width
+    }
+
+    /// What tells the model from others, 64 hexadecimal digits: as galleries and files of embeddings name it.
+    ///
+    /// >>> len(sketchfind.Embedder(model).fingerprint)
+    /// 64
+    #[getter]
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The longest file that is read, in bytes; it follows from `max_pixels`.
+    ///
+    /// >>> sketchfind.Embedder(model, max_pixels=1_000_000).max_bytes
+    /// 17048576
+    #[getter]
+    fn max_bytes(&self) -> u64 {
+        self.max_bytes
     }
 
     fn __repr__(&self) -> String {
@@ -90,5 +125,46 @@ impl Embedder {
             embedder.embed_pictures(fed, progress, cancel)
         })?;
         matrix(py, self.width, values)
+    }
+
+    /// The embeddings of photos as a gallery has them, and what is wrong with those that are none: a pair of [n, width] in the order
+    /// of the list without the broken ones, and a dict of their positions, from 0, and the reasons.
+    ///
+    /// `frame` is how photos are framed: as the model's "card" says, "off", or so that products fill at least a share of the page.
+    /// `images` and `progress` are as for `embed`.
+    ///
+    /// >>> embeddings, broken = sketchfind.Embedder(model).embed_photos(["photos/red.png", b"no photo", "photos/blue.png"])
+    /// >>> embeddings.shape, list(broken)
+    /// ((2, 3), [1])
+    #[pyo3(
+        signature = (images, *, frame=None, progress=None),
+        text_signature = "($self, images, *, frame='card', progress=None)"
+    )]
+    fn embed_photos<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        frame: Option<Frame>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<EmbeddedPhotos<'py>> {
+        let Frame(framing) = frame.unwrap_or(Frame(Framing::Card));
+        let frame = framing.of_photos(self.card_frame).map_err(|error| raised(error.into()))?;
+        let pictures = Pictures::of(images, self.max_bytes)?;
+        let teller = Teller::of(progress, pictures.length())?;
+        let embedder = Arc::clone(&self.embedder);
+        let done = work::run_fed(&pictures, teller, move |fed, progress, cancel| {
+            let mut embedder = embedder.lock().unwrap_or_else(PoisonError::into_inner);
+            embedder.embed_photos(frame, fed, progress, cancel)
+        })?;
+        let broken = done.broken.into_iter().map(|(position, error)| (position, reason(error)));
+        Ok((matrix(py, self.width, done.values)?, broken.collect()))
+    }
+}
+
+/// What is wrong with a picture, without its name: its position says which one it is.
+fn reason(error: Core) -> String {
+    match error {
+        Core::Image { reason, .. } => reason,
+        other => other.to_string(),
     }
 }

@@ -9,6 +9,7 @@ mod errors;
 mod feed;
 mod gallery;
 mod onnx_runtime;
+mod photos;
 mod picture;
 mod progress;
 mod retriever;
@@ -27,6 +28,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(gallery::copy, module)?)?;
     module.add_function(wrap_pyfunction!(gallery::create, module)?)?;
     module.add_function(wrap_pyfunction!(gallery::verify, module)?)?;
+    module.add_function(wrap_pyfunction!(photos::_photo_files, module)?)?;
+    module.add_function(wrap_pyfunction!(photos::_photos_listed, module)?)?;
+    module.add_function(wrap_pyfunction!(photos::_check_photo, module)?)?;
+    module.add_function(wrap_pyfunction!(photos::_model, module)?)?;
     module.add_function(wrap_pyfunction!(strokes::_check_strokes, module)?)?;
     module.add_function(wrap_pyfunction!(onnx_runtime::_set_onnx_runtime, module)?)
 }

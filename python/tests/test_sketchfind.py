@@ -1,5 +1,6 @@
 """The wheel, as its users have it, in an environment where it is installed: `python -m unittest discover -s python/tests`."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -156,6 +157,30 @@ except sketchfind.Error as error:
         for thread in threads:
             thread.join()
         self.assertEqual(failures, [])
+
+    def test_photos_of_which_some_are_broken(self):
+        """They are told by their places; the others are embedded as a gallery has them."""
+        embedder = sketchfind.Embedder(MODEL, threads=2)
+        images = [colour(255, 0, 0), b"no picture", b"", colour(0, 0, 255), b"no picture either"]
+        embeddings, broken = embedder.embed_photos(image for image in images)
+        self.assertEqual(embeddings.tolist(), [[1, 0, 0], [0, 0, 1]])
+        self.assertEqual(list(broken), [1, 2, 4])
+        self.assertTrue(all(broken.values()))
+        self.assertNotIn("given as bytes", " ".join(broken.values()))
+        nothing, broken = embedder.embed_photos([b""])
+        self.assertEqual((nothing.shape, list(broken)), ((0, 3), [0]))
+        product = np.full((100, 100, 3), 255, np.uint8)
+        product[60:80, 10:40] = 0
+        for frame in ("off", 0.8):
+            sketchfind.create(self.gallery, MODEL, frame=frame)
+            shop = sketchfind.Retriever(self.gallery)
+            of_gallery = shop.embed_photos([product])
+            self.assertEqual(embedder.embed_photos([product], frame=frame)[0].tolist(), of_gallery.tolist())
+            self.assertEqual(embedder.embed([product]).tolist() == of_gallery.tolist(), frame == "off")
+        with self.assertRaisesRegex(ValueError, "frame"):
+            embedder.embed_photos([product], frame="on")
+        card = json.loads((MODEL / "card.json").read_text())
+        self.assertEqual(embedder.fingerprint, card["onnx"]["sha256"])
 
     def test_an_image_over_the_limit_is_refused_everywhere(self):
         shop = sketchfind.Retriever(self.gallery, writable=True, max_pixels=20)

@@ -20,6 +20,7 @@ use sketchfind_core::dataset::Modality;
 use sketchfind_core::image::{DecodeLimits, Image};
 
 pub use files::{BrokenImage, Embedded, OnBroken};
+pub use pictures::EmbeddedPhotos;
 
 pub(crate) use stream::{Batch, Done, Job, reason};
 pub(crate) use view::View;

@@ -76,7 +76,7 @@ mod verify;
 #[cfg(feature = "inference")]
 pub use device::Device;
 #[cfg(feature = "inference")]
-pub use embedder::{BrokenImage, Embedded, Embedder, EmbedderOptions, OnBroken};
+pub use embedder::{BrokenImage, Embedded, EmbeddedPhotos, Embedder, EmbedderOptions, OnBroken};
 pub use error::{Error, Result};
 pub use exchange::{EmbeddingFiles, Exported, FailedRow, ImportOptions, Imported};
 pub use filter::Filter;

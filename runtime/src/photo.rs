@@ -117,8 +117,12 @@ impl Photo {
         self
     }
 
-    /// Checks what a gallery keeps: an id, a product, labels and a path of at most [`LONGEST_TEXT`] bytes.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Checks what a gallery keeps: an id, a product, labels and a path of at most [`LONGEST_TEXT`] bytes, and at most
+    /// [`MOST_LABELS`] labels.
+    ///
+    /// # Errors
+    /// [`Error::Core`](crate::Error::Core) with what is too much.
+    pub fn check(&self) -> Result<()> {
         check_text("a photo's id", &self.id)?;
         if let Some(product) = self.product() {
             check_text("a photo's product", product)?;

@@ -212,11 +212,15 @@ fn the_page_of_exit_codes_is_what_the_programs_say() {
 }
 
 /// A folder as the tutorials have it: photos, a drawing, a data set, the repository's models and configurations.
-struct Scene(tempfile::TempDir);
+struct Scene {
+    folder: tempfile::TempDir,
+    /// The programs of a virtual environment that the reader is in.
+    environment: Option<PathBuf>,
+}
 
 impl Scene {
     fn new() -> Scene {
-        let scene = Scene(tempfile::tempdir().unwrap());
+        let scene = Scene { folder: tempfile::tempdir().unwrap(), environment: None };
         let root = surroundings::checkout();
         toy::dataset(&scene.path("mydata"), 12, 6, 5).unwrap();
         for (from, to) in [
@@ -238,18 +242,22 @@ impl Scene {
     }
 
     fn path(&self, relative: &str) -> PathBuf {
-        self.0.path().join(relative)
+        self.folder.path().join(relative)
     }
 
     /// Runs a block as a reader does who has pasted it.
     fn paste(&self, block: &str) {
         let programs = program("sketchfind");
-        let folder = Path::new(programs.get_program()).parent().unwrap();
-        let path = std::env::join_paths(
-            [folder.to_owned()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
-        );
+        let mut folders = vec![Path::new(programs.get_program()).parent().unwrap().to_owned()];
+        folders.extend(self.environment.clone());
+        folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+        let path = std::env::join_paths(folders);
         let mut shell = Command::new("bash");
-        as_a_person_has_it(&mut shell).env("PATH", path.unwrap()).current_dir(self.0.path());
+        as_a_person_has_it(&mut shell).env("PATH", path.unwrap()).current_dir(self.folder.path());
+        if self.environment.is_some() {
+            // What Ray leaves of itself stays here.
+            shell.env("HOME", self.folder.path()).env("RAY_TMPDIR", self.folder.path());
+        }
         succeed(shell.args(["-euo", "pipefail", "-c", block]));
     }
 }
@@ -299,6 +307,14 @@ fn the_tutorials_of_training_run_but_for_the_training() {
 #[test]
 fn the_tutorial_of_evaluation_runs() {
     follow(&trained(), "tutorials/evaluate.md", false);
+}
+
+#[test]
+fn the_tutorial_of_ray_runs() {
+    let Some(python) = surroundings::python_with_ray() else { return };
+    let mut scene = Scene::new();
+    scene.environment = python.parent().map(Path::to_owned);
+    follow(&scene, "tutorials/ray.md", false);
 }
 
 #[test]

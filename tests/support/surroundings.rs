@@ -39,6 +39,11 @@ pub fn python_with_wheel() -> Option<PathBuf> {
     named("SKETCHFIND_WHEEL_PYTHON")
 }
 
+/// A Python that has the wheel and Ray Data, which `cargo xtask test` provides.
+pub fn python_with_ray() -> Option<PathBuf> {
+    named("SKETCHFIND_RAY_PYTHON")
+}
+
 /// The drawing page's tools (a folder with `node_modules`), which `cargo xtask test` provides, and a Chromium.
 pub fn browser() -> Option<(PathBuf, PathBuf)> {
     Some((named("SKETCHFIND_WEB")?, chromium()?))

@@ -211,7 +211,7 @@ fn children_secs() -> Result<f64> {
 }
 
 /// Real photos where they are beside the checkout, the demo's renderings otherwise.
-fn photos(python: &Path, scratch: &Path) -> Result<PathBuf> {
+pub(crate) fn photos(python: &Path, scratch: &Path) -> Result<PathBuf> {
     let shared = std::env::var_os("SKETCHFIND_SHARED_DATA")
         .map_or_else(|| checkout::root().join("../shared/data"), PathBuf::from)
         .join("shoe-v2-photos");
@@ -231,7 +231,8 @@ fn photos(python: &Path, scratch: &Path) -> Result<PathBuf> {
     Ok(renderings)
 }
 
-fn count_jpeg(folder: &Path) -> Result<usize> {
+/// The JPEG files of a folder.
+pub(crate) fn count_jpeg(folder: &Path) -> Result<usize> {
     let mut n = 0;
     for entry in fs::read_dir(folder)? {
         n += usize::from(entry?.path().extension().is_some_and(|ending| ending == "jpg"));

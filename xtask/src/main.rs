@@ -10,6 +10,7 @@ mod bench;
 mod bench_embed;
 mod bench_neighbours;
 mod bench_precision;
+mod bench_scale;
 mod bench_search;
 mod bench_serve;
 mod book;
@@ -90,6 +91,9 @@ enum Command {
         /// For `precision`: the data set's folder; by default the emoji's.
         #[arg(long)]
         data: Option<std::path::PathBuf>,
+        /// For `scale`: this part alone.
+        #[arg(long)]
+        only: Option<bench_scale::Part>,
     },
     /// Compile the drawing page into the files that the program holds.
     Page,
@@ -147,6 +151,8 @@ enum Bench {
     Runtime,
     /// Exported models in 32, 16 and 8 bits: bytes, images a second and acc@1, and Python's onnxruntime.
     Precision,
+    /// Beyond one machine: photos embedded by Ray Data, against `index build`.
+    Scale,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -209,7 +215,9 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Weights { network } => weights::provide(network, weights::Profile::Release).map(drop),
         Command::Data { name: DataSet::Emoji } => emoji::provide().map(drop),
-        Command::Bench { what: Bench::Precision, data } => bench_precision::run(data.as_deref()),
+        Command::Bench { what: Bench::Scale, data: None, only } => bench_scale::run(only),
+        Command::Bench { only: Some(_), .. } => anyhow::bail!("--only belongs to `bench scale`"),
+        Command::Bench { what: Bench::Precision, data, .. } => bench_precision::run(data.as_deref()),
         Command::Bench { data: Some(_), .. } => anyhow::bail!("--data belongs to `bench precision`"),
         Command::Bench { what: Bench::Train, .. } => bench::train(),
         Command::Bench { what: Bench::Serve, .. } => bench_serve::run(),

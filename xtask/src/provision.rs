@@ -152,6 +152,15 @@ pub(crate) fn wheel_test_pythons() -> Result<Vec<PathBuf>> {
     Ok(pythons)
 }
 
+/// A virtual environment with Ray Data, and all that `sketchfind.ray` and its tests need beside the wheel. Returns its Python.
+pub(crate) fn ray_python() -> Result<PathBuf> {
+    venv(
+        "ray-venv",
+        "python/requirements-ray.txt",
+        "Ray Data, on which the Python wheel embeds (150 MB to fetch)",
+    )
+}
+
 /// A virtual environment of pinned packages, each file checked against its SHA-256 in `requirements`.
 fn venv(name: &str, requirements: &str, what: &str) -> Result<PathBuf> {
     venv_of(Path::new("python3"), name, requirements, what)

@@ -1,6 +1,5 @@
 //! Every test, doctest, lint and check. What is missing is provisioned first.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -37,15 +36,18 @@ pub(crate) fn run() -> Result<()> {
         emoji::provide().map(drop)
     })?;
     step("the drawing page", web::check)?;
-    let mut with_wheel = Vec::new();
+    let mut with_wheel = None;
     step("building the Python wheel", || {
-        with_wheel = wheel::install()?;
+        with_wheel = Some(wheel::install()?);
         Ok(())
     })?;
     step("tests", || {
         let mut tests = checkout::cargo();
         with_surroundings(&mut tests, &python);
-        tests.envs(with_wheel.first().map(|python: &PathBuf| ("SKETCHFIND_WHEEL_PYTHON", python)));
+        if let Some(installed) = &with_wheel {
+            tests.envs(installed.plain.first().map(|python| ("SKETCHFIND_WHEEL_PYTHON", python)));
+            tests.env("SKETCHFIND_RAY_PYTHON", &installed.with_ray);
+        }
         let skipped = skipped::List::begin(checkout::target("skipped.txt"))?;
         tests.env("SKETCHFIND_SKIPPED", skipped.path());
         tests.args(slowest::RUNNER).args([
@@ -65,7 +67,7 @@ pub(crate) fn run() -> Result<()> {
     if is_slow_asked_for() {
         step("other systems", targets::run)?;
     }
-    step("the Python wheel", || wheel::test(&with_wheel))?;
+    step("the Python wheel", || with_wheel.as_ref().map_or(Ok(()), wheel::test))?;
     step("documentation", || {
         let mut docs = checkout::cargo();
         docs.env("RUSTDOCFLAGS", "--deny warnings");

@@ -39,53 +39,74 @@ pub(crate) fn build(release: bool) -> Result<PathBuf> {
     }
 }
 
-/// Installs the wheel into an environment of each Python that it is for, which has nothing else but what it asks for and what
-/// the tests need. Returns their Pythons; the first is of the version that `python3` is.
-pub(crate) fn install() -> Result<Vec<PathBuf>> {
+/// Pythons that have the wheel.
+pub(crate) struct Installed {
+    /// One of each version that it is for, with nothing else but what it asks for and what the tests need; the first is of the
+    /// version that `python3` is.
+    pub(crate) plain: Vec<PathBuf>,
+    /// One with Ray Data.
+    pub(crate) with_ray: PathBuf,
+}
+
+/// Installs the wheel into an environment of each Python that it is for, and into one with Ray Data.
+pub(crate) fn install() -> Result<Installed> {
     let wheel = build(false)?;
     let mut audit = checkout::command(provision::wheel_audit()?.with_file_name("abi3audit"));
     checkout::run(audit.args(["--strict", "--summary"]).arg(&wheel))
         .context("the wheel uses more of Python than the stable interface that its name promises")?;
-    let pythons = provision::wheel_test_pythons()?;
-    for python in &pythons {
-        let mut install = checkout::command(python);
-        install.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--force-reinstall",
-        ]);
-        checkout::run(install.arg(&wheel))?;
+    let installed = Installed { plain: provision::wheel_test_pythons()?, with_ray: provision::ray_python()? };
+    for python in installed.plain.iter().chain([&installed.with_ray]) {
+        install_into(&wheel, python)?;
     }
-    Ok(pythons)
+    Ok(installed)
+}
+
+/// Installs a wheel into the environment of a Python.
+pub(crate) fn install_into(wheel: &Path, python: &Path) -> Result<()> {
+    let mut install = checkout::command(python);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--force-reinstall",
+    ]);
+    checkout::run(install.arg(wheel))
 }
 
 /// Tests the wheel that [`install`] has installed, with each of its Pythons.
-pub(crate) fn test(pythons: &[PathBuf]) -> Result<()> {
-    for python in pythons {
-        let mut tests = as_a_person_has_it(python);
-        checkout::run(tests.args([
-            "-m",
-            "unittest",
-            "discover",
-            "--quiet",
-            "--start-directory",
-            "python/tests",
-        ]))?;
+pub(crate) fn test(installed: &Installed) -> Result<()> {
+    for python in &installed.plain {
+        checkout::run(&mut unittest(python, "python/tests"))?;
     }
-    let Some(python) = pythons.first() else { bail!("there is no Python to test the wheel with") };
-    // The stubs say of each name what the wheel has, and let a strict program through.
-    let typed_use = checkout::root().join("python/tests/typed_use.py").display().to_string();
-    for check in [&["mypy.stubtest", "sketchfind"][..], &["mypy", "--strict", &typed_use]] {
-        let mut types = as_a_person_has_it(python);
+    // They compare with galleries of the program.
+    checkout::run(checkout::cargo().args(["build", "--quiet", "--package", "sketchfind-cli"]))?;
+    let mut with_ray = unittest(&installed.with_ray, "python/tests/ray");
+    checkout::run(with_ray.env("SKETCHFIND_PROGRAM", checkout::target("debug").join("sketchfind")))?;
+    // The stubs say of each name what the wheel has, and let strict programs through. Where Ray is, every module can be imported.
+    let typed_use = |name: &str| checkout::root().join("python/tests").join(name).display().to_string();
+    let (plain, ray) = (typed_use("typed_use.py"), typed_use("ray/typed_use.py"));
+    for check in [
+        &["mypy.stubtest", "sketchfind"][..],
+        &["mypy", "--strict", &plain],
+        &["mypy", "--strict", "--package", "sketchfind.ray"],
+        &["mypy", "--strict", &ray],
+    ] {
+        let mut types = as_a_person_has_it(&installed.with_ray);
         // Where they leave a cache.
         types.current_dir(checkout::target(""));
         checkout::run(types.arg("-m").args(check))?;
     }
     Ok(())
+}
+
+/// The tests of a folder.
+fn unittest(python: &Path, folder: &str) -> Command {
+    let mut tests = as_a_person_has_it(python);
+    tests.args(["-m", "unittest", "discover", "--quiet", "--start-directory", folder]);
+    tests
 }
 
 /// Without the variables of cargo, so that the wheel has its own ONNX Runtime, from the package that it depends on; and without

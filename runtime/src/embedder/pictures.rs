@@ -1,11 +1,22 @@
 //! Embedding pictures that come one after another: in bounded memory, on all cores.
 
+use sketchfind_core::frame::PhotoFrame;
+
 use super::stream::{Batch, Done, Job};
 use super::{Embedder, View};
 use crate::{Cancel, Error, Picture, Progress, Result};
 
 /// Bytes of pictures that go through the network together, so that a list of large ones takes the memory of few.
 const MOST_HELD: usize = 32 << 20;
+
+/// What came of photos of which some may be broken.
+#[derive(Debug)]
+pub struct EmbeddedPhotos {
+    /// The embeddings of those that are pictures, in their order: `[n, embedding_width]`, row-major.
+    pub values: Vec<f32>,
+    /// The others: their positions in the list, from 0, and what is wrong with them.
+    pub broken: Vec<(usize, sketchfind_core::Error)>,
+}
 
 impl Embedder {
     /// The embeddings of `pictures`, in their order. They are asked for as they are needed, on threads of the embedder, so that
@@ -28,13 +39,48 @@ impl Embedder {
         self.embed_views(View::Whole, pictures, progress, cancel)
     }
 
+    /// The embeddings of photos as a gallery that frames them by `frame` has them. One that is broken costs no other: it is told by
+    /// its position, and left out. All else is as [`Embedder::embed_pictures`] does it.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`]; [`Error::Inference`].
+    pub fn embed_photos(
+        &mut self,
+        frame: Option<PhotoFrame>,
+        pictures: impl Iterator<Item = Picture> + Send,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<EmbeddedPhotos> {
+        let view = frame.map_or(View::Whole, View::Framed);
+        let mut broken = Vec::new();
+        let values = self.embed_each(view, pictures, progress, cancel, &mut |position, error| {
+            broken.push((position, error));
+            Ok(())
+        })?;
+        Ok(EmbeddedPhotos { values, broken })
+    }
+
     /// [`Embedder::embed_pictures`] of a part of each.
     pub(crate) fn embed_views(
+        &mut self,
+        view: View,
+        pictures: impl Iterator<Item = Picture> + Send,
+        progress: Progress<'_>,
+        cancel: Cancel<'_>,
+    ) -> Result<Vec<f32>> {
+        self.embed_each(view, pictures, progress, cancel, &mut |position, source| {
+            Err(Error::BrokenPicture { position, source })
+        })
+    }
+
+    /// [`Embedder::embed_views`] of those that are pictures; `on_broken` is told which are not, and why.
+    fn embed_each(
         &mut self,
         view: View,
         mut pictures: impl Iterator<Item = Picture> + Send,
         progress: Progress<'_>,
         cancel: Cancel<'_>,
+        on_broken: &mut dyn FnMut(usize, sketchfind_core::Error) -> Result<()>,
     ) -> Result<Vec<f32>> {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
@@ -61,7 +107,7 @@ impl Embedder {
         };
         self.stream(n_pictures, &mut next, &mut |done: Done<usize>| {
             for (outcome, position) in done.outcomes.into_iter().zip(n_done..) {
-                outcome.map_err(|source| Error::BrokenPicture { position, source })?;
+                outcome.or_else(|error| on_broken(position, error))?;
             }
             n_done += done.parcel;
             values.extend_from_slice(&done.values);
