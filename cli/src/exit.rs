@@ -24,7 +24,7 @@ pub(crate) enum Exit {
 pub(crate) const HELP: &str = "\
 Exit codes:
     0  done; that nothing was found is an answer too, and is said
-    1  failed for a reason outside the input: disk, native library, device
+    1  failed for a reason outside the input: disk, database, native library, device
     2  wrong usage
     3  the input is not what it should be: data set, image, model, gallery (one without a model is asked with embeddings
        alone), embeddings, report

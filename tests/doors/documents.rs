@@ -216,11 +216,13 @@ struct Scene {
     folder: tempfile::TempDir,
     /// The programs of a virtual environment that the reader is in.
     environment: Option<PathBuf>,
+    /// Variables that the reader has set.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Scene {
     fn new() -> Scene {
-        let scene = Scene { folder: tempfile::tempdir().unwrap(), environment: None };
+        let scene = Scene { folder: tempfile::tempdir().unwrap(), environment: None, variables: Vec::new() };
         let root = surroundings::checkout();
         toy::dataset(&scene.path("mydata"), 12, 6, 5).unwrap();
         for (from, to) in [
@@ -258,14 +260,21 @@ impl Scene {
             // What Ray leaves of itself stays here.
             shell.env("HOME", self.folder.path()).env("RAY_TMPDIR", self.folder.path());
         }
+        shell.envs(self.variables.iter().map(|(name, value)| (name, value)));
         succeed(shell.args(["-euo", "pipefail", "-c", block]));
     }
 }
 
 /// Runs the blocks of a page, but for those that build, install or serve, and those that train where `trains` is false.
 fn follow(scene: &Scene, page: &str, trains: bool) {
-    let left_out = ["cargo ", "pip ", "sketchfind serve"];
-    let (blocks, _) = code(&fs::read_to_string(surroundings::checkout().join("docs").join(page)).unwrap());
+    let text = fs::read_to_string(surroundings::checkout().join("docs").join(page)).unwrap();
+    follow_text(scene, page, &text, trains);
+}
+
+/// [`follow`] for a part of a page.
+fn follow_text(scene: &Scene, page: &str, text: &str, trains: bool) {
+    let left_out = ["cargo ", "pip ", "sketchfind serve", "export PG"];
+    let (blocks, _) = code(text);
     let mut n_run = 0;
     for block in blocks {
         if left_out.iter().any(|words| block.contains(words)) || block.contains("sketchfind-train") && !trains
@@ -315,6 +324,27 @@ fn the_tutorial_of_ray_runs() {
     let mut scene = Scene::new();
     scene.environment = python.parent().map(Path::to_owned);
     follow(&scene, "tutorials/ray.md", false);
+}
+
+#[test]
+fn the_tutorial_of_postgresql_runs() {
+    let Some(server) = sketchfind_tests::postgres::Server::start() else { return };
+    let mut scene = Scene::new();
+    let named = |name, value: &str| (name, value.to_owned());
+    scene.variables = vec![
+        named("PGHOST", "127.0.0.1"),
+        named("PGPORT", &server.port().to_string()),
+        named("PGUSER", "postgres"),
+        named("PGDATABASE", "postgres"),
+    ];
+    let page = "tutorials/postgres.md";
+    let text = fs::read_to_string(surroundings::checkout().join("docs").join(page)).unwrap();
+    let (_, sql) = text.split_once("```sql\n").unwrap();
+    let (before, after) = text.split_at(text.find("```sql").unwrap());
+    follow_text(&scene, page, before, false);
+    server.sql(sql.split_once("```").unwrap().0);
+    follow_text(&scene, page, after, false);
+    assert_eq!(server.sql("select count(*) from shoes"), "4");
 }
 
 #[test]
