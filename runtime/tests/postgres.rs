@@ -219,6 +219,20 @@ fn texts_are_kept_as_they_are_or_refused_by_name() {
         &["a\\u{0}b", "zero character"],
     );
     assert_eq!(gallery.remove(&["a\0b"]).unwrap(), 0);
+    assert_eq!(look.photos(&["a\0b", "Z"]).unwrap().iter().flatten().count(), 1);
+    assert!(look.ids_in_any_form(&["a\0b"]).unwrap().is_empty() && look.embedding("a\0b").unwrap().is_none());
+    for nowhere in [
+        Filter::everything().every_label(["a\0b"]),
+        Filter::everything().any_label(["a\0b"]),
+        Filter::everything().only_ids(["a\0b"]),
+        Filter::everything().only_products(["a\0b"]),
+    ] {
+        assert!(ids(look.as_ref(), &[0.0, 0.0], 9, &nowhere, SearchOptions::default()).is_empty());
+        assert!(look.why_nothing(&nowhere).unwrap().is_some_and(|why| why.to_string().contains("a\0b")));
+    }
+    let without =
+        Filter::everything().without_ids(["a\0b"]).without_label(["a\0b"]).without_products(["a\0b"]);
+    assert_eq!(ids(look.as_ref(), &[0.0, 0.0], 9, &without, SearchOptions::default()).len(), odd.len());
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt;

@@ -27,6 +27,11 @@ const N_MORE: usize = 8;
 /// The most candidates that pgvector searches a graph with.
 const MOST_CANDIDATES: usize = 1000;
 
+/// Whether PostgreSQL can have such a text: what holds the character zero is nowhere there.
+fn is_text(text: &str) -> bool {
+    !text.contains('\0')
+}
+
 /// Conditions with their parameters.
 #[derive(Default)]
 struct Conditions {
@@ -39,7 +44,8 @@ impl Conditions {
     fn of(filter: &Filter, n_before: usize) -> Conditions {
         let mut conditions = Conditions::default();
         let mut add = |sql: &str, texts: &BTreeSet<String>| {
-            conditions.parameters.push(Box::new(texts.iter().cloned().collect::<Vec<String>>()));
+            let texts = texts.iter().filter(|text| is_text(text)).cloned();
+            conditions.parameters.push(Box::new(texts.collect::<Vec<String>>()));
             let number = format!("${}", n_before + conditions.parameters.len());
             conditions.sql.push(sql.replace("$", &number));
         };
@@ -63,6 +69,9 @@ impl Conditions {
         }
         if !filter.none_of().is_empty() {
             add("not (labels && $)", filter.none_of());
+        }
+        if !filter.all_of().iter().all(|label| is_text(label)) {
+            conditions.sql.push("false".to_owned());
         }
         // The user's own, on lines of its own, so that a remark in it ends with it.
         conditions.sql.extend(filter.conditions().iter().map(|condition| format!("(\n{condition}\n)")));
@@ -97,8 +106,9 @@ impl Look for Table {
 
     fn rows(&self, ids: &[&str]) -> Result<Vec<Option<Row>>> {
         let sql = format!("select {PHOTO}, embedding from {} where id = any($1)", self.sql_name());
+        let asked: Vec<&str> = ids.iter().copied().filter(|id| is_text(id)).collect();
         let found = self.connections.read(|client| {
-            let rows = client.query(&sql, &[&ids])?;
+            let rows = client.query(&sql, &[&asked])?;
             rows.iter().map(|row| told(self.row(row))).collect::<std::result::Result<Vec<Row>, Failure>>()
         })?;
         let mut found: HashMap<String, Row> =
@@ -108,8 +118,9 @@ impl Look for Table {
 
     fn photos(&self, ids: &[&str]) -> Result<Vec<Option<Photo>>> {
         let sql = format!("select {PHOTO} from {} where id = any($1)", self.sql_name());
+        let asked: Vec<&str> = ids.iter().copied().filter(|id| is_text(id)).collect();
         let found = self.connections.read(|client| {
-            let rows = client.query(&sql, &[&ids])?;
+            let rows = client.query(&sql, &[&asked])?;
             rows.iter().map(|row| told(photo(row))).collect::<std::result::Result<Vec<Photo>, Failure>>()
         })?;
         let mut found: HashMap<String, Photo> =
@@ -135,7 +146,8 @@ impl Look for Table {
     }
 
     fn ids_in_any_form(&self, names: &[&str]) -> Result<Vec<String>> {
-        let forms: Vec<String> = names.iter().map(|name| nfc(name).into_owned()).collect();
+        let forms: Vec<String> =
+            names.iter().filter(|name| is_text(name)).map(|name| nfc(name).into_owned()).collect();
         let sql =
             format!("select id from {} where normalize(id, NFC) = any($1) order by id", self.sql_name());
         self.connections.read(|client| {
@@ -199,7 +211,8 @@ impl Look for Table {
             return Ok(None);
         }
         let unknown = |texts: &BTreeSet<String>, is_there: &str| -> Result<Vec<String>> {
-            let texts: Vec<String> = texts.iter().cloned().collect();
+            let (texts, nowhere): (Vec<String>, Vec<String>) =
+                texts.iter().cloned().partition(|text| is_text(text));
             let sql = format!(
                 "select t.text from unnest($1::text[]) with ordinality t(text, n) \
                  where not exists (select 1 from {} where {is_there}) order by t.n",
@@ -207,7 +220,9 @@ impl Look for Table {
             );
             self.connections.read(|client| {
                 let rows = client.query(&sql, &[&texts])?;
-                Ok(rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?)
+                let absent =
+                    rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<Vec<String>, _>>()?;
+                Ok(absent.into_iter().chain(nowhere.iter().cloned()).collect())
             })
         };
         const HAS_LABEL: &str = "labels @> array[t.text]";
@@ -282,11 +297,8 @@ impl Table {
         let n = k.saturating_add(N_MORE);
         let described = self.described();
         let ef = options.ef.unwrap_or(described.index.parameters().ef_search).max(n);
-        let by_graph = described.has_graph
-            && !options.exact
-            && filter.is_everything()
-            && ef <= MOST_CANDIDATES.max(n)
-            && n <= MOST_CANDIDATES;
+        let by_graph =
+            described.has_graph && !options.exact && filter.is_everything() && n <= MOST_CANDIDATES;
         let operator = operator(self.distance);
         let order = match (by_graph, self.distance) {
             (true, _) => format!("embedding {operator} $1"),
