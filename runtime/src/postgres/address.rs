@@ -35,7 +35,8 @@ type Variable<'v> = &'v dyn Fn(&str) -> Option<String>;
 impl Address {
     /// The address `postgres://USER@HOST:PORT/DATABASE?gallery=NAME`. What it does not say, the variables PGHOST, PGPORT, PGUSER,
     /// PGPASSWORD, PGPASSFILE, PGDATABASE, PGOPTIONS, PGAPPNAME, PGCONNECT_TIMEOUT, PGSSLMODE, PGSSLROOTCERT and
-    /// PGTARGETSESSIONATTRS say, and the file of passwords, as with PostgreSQL's own programs.
+    /// PGTARGETSESSIONATTRS say, and the file of passwords, as with PostgreSQL's own programs; but a host that it names without a
+    /// port is at 5432.
     ///
     /// # Errors
     /// [`Error::Gallery`] with what is wrong.
@@ -295,7 +296,7 @@ mod tests {
             let said = parsed(address, &[]).map(|found| found.gallery).unwrap_err().to_string();
             assert!(said.contains(reason) && !said.contains("secret"), "{said}");
         }
-        let said = parsed("postgres://h?gallery=a", &[("PGPORT", "x")]).map(|found| found.gallery);
+        let said = parsed("postgres://?gallery=a", &[("PGPORT", "x")]).map(|found| found.gallery);
         assert!(said.unwrap_err().to_string().contains("PGPORT is 'x'"));
     }
 
