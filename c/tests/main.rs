@@ -165,7 +165,7 @@ fn c_and_cpp_programs_go_the_whole_way_and_leak_nothing() {
     }
     let library = library();
     let has_valgrind = is_installed("valgrind");
-    for (compiler, standard, source) in [
+    let programs = [
         ("gcc", "-std=c11", "main.c"),
         ("gcc", "-std=c11", "pictures.c"),
         ("gcc", "-std=c11", "many.c"),
@@ -173,15 +173,25 @@ fn c_and_cpp_programs_go_the_whole_way_and_leak_nothing() {
         ("gcc", "-std=c11", "ready.c"),
         ("g++", "-std=c++17", "wrapper.cpp"),
         ("g++", "-std=c++17", "ready.cpp"),
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        under_its_soname(&library, folder.path());
-        let program = compiled(compiler, standard, source, &library, folder.path());
-        all_is_well(&program, false);
-        if has_valgrind {
-            all_is_well(&program, true);
+    ];
+    // Valgrind runs one thread at a time: two programs take no longer than one.
+    let rest = std::sync::Mutex::new(programs.into_iter());
+    let next = || rest.lock().unwrap().next();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some((compiler, standard, source)) = next() {
+                    let folder = tempfile::tempdir().unwrap();
+                    under_its_soname(&library, folder.path());
+                    let program = compiled(compiler, standard, source, &library, folder.path());
+                    all_is_well(&program, false);
+                    if has_valgrind {
+                        all_is_well(&program, true);
+                    }
+                }
+            });
         }
-    }
+    });
 }
 
 /// What a tool of binutils says of a library.

@@ -52,6 +52,8 @@ impl<'py> Pictures<'py> {
 
     /// The next one.
     pub(crate) fn next(&self) -> PyResult<Option<Picture>> {
+        // Taking an array may run code of Python's that takes a signal's exception for another and goes on.
+        self.py().check_signals()?;
         let Some(value) = self.iterator.clone().next() else { return Ok(None) };
         let position = self.n_taken.replace(self.n_taken.get() + 1);
         picture::of(&value?, self.max_bytes).map(Some).map_err(|error| self.placed(position, error))

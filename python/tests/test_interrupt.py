@@ -78,7 +78,7 @@ first = first_of(big.measure_recall)
 
 
 class Interrupt(WithGallery):
-    def check(self, call, *, at_most=3, before="", after=""):
+    def check(self, call, *, at_most=3, wait=0.4, before="", after=""):
         pipe = self.folder / "pipe"
         if not pipe.exists():
             os.mkfifo(pipe)
@@ -88,7 +88,7 @@ class Interrupt(WithGallery):
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.kill)
         self.assertEqual(process.stdout.readline().strip(), "ready")
-        time.sleep(0.4)
+        time.sleep(wait)
         self.assertIsNone(process.poll(), "the call has ended before the signal")
         process.send_signal(signal.SIGINT)
         said = process.stdout.readline()
@@ -107,6 +107,12 @@ class Interrupt(WithGallery):
         ]:
             with self.subTest(call=call):
                 self.check(call)
+
+    def test_a_signal_before_the_first_picture(self):
+        """While ids are read and photos made of them no code of Python's runs: the signal waits, and is not lost."""
+        for after in [0.05, 0.15, 0.2, 0.25, 0.3]:
+            with self.subTest(after=after):
+                self.check("shop.add_batch(map(str, range(10**6)), endless())", wait=after)
 
     def test_lists_that_are_long(self):
         with self.subTest("paths"):

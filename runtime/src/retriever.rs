@@ -185,7 +185,7 @@ pub struct Answer {
 /// assert_eq!(retriever.query_filtered(&red, 2, &cold)?[0].id, "blue");
 ///
 /// assert_eq!(retriever.remove(&["red", "never there"])?, 1);
-/// assert_eq!(retriever.len(), 1);
+/// assert_eq!(retriever.len()?, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Retriever {
@@ -217,10 +217,10 @@ impl Retriever {
     /// Opens the gallery at `path` and the model inside it; where it has none, it is asked and filled with embeddings, and
     /// what needs a model is [`Error::NoModel`]. `options` may be [`EmbedderOptions`] alone. A graph that the
     /// gallery asks for and has not is built meanwhile, on a thread of its own: until then searches are exact
-    /// ([`Gallery::n_lacking_graph`] says of how many photos).
+    /// ([`Home::n_lacking_graph`] says of how many photos).
     ///
     /// # Errors
-    /// Those of [`Gallery::open_with`] and [`Embedder::open`]; [`Error::Core`] where an option is out of
+    /// Those of [`home::open`] and [`Embedder::open`]; [`Error::Core`] where an option is out of
     /// range, and where the calibration is not of this model and these frames; [`Error::NoModel`] where
     /// there is a calibration and no model.
     pub fn open(path: impl AsRef<Path>, options: impl Into<RetrieverOptions>) -> Result<Retriever> {
@@ -285,7 +285,7 @@ impl Retriever {
     /// Sees what another process has written since; whether there was anything.
     ///
     /// # Errors
-    /// Those of [`Gallery::refresh`].
+    /// Those of [`Home::refresh`].
     pub fn refresh(&self) -> Result<bool> {
         let is_new = self.gallery.refresh()?;
         self.keeper.build_graphs()?;
@@ -488,7 +488,7 @@ impl Retriever {
     /// `embeddings`: `[n, embedding_width]`, row-major.
     ///
     /// # Errors
-    /// Those of [`Retriever::answer_with`] and [`Snapshot::search_batch_with`].
+    /// Those of [`Retriever::answer_with`] and [`Look::search`].
     pub fn answer_embeddings(
         &self,
         embeddings: &[f32],
@@ -736,7 +736,7 @@ impl Retriever {
         if replace { self.gallery.replace(photos, embeddings) } else { self.gallery.add(photos, embeddings) }
     }
 
-    /// Looked up before the work; [`Gallery::add`] decides.
+    /// Looked up before the work; [`Home::add`] decides.
     fn check_new(&self, photos: &[Photo]) -> Result<()> {
         let ids: Vec<&str> = photos.iter().map(Photo::id).collect();
         match self.look().photos(&ids)?.into_iter().flatten().next() {
@@ -794,7 +794,7 @@ impl Retriever {
     /// Adds a photo. When this returns it is found, and survives a crash.
     ///
     /// # Errors
-    /// Those of [`Gallery::add`] and [`Embedder::embed`]; the gallery is then unchanged.
+    /// Those of [`Home::add`] and [`Embedder::embed`]; the gallery is then unchanged.
     pub fn add(&self, photo: Photo, image: &Image) -> Result<()> {
         self.add_batch(vec![photo], std::slice::from_ref(image))
     }
@@ -802,7 +802,7 @@ impl Retriever {
     /// Adds `photos`, whose pictures are `images`, all or none. Much faster than one after another.
     ///
     /// # Errors
-    /// Those of [`Gallery::add`] and [`Embedder::embed`]; the gallery is then unchanged.
+    /// Those of [`Home::add`] and [`Embedder::embed`]; the gallery is then unchanged.
     pub fn add_batch(&self, photos: Vec<Photo>, images: &[Image]) -> Result<()> {
         check_counts(&photos, images.len())?;
         self.check_new(&photos)?;
@@ -814,7 +814,7 @@ impl Retriever {
     /// stay as they are.
     ///
     /// # Errors
-    /// Those of [`Gallery::replace`] and [`Embedder::embed`]; the gallery is then unchanged.
+    /// Those of [`Home::replace`] and [`Embedder::embed`]; the gallery is then unchanged.
     pub fn replace(&self, photo: Photo, image: &Image) -> Result<()> {
         photo.check()?;
         self.gallery.replace(vec![photo], self.embed_photos(std::slice::from_ref(image))?)
@@ -823,7 +823,7 @@ impl Retriever {
     /// Removes the photos of `ids`, all in one step, and returns how many of them were there.
     ///
     /// # Errors
-    /// Those of [`Gallery::remove`].
+    /// Those of [`Home::remove`].
     pub fn remove<S: AsRef<str>>(&self, ids: &[S]) -> Result<usize> {
         self.gallery.remove(&ids.iter().map(AsRef::as_ref).collect::<Vec<&str>>())
     }
@@ -831,7 +831,7 @@ impl Retriever {
     /// Measures what embedding and exact search cost here and writes it down, so that the index `auto` chooses by it.
     ///
     /// # Errors
-    /// Those of [`Gallery::set_costs`] and [`Embedder::embed`].
+    /// Those of [`Home::set_costs`] and [`Embedder::embed`].
     pub fn measure_costs(&self) -> Result<Costs> {
         let card = self.card().ok_or_else(|| no_model(self.gallery()))?;
         let side = card.preprocess.crop;
@@ -857,7 +857,7 @@ impl Retriever {
     /// Gives back the space of removed photos and brings the index up to date.
     ///
     /// # Errors
-    /// Those of [`Gallery::compact`].
+    /// [`Error::ReadOnly`]; those of the gallery's kind.
     pub fn compact(&self, progress: Progress<'_>, cancel: Cancel<'_>) -> Result<()> {
         self.gallery.compact(progress, cancel)
     }

@@ -78,15 +78,10 @@ pub(crate) fn install_into(wheel: &Path, python: &Path) -> Result<()> {
 
 /// Tests the wheel that [`install`] has installed, with each of its Pythons.
 pub(crate) fn test(installed: &Installed) -> Result<()> {
-    // Each uses one core for most of its time.
-    std::thread::scope(|scope| {
-        let tests = |python: &PathBuf| checkout::run(&mut unittest(python, "python/tests"));
-        let running: Vec<_> =
-            installed.plain.iter().map(|python| scope.spawn(move || tests(python))).collect();
-        running
-            .into_iter()
-            .try_for_each(|tests| tests.join().unwrap_or_else(|_panic| bail!("a test's thread panicked")))
-    })?;
+    // One after another: they say how soon a call ends.
+    for python in &installed.plain {
+        checkout::run(&mut unittest(python, "python/tests"))?;
+    }
     // They compare with galleries of the program, which the other tests have built: so, and not alone with other features.
     checkout::run(checkout::cargo().args(["build", "--quiet", "--workspace"]))?;
     let mut with_ray = unittest(&installed.with_ray, "python/tests/ray");
