@@ -21,6 +21,8 @@ N = 1200
 
 def setUpModule():
     global folder, cluster, broken
+    # Where these tests are started in the background the signal is ignored, and by what they start too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, cluster = machines.Folder(), None
     unittest.addModuleCleanup(close)
     broken = scenes.many(folder.path / "photos", N)
