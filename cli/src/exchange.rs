@@ -99,27 +99,26 @@ fn bring_into_database(
     options: &ImportOptions,
     interrupt: &Interrupt,
 ) -> Result<()> {
-    let is_there = match home::open(address, Access::Read) {
-        Ok(_) => true,
+    let gallery = match home::open(address, Access::Write) {
+        Ok(gallery) => {
+            refuse_another_kind(gallery.as_ref(), options)?;
+            gallery
+        }
         // The database is there, and has no such gallery.
-        Err(Error::NoGallery { .. }) => false,
+        Err(Error::NoGallery { .. }) => {
+            let made = GalleryOptions::with_index(options.index, TOOL);
+            match origin(address, files, options)? {
+                Origin::Model(model) => {
+                    let card = sketchfind::Card::load_with_model(model)?;
+                    let made = made.with_photo_frame(options.frame.of_photos(card.frame)?);
+                    home::create_empty(address, model, &made)?;
+                }
+                Origin::Given(space) => home::create_without_model(address, &space, &made)?,
+            }
+            home::open(address, Access::Write)?
+        }
         Err(error) => return Err(error.into()),
     };
-    if !is_there {
-        let made = GalleryOptions::with_index(options.index, TOOL);
-        match origin(address, files, options)? {
-            Origin::Model(model) => {
-                let card = sketchfind::Card::load_with_model(model)?;
-                let made = made.with_photo_frame(options.frame.of_photos(card.frame)?);
-                home::create_empty(address, model, &made)?;
-            }
-            Origin::Given(space) => home::create_without_model(address, &space, &made)?,
-        }
-    }
-    let gallery = home::open(address, Access::Write)?;
-    if is_there {
-        refuse_another_kind(gallery.as_ref(), options)?;
-    }
     bring_in(gallery.as_ref(), files, options, interrupt)?;
     build_index(gallery.as_ref())
 }

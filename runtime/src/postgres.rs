@@ -412,7 +412,7 @@ impl Home for PostgresGallery {
     }
 
     fn look(&self) -> Arc<dyn Look> {
-        search::look(&self.table)
+        Arc::<Table>::clone(&self.table)
     }
 
     fn refresh(&self) -> Result<bool> {

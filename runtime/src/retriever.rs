@@ -308,7 +308,7 @@ impl Retriever {
 
     /// The width of an embedding, D.
     pub fn width(&self) -> usize {
-        self.gallery.space().width
+        self.look().width()
     }
 
     /// Whether there is no photo.

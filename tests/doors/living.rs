@@ -20,7 +20,7 @@ fn index(arguments: &[&str]) -> Command {
 }
 
 /// A folder with pictures of one colour each, by their names.
-fn photos(folder: &Path, colours: &[(&str, [u8; 3])]) {
+pub(crate) fn photos(folder: &Path, colours: &[(&str, [u8; 3])]) {
     std::fs::create_dir_all(folder).unwrap();
     for (name, colour) in colours {
         std::fs::write(folder.join(name), png(6, 6, *colour)).unwrap();

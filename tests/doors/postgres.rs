@@ -12,6 +12,7 @@ use sketchfind_tests::postgres::Server;
 use sketchfind_tests::programs::{fail, program, run, succeed};
 use sketchfind_tests::surroundings;
 
+use crate::living::photos;
 use crate::refusals::small_model;
 use crate::serve::{JSON, PNG, TOKEN, ids, json, png};
 
@@ -19,14 +20,6 @@ fn sketchfind(arguments: &[&str]) -> Command {
     let mut command = program("sketchfind");
     command.args(arguments);
     command
-}
-
-/// A folder with pictures of one colour each, by their names.
-fn photos(folder: &Path, colours: &[(&str, [u8; 3])]) {
-    std::fs::create_dir_all(folder).unwrap();
-    for (name, colour) in colours {
-        std::fs::write(folder.join(name), png(6, 6, *colour)).unwrap();
-    }
 }
 
 #[test]

@@ -34,9 +34,11 @@ pub struct Match {
 }
 
 impl Match {
-    /// A photo that was found, without a score.
-    pub(crate) fn of(photo: &Photo, distance: f64, rank: usize) -> Match {
-        Match {
+    /// The first `k` of photos that were found, without scores: best first, equal distances in order of ids.
+    pub(crate) fn ranked(mut found: Vec<(f64, &Photo)>, k: usize) -> Vec<Match> {
+        found.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.id().cmp(b.1.id())));
+        found.truncate(k);
+        let matches = found.into_iter().zip(1..).map(|((distance, photo), rank)| Match {
             id: photo.id().to_owned(),
             distance,
             score: None,
@@ -44,7 +46,8 @@ impl Match {
             path: photo.source().map(Path::to_owned),
             labels: photo.labels().clone(),
             product: photo.product().map(str::to_owned),
-        }
+        });
+        matches.collect()
     }
 
     /// What a search by product finds once: the product, or the photo that has none.
@@ -257,13 +260,7 @@ impl Snapshot {
                 found.extend(hits.filter_map(|hit| Some((hit.distance, photos.get(hit.row)?))));
             }
         }
-        let matches = found.into_iter().map(|mut found| {
-            found.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.id().cmp(b.1.id())));
-            found.truncate(k);
-            let ranked = found.into_iter().zip(1..);
-            ranked.map(|((distance, photo), rank)| Match::of(photo, distance, rank)).collect()
-        });
-        Ok(matches.collect())
+        Ok(found.into_iter().map(|found| Match::ranked(found, k)).collect())
     }
 
     pub(super) fn parts(&self) -> &[LiveSegment] {

@@ -1,8 +1,6 @@
 //! Questions to the table of a gallery.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use postgres::types::ToSql;
 use postgres::{Client, Row as SqlRow};
@@ -349,14 +347,8 @@ impl Table {
             let Row { photo, embedding } = self.row(row)?;
             found.push((self.distance.between(query.values(), &embedding), photo));
         }
-        let by_distance = |a: &(f64, Photo), b: &(f64, Photo)| -> Ordering {
-            a.0.total_cmp(&b.0).then_with(|| a.1.id().cmp(b.1.id()))
-        };
-        found.sort_by(by_distance);
-        found.truncate(k);
-        let matches =
-            found.into_iter().zip(1..).map(|((distance, photo), rank)| Match::of(&photo, distance, rank));
-        Ok(matches.collect())
+        let found = found.iter().map(|(distance, photo)| (*distance, photo)).collect();
+        Ok(Match::ranked(found, k))
     }
 
     /// The kind of index that is asked for at the present size.
@@ -374,9 +366,4 @@ impl Table {
             Ok(rows.iter().map(|row| self.row(row)).collect::<std::result::Result<_, _>>()?)
         })
     }
-}
-
-/// A table's photos are its gallery's.
-pub(super) fn look(table: &Arc<Table>) -> Arc<dyn Look> {
-    Arc::clone(table) as Arc<dyn Look>
 }

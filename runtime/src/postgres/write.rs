@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postgres::error::SqlState;
 use postgres::{Client, Transaction};
+use serde::Serialize;
 
 use super::connections::Failure;
 use super::rows::{self, PHOTO, photo};
@@ -82,7 +83,6 @@ impl Table {
                 None => photo.clone(),
             };
             let photos: Vec<Photo> = photos.iter().map(kept).collect();
-            rows::check(&photos, values, self.width, self.kept)?;
             self.copy_in(&mut transaction, &photos, values)?;
             self.end(transaction, n)
         })
@@ -123,19 +123,21 @@ impl Table {
     }
 
     pub(super) fn set_index(&self, index: IndexSpec) -> Result<()> {
-        let text = serde_json::to_string(&index).map_err(|error| self.unwritten(&error))?;
-        let sql = "update sketchfind_galleries set index = $2, recall = null where name = $1";
-        self.connections.write(|client| Ok(client.execute(sql, &[&self.name(), &text])?)).map(drop)
+        self.write_down("index = $2, recall = null", &index)
     }
 
     pub(super) fn set_recall(&self, recall: Recall) -> Result<()> {
-        let text = serde_json::to_string(&recall).map_err(|error| self.unwritten(&error))?;
-        let sql = "update sketchfind_galleries set recall = $2 where name = $1";
-        self.connections.write(|client| Ok(client.execute(sql, &[&self.name(), &text])?)).map(drop)
+        self.write_down("recall = $2", &recall)
     }
 
-    fn unwritten(&self, error: &serde_json::Error) -> Error {
-        Error::Gallery { path: self.connections.address().shown.clone(), reason: error.to_string() }
+    /// Writes `value`, as JSON, into what the database says of the gallery.
+    fn write_down(&self, columns: &str, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(value).map_err(|error| {
+            let path = self.connections.address().shown.clone();
+            Error::Gallery { path, reason: error.to_string() }
+        })?;
+        let sql = format!("update sketchfind_galleries set {columns} where name = $1");
+        self.connections.write(|client| Ok(client.execute(&sql, &[&self.name(), &text])?)).map(drop)
     }
 
     /// Gives back the space of removed photos, and counts those that are there: others may have changed the table in SQL.
